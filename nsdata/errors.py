@@ -1,0 +1,71 @@
+"""Every exception nsdata raises on purpose.
+
+    NsdataError
+    ├── CaptureError        a capture that cannot be read or written: file, byte offset
+    ├── RuleError           a rule that is refused: file, line, reason
+    ├── SettingError        a setting or option that makes no sense: key, value
+    ├── EngineError         the packet path cannot go on (memory, wrong use of the API)
+    │   └── LedgerError     received ≠ inspected + bypassed + blocked + lost: a bug
+    └── OutputError         the output cannot be written (full disk, wrong path)
+
+Each message says what is wrong, where, and what to try. The command line prints the
+message alone and exits 1 (the run failed) or 2 (misuse: SettingError).
+"""
+
+from __future__ import annotations
+
+
+class NsdataError(Exception):
+    """Root of the tree; catch this to catch everything nsdata raises on purpose."""
+
+
+class CaptureError(NsdataError):
+    """A capture file that cannot be read or written.
+
+    `path` is the file, `offset` the byte offset of the fault in the (decompressed) file
+    or None when the fault has no place in it.
+    """
+
+    def __init__(self, path: str, reason: str, offset: int | None = None) -> None:
+        self.path = path
+        self.offset = offset
+        self.reason = reason
+        where = path if offset is None else f"{path}: byte {offset}"
+        super().__init__(f"{where}: {reason}")
+
+
+class RuleError(NsdataError):
+    """A rule that is refused: `path`, `line` (1-based), `column` (1-based or None),
+    `keyword` it failed on (or None) and `reason`."""
+
+    def __init__(
+        self,
+        path: str,
+        line: int,
+        reason: str,
+        keyword: str | None = None,
+        column: int | None = None,
+    ) -> None:
+        self.path = path
+        self.line = line
+        self.column = column
+        self.keyword = keyword
+        self.reason = reason
+        place = f"{path}:{line}" if column is None else f"{path}:{line}:{column}"
+        super().__init__(f"{place}: {keyword + ': ' if keyword else ''}{reason}")
+
+
+class SettingError(NsdataError):
+    """A setting, option or argument that makes no sense; says which and what is legal."""
+
+
+class EngineError(NsdataError):
+    """The packet path cannot go on, or its API was used wrongly."""
+
+
+class LedgerError(EngineError):
+    """The ledger does not balance. Always a bug, reported as reason *unknown*."""
+
+
+class OutputError(NsdataError):
+    """An output file cannot be written."""
