@@ -133,6 +133,21 @@ cdef enum FlowState:
     FLOW_EST = 2              # both directions seen / handshake complete
     FLOW_CLOSED = 3           # TCP closed by RST or by both FINs
 
+# Flow.tcp_state and Record.tcp_state (RFC 9293, without LISTEN).
+cdef enum TcpState:
+    TCP_NONE = 0
+    TCP_SYN_SENT = 1
+    TCP_SYN_RECV = 2
+    TCP_ESTABLISHED = 3
+    TCP_FIN_WAIT1 = 4
+    TCP_FIN_WAIT2 = 5
+    TCP_TIME_WAIT = 6
+    TCP_LAST_ACK = 7
+    TCP_CLOSE_WAIT = 8
+    TCP_CLOSING = 9
+    TCP_CLOSED = 10
+    TCP_STATE_COUNT = 11
+
 cdef enum FlowEnd:
     FLOW_END_TIMEOUT = 0
     FLOW_END_SHUTDOWN = 1     # the run ended
@@ -203,6 +218,21 @@ cdef enum Verdict:
     VERDICT_REJECT = 3        # drop and answer with RST / ICMP unreachable
     VERDICT_BYPASS_FLOW = 4   # forward; do not inspect the rest of the flow
     VERDICT_LOST = 5          # never reached inspection
+
+# Why an exception policy blocked (Record.policy, with WHY_POLICY).
+cdef enum Policy:
+    POLICY_NONE = 0
+    POLICY_MIDSTREAM = 1      # TCP without its handshake while midstream pick-up is off
+    POLICY_STREAM_ERROR = 2
+    POLICY_STREAM_MEMCAP = 3
+    POLICY_STREAM_REASSEMBLY = 4
+    POLICY_STREAM_URGENT = 5
+    POLICY_FLOW_MEMCAP = 6
+    POLICY_DEFRAG_MEMCAP = 7
+    POLICY_DEFRAG_ERROR = 8
+    POLICY_DECODE_ERROR = 9
+    POLICY_FLOW = 10          # its flow was dropped by a policy before
+    POLICY_COUNT = 11
 
 cdef enum RecordKind:
     REC_ALERT = 0
@@ -281,3 +311,8 @@ cdef struct Record:
     uint16_t flow_sport
     uint16_t flow_dport
     uint32_t flow_alerts
+    uint16_t urgent           # TCP urgent pointer (drops)
+    uint16_t udp_len          # length field of the UDP header (drops)
+    uint16_t icmp_id          # ICMP/ICMPv6 echo (drops)
+    uint16_t icmp_seq
+    uint8_t policy            # Policy, when why is WHY_POLICY
