@@ -1,0 +1,210 @@
+"""Rule text → syntax tree: Suricata's rule syntax, whole, without meaning.
+
+A rule is `action protocol source port direction destination port (option; option; …)`,
+each option `keyword;` or `keyword:value;`. A `;` ends an option unless a backslash stands
+before it — inside double quotes too, as Suricata has it. A line that begins with `#` (or
+`;`) is a comment, a line that ends with `\\` goes on in the next.
+
+Nothing here knows a keyword; `nsdata.rules.build` gives options their meaning.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nsdata.errors import RuleError
+
+ACTIONS = ("alert", "drop", "pass", "reject", "rejectsrc", "rejectdst", "rejectboth")
+DIRECTIONS = ("->", "<>", "=>")
+MAX_RULE_LENGTH = 65536
+_BLANK = " \t\r\n\f\v"
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option. `value` is the raw text after the colon (outer blanks stripped) or None
+    when there was no colon; `offset` counts characters from the rule's start."""
+
+    keyword: str
+    value: str | None
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class RawRule:
+    """One rule as written. Header fields are raw text, `line` (1-based) is its first line."""
+
+    action: str
+    protocol: str
+    src: str
+    sport: str
+    direction: str
+    dst: str
+    dport: str
+    options: tuple[Option, ...]
+    path: str
+    line: int
+    text: str
+    # Where each physical line begins in `text`; one entry for a rule on one line.
+    starts: tuple[int, ...] = field(default=(0,), repr=False)
+
+    def place(self, offset: int) -> tuple[int, int]:
+        """(line, column), both 1-based, of the character at `offset` in `text`."""
+        index = bisect_right(self.starts, offset) - 1
+        return self.line + index, offset - self.starts[index] + 1
+
+    def error(self, reason: str, keyword: str | None = None, offset: int = 0) -> RuleError:
+        """A RuleError that points into this rule."""
+        line, column = self.place(offset)
+        return RuleError(self.path, line, reason, keyword, column)
+
+
+@dataclass(slots=True)
+class Parsed:
+    """What a rule file holds: the rules, the errors of those that are no rules, and the
+    number of comment lines (disabled rules are comments)."""
+
+    rules: list[RawRule] = field(default_factory=list)
+    errors: list[RuleError] = field(default_factory=list)
+    comments: int = 0
+
+
+def parse_file(path: str | Path) -> Parsed:
+    """Parse a rule file. Bytes that are no UTF-8 survive (surrogateescape).
+
+    Raises RuleError when the file cannot be read; a bad rule is in `Parsed.errors`.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        reason = f"cannot read the rule file: {error.strerror}. Check path and permissions"
+        raise RuleError(str(path), 0, reason) from error
+    return parse_text(data.decode("utf-8", "surrogateescape"), str(path))
+
+
+def parse_text(text: str, path: str = "<rules>") -> Parsed:
+    """Parse the text of a rule file; never raises for what is in it."""
+    parsed = Parsed()
+    pieces: list[str] = []
+    first = 0
+    for number, line in enumerate(text.split("\n"), 1):
+        if not pieces:
+            head = line.lstrip(_BLANK)
+            if not head:
+                continue
+            if head[0] in "#;":
+                parsed.comments += 1
+                continue
+            first = number
+        body = line.rstrip(_BLANK)
+        if body.endswith("\\"):
+            pieces.append(body[:-1])
+            continue
+        pieces.append(body)
+        _add(parsed, pieces, path, first)
+        pieces = []
+    if pieces:
+        _add(parsed, pieces, path, first)
+    return parsed
+
+
+def _add(parsed: Parsed, pieces: list[str], path: str, first: int) -> None:
+    if len(pieces) == 1:
+        text, starts = pieces[0], (0,)
+    else:
+        text = "".join(pieces)
+        offsets = [0]
+        for piece in pieces[:-1]:
+            offsets.append(offsets[-1] + len(piece))
+        starts = tuple(offsets)
+    try:
+        parsed.rules.append(parse_rule(text, path, first, starts))
+    except RuleError as error:
+        parsed.errors.append(error)
+
+
+def parse_rule(
+    text: str, path: str = "<rule>", line: int = 1, starts: tuple[int, ...] = (0,)
+) -> RawRule:
+    """Parse one rule (continuation lines already joined).
+
+    Raises RuleError: no options, an unterminated option, an empty option (`;;`), a header
+    that has not seven fields, an unknown action or direction.
+    """
+    shell = RawRule("", "", "", "", "", "", "", (), path, line, text, starts)
+    if len(text) > MAX_RULE_LENGTH:
+        raise shell.error(f"the rule is longer than {MAX_RULE_LENGTH} characters. Split it")
+    opening = text.find("(")
+    if opening < 0:
+        raise shell.error("the rule has no options: write them in ( ) after the ports")
+    fields = _header(text[:opening], shell)
+    action, protocol, src, sport, direction, dst, dport = fields
+    if action not in ACTIONS:
+        legal = ", ".join(ACTIONS)
+        offset = len(text) - len(text.lstrip(_BLANK))
+        raise shell.error(f"unknown action {action!r}. Use one of {legal}", action[:32], offset)
+    if direction not in DIRECTIONS:
+        offset = max(text.find(direction), 0)
+        raise shell.error(f"{direction!r} is no direction. Use -> or <>", None, offset)
+    end = len(text.rstrip(_BLANK))
+    if text[end - 1] != ")":
+        raise shell.error("the rule does not end with )", None, max(end - 1, 0))
+    options = _options(text, opening + 1, end - 1, shell)
+    return RawRule(
+        action, protocol, src, sport, direction, dst, dport, options, path, line, text, starts
+    )
+
+
+def _header(text: str, shell: RawRule) -> list[str]:
+    """The seven header fields; blanks inside [ ] belong to the field."""
+    if "[" not in text:
+        fields = text.split()
+    else:
+        fields = []
+        part = ""
+        depth = 0
+        for word in text.split():
+            part = f"{part} {word}" if part else word
+            depth += word.count("[") - word.count("]")
+            if depth <= 0 and part != "!":
+                fields.append(part)
+                part, depth = "", 0
+        if part:
+            offset = max(text.rfind("["), 0)
+            raise shell.error("a [ in the header is not closed. Add the missing ]", None, offset)
+    if len(fields) != 7:
+        raise shell.error(
+            f"the header has {len(fields)} fields, not 7. Write: action protocol source port "
+            "-> destination port (options)"
+        )
+    return fields
+
+
+def _options(text: str, start: int, end: int, shell: RawRule) -> tuple[Option, ...]:
+    options: list[Option] = []
+    at = start
+    while True:
+        while at < end and text[at] in _BLANK:
+            at += 1
+        if at >= end:
+            return tuple(options)
+        stop = text.find(";", at, end)
+        while stop > 0 and text[stop - 1] == "\\":
+            stop = text.find(";", stop + 1, end)
+        if stop < 0:
+            name = text[at:end].split(":", 1)[0].strip(_BLANK)[:32]
+            raise shell.error("the option is not ended by a ;", name or None, at)
+        if stop == at:
+            raise shell.error("empty option: a ; too many", None, at)
+        colon = text.find(":", at, stop)
+        if colon < 0:
+            keyword, value = text[at:stop].rstrip(_BLANK), None
+        else:
+            keyword = text[at:colon].rstrip(_BLANK)
+            value = text[colon + 1 : stop].strip(_BLANK)
+            if not keyword:
+                raise shell.error("a : without a keyword before it", None, at)
+        options.append(Option(keyword, value, at))
+        at = stop + 1
