@@ -1,0 +1,82 @@
+# Every target sets up what it needs; `make` alone tells what there is.
+
+PY      := .venv/bin/python
+NSDATA  := .venv/bin/nsdata
+SHARED  ?= $(or $(NSDATA_SHARED),../shared)
+SECONDS_TO_FUZZ ?= 60
+JOBS    ?= $(shell nproc 2>/dev/null || echo 1)
+SOURCES := $(shell find nsdata -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test bench check laws conformance fuzz captures record clean distclean
+
+help: ## say what each target does
+	@echo "nsdata: inline packet inspection that fails open. Targets:"
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
+	@echo "New here? Start with: make demo"
+
+# Two stamps: what is installed, and what is compiled. Both make a second run quick.
+.venv/.installed: pyproject.toml packages.txt tools/venv.sh tools/packages.sh tools/find_python.sh
+	@tools/venv.sh
+	@touch $@
+
+# A changed setup.py may change flags, which distutils does not notice: then build all anew.
+.venv/.built: .venv/.installed $(SOURCES) setup.py
+	@echo "building the packet path (the first time takes a few minutes)"
+	@mkdir -p build
+	@force=; [ -f $@ ] && [ setup.py -nt $@ ] && force=--force; \
+	  $(PY) setup.py -q build_ext --inplace -j$(JOBS) $$force >build/build.log 2>&1 \
+	  || { cat build/build.log; echo "nsdata: the build failed; the log is build/build.log" >&2; exit 1; }
+	@touch $@
+
+setup: .venv/.built ## system packages, .venv, the compiled packet path, .venv/bin/nsdata
+
+demo: setup ## replay the project's own capture, once calmly and once over-subscribed
+	@demo/run.sh
+
+test: setup ## run every test
+	$(PY) -m pytest $(PYTEST_ARGS)
+
+bench: setup ## measure each stage and the whole replay
+	$(PY) -m pytest benches --benchmark-only $(PYTEST_ARGS)
+
+check: setup ## linters, types, laws, and no hidden GIL in the packet path
+	.venv/bin/ruff check .
+	.venv/bin/cython-lint nsdata
+	.venv/bin/mypy
+	$(PY) -m pytest tests/test_laws.py
+	$(PY) tools/gil_hints.py
+
+laws: setup ## who may import whom, file sizes, docstrings
+	$(PY) -m pytest tests/test_laws.py
+
+# Settings the engine honours: comma-separated regular expressions over `--set` key=value.
+SUPPORTED_SETS ?=
+conformance: setup ## shared conformance cases, when they are there (LEVELS=L1)
+	@if [ ! -f $(SHARED)/conformance/run_conformance.py ]; then \
+	  echo "no $(SHARED)/conformance here; say where it is with: make conformance SHARED=DIR"; exit 0; fi; \
+	mkdir -p out && $(PY) $(SHARED)/conformance/run_conformance.py $(SHARED)/conformance/cases \
+	  --levels $(or $(LEVELS),L1) \
+	  --command '$(CURDIR)/$(NSDATA) replay {pcap} --rules {rules} --eve {eve} {extra}' \
+	  $(if $(SUPPORTED_SETS),--supported-sets '$(SUPPORTED_SETS)') \
+	  --strict-arg=--strict --json out/conformance.json --show fail $(CONFORMANCE_ARGS)
+
+fuzz: setup ## fuzz the decoder and the capture readers (SECONDS=60)
+	@tools/packages.sh fuzz
+	tests/fuzz/run.sh $(or $(SECONDS),$(SECONDS_TO_FUZZ))
+
+captures: setup ## make the format variants of tests/captures/office.pcap again
+	$(PY) tools/make_variants.py
+
+record: setup ## record tests/captures/office.pcap anew (root; network namespaces)
+	@tools/packages.sh record
+	$(PY) tools/record_demo.py tests/captures/office.pcap
+
+clean: ## remove what was built and written, keep .venv
+	rm -rf build out .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks .venv/.built
+	find nsdata tests benches tools -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+	find nsdata -name '*.so' -delete
+
+distclean: clean ## also remove .venv
+	rm -rf .venv *.egg-info

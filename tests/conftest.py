@@ -1,0 +1,38 @@
+"""What every test may ask for: the captures of the repo, and the shared ones when present."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def captures() -> Path:
+    """The captures of the repository (tests/captures; see its README)."""
+    return ROOT / "tests" / "captures"
+
+
+@pytest.fixture(scope="session")
+def office(captures: Path) -> Path:
+    """The capture recorded by tools/record_demo.py: calm, a burst, calm again."""
+    return captures / "office.pcap"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The directory of shared captures, rules and conformance cases, or skip.
+
+    It stands beside the repository as `shared`; the variable NSDATA_SHARED names another place.
+    """
+    path = Path(os.environ.get("NSDATA_SHARED") or ROOT.parent / "shared")
+    if not path.is_dir():
+        pytest.skip(f"no shared captures at {path}; NSDATA_SHARED can name another place")
+    return path
