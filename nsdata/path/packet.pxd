@@ -126,6 +126,8 @@ cdef enum FlowFlag:
     FLOW_NO_PAYLOAD = 1 << 8      # stream: past depth
     FLOW_MIDSTREAM = 1 << 9       # stream: picked up without a handshake
     FLOW_DROP_LOGGED = 1 << 10
+    FLOW_SEEN_TS = 1 << 11        # flow: a packet to server was seen (ICMP errors do not count)
+    FLOW_SEEN_TC = 1 << 12        # flow: ... to client
 
 cdef enum FlowState:
     FLOW_FREE = 0
@@ -185,6 +187,12 @@ cdef struct Flow:
     uint32_t addr_row[2]      # address class of src, of dst
     void *bits                # flowbits / flowints of this flow, or NULL
     uint32_t alerts
+    # flow's own
+    uint32_t isn              # stream: the client's initial sequence number, valid with `tcp`
+    uint32_t elder            # list of live flows in the order of their creation
+    uint32_t younger
+    uint16_t icmp_id          # part of the key: identifier of an ICMP query
+    uint8_t timeout_class     # which time-out list holds it
 
 # Where a frame ended up: exactly one per frame (the ledger).
 cdef enum Fate:
