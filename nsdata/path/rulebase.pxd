@@ -351,3 +351,10 @@ cdef class RuleBase:
     cdef pcre2_code **pcres
     cdef uint32_t n_pcres
     cdef hs_scratch_t *scratch            # prototype; detect clones it
+    cdef object _own(self, array, dtype)
+    cdef size_t _address(self, array) except? 0
+    cdef int _build_groups(self, image, list lists, size_t used) except -1
+    cdef hs_database_t *_compile(self, patterns) except NULL
+    cdef int _build_ports(self, image) except -1
+    cdef int _build_addresses(self, image) except -1
+    cdef int _build_pcres(self, pcres) except -1
