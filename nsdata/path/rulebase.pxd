@@ -130,7 +130,7 @@ cpdef enum OpKind:
     POST_FLOWBITS_SET = 64    # every bit of lists[data : data + length]
     POST_FLOWBITS_UNSET = 65
     POST_FLOWBITS_TOGGLE = 66
-    POST_FLOWINT = 67         # data = variable, cmp: CMP_EQ set, MATH_ADD, MATH_SUB; a (or VAR_A)
+    POST_FLOWINT = 67         # data = variable, cmp: FlowIntOp; a (or VAR_A: a is a variable)
     POST_XBITS_SET = 68       # data = bit, length = Track, a = expire in s
     POST_XBITS_UNSET = 69
     POST_XBITS_TOGGLE = 70
@@ -188,6 +188,11 @@ cpdef enum MathOp:
     MATH_DIV = 3              # by zero: no match
     MATH_SHL = 4
     MATH_SHR = 5
+
+cpdef enum FlowIntOp:
+    FLOWINT_SET = 0
+    FLOWINT_ADD = 1
+    FLOWINT_SUB = 2
 
 cpdef enum Field:
     FIELD_TTL = 0

@@ -79,6 +79,11 @@ class FlagsCompare(IntEnum):
     FLAGS_ANY = 2
     FLAGS_NOT = 3
 
+class FlowIntOp(IntEnum):
+    FLOWINT_SET = 0
+    FLOWINT_ADD = 1
+    FLOWINT_SUB = 2
+
 class FlowField(IntEnum):
     FLOWF_AGE = 0
     FLOWF_PKTS_TS = 1
