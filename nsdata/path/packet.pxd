@@ -188,6 +188,7 @@ cdef struct Flow:
     void *bits                # flowbits / flowints of this flow, or NULL
     uint32_t alerts
     # flow's own
+    uint64_t seen_ns          # the table's clock at its last packet; unlike last_ns never back
     uint32_t isn              # stream: the client's initial sequence number, valid with `tcp`
     uint32_t elder            # list of live flows in the order of their creation
     uint32_t younger
