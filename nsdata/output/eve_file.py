@@ -1,0 +1,149 @@
+"""Where EVE lines go: a file or standard output, whole lines only.
+
+A full disk leaves a torn line in most logs, and every reader of it chokes there.
+`EveFile` takes whole lines, and when a write fails half way it cuts the file back to the
+last whole line, keeps what was good and raises OutputError.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import sys
+from types import TracebackType
+
+from nsdata.errors import OutputError
+
+BUFFER = 1 << 20  # bytes collected before a write
+
+HINTS = {
+    errno.ENOSPC: "free some space or choose another file system",
+    errno.EDQUOT: "the user's disk quota is used up: free some space",
+    errno.EFBIG: "the file reached its size limit (ulimit -f): raise it or write elsewhere",
+    errno.EPIPE: "the reader of the pipe went away",
+    errno.ENOENT: "create the directory first",
+    errno.ENOTDIR: "a part of the path is not a directory",
+    errno.EISDIR: "name a file, not a directory",
+    errno.EACCES: "check the permissions of the file and its directory",
+    errno.EROFS: "the file system is mounted read-only: choose another place",
+    errno.EIO: "the device reports an error: check the disk",
+}
+
+
+def output_error(path: str, doing: str, error: OSError, kept: str = "") -> OutputError:
+    """OutputError for `path`: what was being done, the system's reason, what to try."""
+    hint = HINTS.get(error.errno or 0, "try another file")
+    return OutputError(f"{path}: cannot {doing}: {error.strerror or error}{kept} ({hint})")
+
+
+class EveFile:
+    """A file of lines at `path` ("-": standard output), emptied unless `append`.
+
+    `lines` and `bytes` count what is surely written. Raises OutputError when the file
+    cannot be opened, and on any failed write; after that every write raises again.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, append: bool = False) -> None:
+        self.path = os.fspath(path)
+        self.lines = 0
+        self.bytes = 0
+        self._pending = bytearray()
+        self._broken: OutputError | None = None
+        self._owned = self.path != "-"
+        if self._owned:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
+            try:
+                self._fd = os.open(self.path, flags, 0o644)
+                # not O_TRUNC: a device or pipe has nothing to empty
+                self._regular = stat.S_ISREG(os.fstat(self._fd).st_mode)
+                if self._regular and not append:
+                    os.ftruncate(self._fd, 0)
+                self._end = os.lseek(self._fd, 0, os.SEEK_END) if self._regular else 0
+            except OSError as error:
+                raise output_error(self.path, "open for writing", error) from error
+        else:
+            self.path = "standard output"
+            sys.stdout.flush()
+            self._fd = sys.stdout.fileno()
+            self._regular = False
+            self._end = 0
+
+    def write(self, lines: bytes | bytearray | memoryview) -> None:
+        """Take whole lines, each ending in a newline; written at once or with later ones."""
+        if self._broken is not None:
+            raise self._broken
+        if not len(lines):
+            return
+        if lines[-1] != 10:
+            raise OutputError(f"{self.path}: refusing to write a line without its end")
+        self._pending += lines
+        if len(self._pending) >= BUFFER:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand everything taken so far to the system."""
+        if self._broken is not None:
+            raise self._broken
+        done = 0
+        view = memoryview(self._pending)
+        try:
+            while done < len(view):
+                done += os.write(self._fd, view[done:])
+        except OSError as error:
+            whole = self._pending.rfind(b"\n", 0, done) + 1
+            view.release()
+            self._count(whole)
+            self._cut_back()
+            self._pending.clear()
+            self._broken = output_error(
+                self.path, "write", error, f"; the {self.lines} whole lines before it are kept"
+            )
+            raise self._broken from error
+        view.release()
+        self._count(done)
+        self._pending.clear()
+
+    def close(self) -> None:
+        """Flush and close. Raises OutputError if the last lines cannot be written."""
+        if self._fd < 0:
+            return
+        try:
+            if self._broken is None:
+                self.flush()
+        finally:
+            fd, self._fd = self._fd, -1
+            if self._owned:
+                try:
+                    os.close(fd)
+                except OSError as error:  # NFS reports a full disk here
+                    raise output_error(self.path, "close", error) from error
+
+    def _count(self, whole: int) -> None:
+        self.lines += self._pending.count(b"\n", 0, whole)
+        self.bytes += whole
+        self._end += whole
+
+    def _cut_back(self) -> None:
+        """Best effort: a pipe cannot be cut, and the write's own error says more."""
+        if self._regular:
+            try:
+                os.ftruncate(self._fd, self._end)
+                os.lseek(self._fd, self._end, os.SEEK_SET)
+            except OSError:
+                pass
+
+    def __enter__(self) -> EveFile:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self.close()
+        except OutputError:
+            if error is None:
+                raise
