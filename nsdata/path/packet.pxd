@@ -181,6 +181,7 @@ cdef struct Flow:
     uint64_t packets[2]       # by Direction
     uint64_t bytes[2]         # wire bytes
     uint8_t tcp_flags[2]      # union of flags seen
+    uint32_t stream_bytes[2]  # stream: sequence space used by each direction's sender
     void *tcp                 # stream: its session, or NULL
     # detect's scratch
     uint32_t addr_generation  # rule image the rows below belong to; 0 = none
