@@ -158,8 +158,10 @@ cdef class Detector:
         self.src_row = self.base.addr_bits + <size_t> src * self.base.addr_words
         self.dst_row = self.base.addr_bits + <size_t> dst * self.base.addr_words
         if self.proto_bit & (PB_TCP | PB_UDP | PB_SCTP) and not p.flags & PKT_FRAGMENT:
-            self.sport_row = self.base.port_bits + <size_t> self.base.port_class[p.sport] * self.base.port_words
-            self.dport_row = self.base.port_bits + <size_t> self.base.port_class[p.dport] * self.base.port_words
+            src = self.base.port_class[p.sport]
+            dst = self.base.port_class[p.dport]
+            self.sport_row = self.base.port_bits + <size_t> src * self.base.port_words
+            self.dport_row = self.base.port_bits + <size_t> dst * self.base.port_words
         else:
             self.sport_row = NULL
             self.dport_row = NULL
@@ -186,7 +188,8 @@ cdef class Detector:
         """Mark the candidates of a class: patterns found in `data`, and the rules without."""
         cdef uint32_t classes = self.base.n_port_classes
         cdef int dir = p.dir if p.flow != NO_FLOW else TO_SERVER
-        cdef const uint16_t *of = self.base.group_of + <size_t> (cls * 2 + dir) * GROUP_KINDS * classes
+        cdef const uint16_t *of = (self.base.group_of
+                                   + <size_t> (cls * 2 + dir) * GROUP_KINDS * classes)
         cdef uint16_t number
         cdef const Group *g
         cdef int kind
@@ -343,6 +346,7 @@ cdef class Detector:
         """0 no match, 1 match, 2 match with the stream."""
         cdef const Rule *r = &self.base.rules[index]
         cdef const Op *op
+        cdef const BufferCheck *b
         cdef uint32_t k
         cdef int how = 1
         cdef int found
@@ -359,17 +363,17 @@ cdef class Detector:
         if r.n_vars:
             memset(self.inspection.vars, 0, sizeof(self.inspection.vars))
         for k in range(r.n_buffers):
-            if self.base.buffers[r.buffer_at + k].buffer == BUF_PAYLOAD:
+            b = &self.base.buffers[r.buffer_at + k]
+            if b.buffer == BUF_PAYLOAD:
                 found = self._payload(r, index, r.buffer_at + k, p)
                 if found == 0:
                     return 0
                 if found == 2:
                     how = 2
             else:
-                if not self._buffer(self.base.buffers[r.buffer_at + k].buffer, p):
+                if not self._buffer(b.buffer, p):
                     return 0
-                if not inspect(&self.inspection, &self.base.ops[self.base.buffers[r.buffer_at + k].op_at],
-                               self.base.buffers[r.buffer_at + k].n_ops):
+                if not inspect(&self.inspection, &self.base.ops[b.op_at], b.n_ops):
                     return 0
         for k in range(r.n_posts):
             self.state.apply(&self.base.ops[r.post_at + k], self.base.lists, p, f)

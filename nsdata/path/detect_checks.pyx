@@ -142,13 +142,13 @@ cdef bint _flow(const Op *op, const Packet *p, const Flow *f) noexcept nogil:
     if field == FLOWF_AGE:
         return _compare(<int64_t> ((f.last_ns - f.first_ns) // 1000000000), op)
     if field == FLOWF_PKTS_TS:
-        return _compare(<int64_t> f.packets[TO_SERVER], op)
+        return _compare(<int64_t> f.packets[0], op)
     if field == FLOWF_PKTS_TC:
-        return _compare(<int64_t> f.packets[TO_CLIENT], op)
+        return _compare(<int64_t> f.packets[1], op)
     if field == FLOWF_BYTES_TS:
-        return _compare(<int64_t> f.bytes[TO_SERVER], op)
+        return _compare(<int64_t> f.bytes[0], op)
     if field == FLOWF_BYTES_TC:
-        return _compare(<int64_t> f.bytes[TO_CLIENT], op)
+        return _compare(<int64_t> f.bytes[1], op)
     if field == FLOWF_PKTS_EITHER:
         return _compare(<int64_t> f.packets[0], op) or _compare(<int64_t> f.packets[1], op)
     return _compare(<int64_t> f.bytes[0], op) or _compare(<int64_t> f.bytes[1], op)
@@ -159,8 +159,8 @@ cdef bint _stream_size(const Op *op, const Packet *p, const Flow *f) noexcept no
     cdef bint server
     if f == NULL or f.tcp == NULL:
         return False
-    client = _compare(<int64_t> f.stream_bytes[TO_SERVER], op)
-    server = _compare(<int64_t> f.stream_bytes[TO_CLIENT], op)
+    client = _compare(<int64_t> f.stream_bytes[0], op)
+    server = _compare(<int64_t> f.stream_bytes[1], op)
     if op.data == SIDE_SERVER:
         return server
     if op.data == SIDE_CLIENT:
