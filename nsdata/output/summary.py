@@ -120,11 +120,13 @@ class Summary(Part):
     captures: list[str] = Field(default_factory=list, description="files read")
     errors: list[Fault] = Field(default_factory=list)
 
-    @computed_field(description="packets per engine second; 0 when no time was measured")
+    @computed_field(description="packets per engine second; 0 when no time was measured")  # type: ignore[prop-decorator]
+    @property
     def packets_per_second(self) -> float:
         return round(self.packets / self.seconds, 3) if self.seconds > 0 else 0.0
 
-    @computed_field(description="bits per engine second")
+    @computed_field(description="bits per engine second")  # type: ignore[prop-decorator]
+    @property
     def bits_per_second(self) -> float:
         return round(self.bytes * 8 / self.seconds, 3) if self.seconds > 0 else 0.0
 
