@@ -129,6 +129,7 @@ cdef int index_begin(
         magic = read32(data + 8, False)
         if magic != PCAPNG_ORDER and __builtin_bswap32(magic) != PCAPNG_ORDER:
             return fault(source, FAULT_BYTE_ORDER, 0, magic, 0)
+        source.swapped = magic != PCAPNG_ORDER
         if size < 28:
             return INDEX_MORE
         source.format = FORMAT_PCAPNG
@@ -411,15 +412,35 @@ cdef int index_frames(
             return status
 
 
+# Status for Python: three ways to go on, and what every fault is called.
+FULL = <int>INDEX_FULL
+MORE = <int>INDEX_MORE
+SECTION = <int>INDEX_SECTION
+FAULTS = {
+    <int>FAULT_MAGIC: "magic",
+    <int>FAULT_VERSION: "version",
+    <int>FAULT_CAPLEN: "caplen",
+    <int>FAULT_LENGTH: "length",
+    <int>FAULT_TRAILER: "trailer",
+    <int>FAULT_BYTE_ORDER: "byte order",
+    <int>FAULT_INTERFACE: "interface",
+    <int>FAULT_INTERFACES: "interfaces",
+    <int>FAULT_OPTION: "option",
+}
+
+
+def read_only(array):
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
 cdef class Indexer:
     """An indexer with its arrays; one per open capture. See `index.pyi` for the contract."""
 
     cdef Source source
-    cdef uint64_t[::1] _offset
-    cdef uint32_t[::1] _caplen
-    cdef uint32_t[::1] _wirelen
-    cdef uint64_t[::1] _ts_ns
-    cdef uint16_t[::1] _linktype
+    cdef Frames frames
+    cdef object owned                 # the writable arrays behind the read-only views
     cdef readonly object offset, caplen, wirelen, ts_ns, linktype
     cdef readonly uint64_t position
     cdef readonly uint32_t count
@@ -430,11 +451,20 @@ cdef class Indexer:
             raise ValueError("capacity must be at least 1")
         index_reset(&self.source)
         self.capacity = capacity
-        self._offset = self.offset = np.zeros(capacity, np.uint64)
-        self._caplen = self.caplen = np.zeros(capacity, np.uint32)
-        self._wirelen = self.wirelen = np.zeros(capacity, np.uint32)
-        self._ts_ns = self.ts_ns = np.zeros(capacity, np.uint64)
-        self._linktype = self.linktype = np.zeros(capacity, np.uint16)
+        cdef uint64_t[::1] offset = np.zeros(capacity, np.uint64)
+        cdef uint32_t[::1] caplen = np.zeros(capacity, np.uint32)
+        cdef uint32_t[::1] wirelen = np.zeros(capacity, np.uint32)
+        cdef uint64_t[::1] ts_ns = np.zeros(capacity, np.uint64)
+        cdef uint16_t[::1] linktype = np.zeros(capacity, np.uint16)
+        self.frames.offset = &offset[0]
+        self.frames.caplen = &caplen[0]
+        self.frames.wirelen = &wirelen[0]
+        self.frames.ts_ns = &ts_ns[0]
+        self.frames.linktype = &linktype[0]
+        self.frames.capacity = capacity
+        self.owned = (offset, caplen, wirelen, ts_ns, linktype)
+        self.offset, self.caplen, self.wirelen, self.ts_ns, self.linktype = (
+            read_only(array.base) for array in self.owned)
 
     def begin(self, const uint8_t[::1] data, uint64_t size):
         cdef int status
@@ -448,24 +478,18 @@ cdef class Indexer:
 
     def run(self, const uint8_t[::1] data, uint64_t position, uint64_t size, uint32_t count):
         cdef int status
-        cdef Frames out
         if size > <uint64_t>data.shape[0] or position > size or count > self.capacity \
                 or self.source.format == FORMAT_NONE:
             raise ValueError("window is outside data, or the indexer has not begun")
         if size == 0:
             self.source.need = 1
             return <int>INDEX_MORE
-        out.offset = &self._offset[0]
-        out.caplen = &self._caplen[0]
-        out.wirelen = &self._wirelen[0]
-        out.ts_ns = &self._ts_ns[0]
-        out.linktype = &self._linktype[0]
-        out.count = count
-        out.capacity = self.capacity
+        self.frames.count = count
         self.position = position
         with nogil:
-            status = index_frames(&self.source, &data[0], size, &self.position, &out)
-        self.count = out.count
+            status = index_frames(&self.source, &data[0], size, &self.position,
+                                  &self.frames)
+        self.count = self.frames.count
         return status
 
     def leave_section(self):
