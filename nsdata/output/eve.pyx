@@ -126,7 +126,10 @@ cdef class EveFormatter:
         cdef int rc
         cdef size_t n = len(records)
         if records.dtype != record_dtype():
-            raise EngineError("the array's dtype is not record_dtype()")
+            raise EngineError(
+                "the array's dtype is not record_dtype(): make it with "
+                "np.zeros(n, record_dtype()); np.concatenate repacks it"
+            )
         if not n:
             return
         raw = np.ascontiguousarray(records).view(np.uint8)
