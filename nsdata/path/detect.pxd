@@ -6,14 +6,10 @@ from nsdata.path.detect_state cimport DetectState
 from nsdata.path.hs cimport hs_scratch_t
 from nsdata.path.packet cimport Flow, Packet
 from nsdata.path.pcre2 cimport pcre2_jit_stack
-from nsdata.path.rulebase cimport Group, Rule, RuleBase
+from nsdata.path.rulebase cimport Group, Match, Rule, RuleBase
 
 cdef enum:
     MAX_MATCHES = 256         # matching rules kept per packet; more are counted in overflowed
-
-cdef struct Match:
-    uint32_t rule             # index in the rule image
-    uint8_t stream            # 1: the payload matched in the reassembled stream
 
 # What Hyperscan's callback needs: where a pattern's rules are, where to mark them.
 cdef struct Marker:
@@ -59,3 +55,4 @@ cdef class Detector:
     cdef bint _header(self, const Rule *r, Packet *p, Flow *f) noexcept nogil
     cdef int _payload(self, const Rule *r, uint32_t index, uint32_t check, Packet *p) noexcept nogil
     cdef bint _buffer(self, uint8_t buffer, Packet *p) noexcept nogil
+    cdef void _thresholds(self, Packet *p, Flow *f) noexcept nogil

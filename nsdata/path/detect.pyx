@@ -426,3 +426,21 @@ cdef class Detector:
                             self.n_matches += 1
                         else:
                             self.overflowed += 1
+        if self.n_matches:
+            self._thresholds(p, f)
+
+    cdef void _thresholds(self, Packet *p, Flow *f) noexcept nogil:
+        """Ask the thresholds in order; what a pass rule cuts off is not counted."""
+        cdef const Rule *r
+        cdef Match *m
+        cdef uint32_t i
+        for i in range(self.n_matches):
+            m = &self.matches[i]
+            r = &self.base.rules[m.rule]
+            m.threshold = 1
+            if r.threshold:
+                m.threshold = <uint8_t> self.state.threshold(
+                    &self.base.thresholds[r.threshold - 1], r.sid, r.gid, p, f)
+            if r.action == ACTION_PASS and m.threshold:
+                self.n_matches = i + 1
+                return

@@ -281,6 +281,12 @@ cdef struct Threshold:
     uint32_t seconds
     uint32_t multiplier       # backoff
 
+# A rule that matched a packet. Owner: detect; verdict reads.
+cdef struct Match:
+    uint32_t rule             # index in RuleBase.rules
+    uint8_t stream            # 1: the payload matched in the reassembled stream
+    uint8_t threshold         # 0 neither alert nor action, 1 alert, 2 action alone
+
 # --- candidate selection -------------------------------------------------------------
 # What a packet (or its stream bytes) can be a candidate for. Rules of one class share
 # groups; a group is one Hyperscan database over fast patterns plus the rules that have
