@@ -92,17 +92,15 @@ class EveFile:
                 done += os.write(self._fd, view[done:])
         except OSError as error:
             whole = self._pending.rfind(b"\n", 0, done) + 1
-            view.release()
             self._count(whole)
             self._cut_back()
-            self._pending.clear()
+            self._pending = bytearray()
             self._broken = output_error(
                 self.path, "write", error, f"; the {self.lines} whole lines before it are kept"
             )
             raise self._broken from error
-        view.release()
         self._count(done)
-        self._pending.clear()
+        self._pending = bytearray()  # not clear(): `view` still looks at it
 
     def close(self) -> None:
         """Flush and close. Raises OutputError if the last lines cannot be written."""

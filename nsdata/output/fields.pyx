@@ -59,7 +59,7 @@ cdef Name tcp_state_name[TCP_STATE_COUNT]
 
 
 cdef int fill_names(Name *names, Py_ssize_t n, texts) except -1:
-    cdef size_t i
+    cdef Py_ssize_t i
     cdef bytes raw
     assert len(texts) == n
     for i in range(n):

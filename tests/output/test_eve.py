@@ -18,13 +18,11 @@ from nsdata.output.fields import POLICY_REASONS, PROTOCOL_NAMES, TCP_STATES
 DTYPE = record_dtype()
 ALERT, DROP, FLOW = 0, 1, 2
 NO_RULE = 0xFFFFFFFF
-FLAGS = {
-    name: 1 << bit
-    for bit, name in enumerate(
-        "blocked tunnel stream pseudo rebuilt verdict_drop verdict_pass reject_src reject_dst "
-        "established flow_drop flow_pass flow_bypass".split()
-    )
-}
+FLAG_NAMES = [
+    "blocked", "tunnel", "stream", "pseudo", "rebuilt", "verdict_drop", "verdict_pass",
+    "reject_src", "reject_dst", "established", "flow_drop", "flow_pass", "flow_bypass",
+]  # fmt: skip
+FLAGS = {name: 1 << bit for bit, name in enumerate(FLAG_NAMES)}
 FRAGMENT = rule_fragment(1, 7, 2, "a rule", "Misc activity", 3)
 FIXED_ROOM = 4096
 
@@ -207,8 +205,9 @@ def test_blocked_alert_and_alert_without_a_rule():
     ("why", "policy", "reason"),
     [(6, 0, "rules"), (7, 0, "rules"), (8, 0, "flow drop"), (9, 0, "bypass rule"),
      (10, 0, "exception policy"), (10, 1, "stream midstream"), (10, 2, "stream error"),
-     (10, 7, "defrag memcap"), (10, 10, "exception policy flow drop"), (10, 200, "exception policy"),
-     (11, 0, "over-subscription"), (0, 0, "unknown"), (250, 0, "unknown")],
+     (10, 7, "defrag memcap"), (10, 10, "exception policy flow drop"),
+     (10, 200, "exception policy"), (11, 0, "over-subscription"), (0, 0, "unknown"),
+     (250, 0, "unknown")],
 )  # fmt: skip
 def test_drop_reasons(why, policy, reason):
     event = one(record(kind=DROP, why=why, policy=policy, rule=NO_RULE))
