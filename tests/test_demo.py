@@ -1,0 +1,66 @@
+"""`make demo` shows what it promises: every rule fires, fallback is entered and left."""
+
+import json
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("nsdata.cli", reason="the command line is not built yet")
+
+OVER = ("--capacity", "30pps", "--queue", "64", "--restore-after", "6s")
+
+
+def replay(root: Path, out: Path, *words: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Run `nsdata replay` on the demo; EVE events and summary."""
+    eve, summary = out / "eve.json", out / "summary.json"
+    command = [Path(sys.executable).parent / "nsdata", "replay", "tests/captures/office.pcap"]
+    files = ["--rules", "demo/demo.rules", "--eve", eve, "--summary", summary]
+    done = subprocess.run([*command, *files, *words], cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in eve.open()], json.loads(summary.read_text())
+
+
+@pytest.mark.parametrize("words", [(), ("--inline",)])
+def test_every_rule_fires_as_often_as_the_demo_says(
+    root: Path, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    events, summary = replay(root, tmp_path, *words)
+    fired = Counter(str(e["alert"]["signature_id"]) for e in events if e["event_type"] == "alert")
+    assert fired == json.loads((root / "demo/expected.json").read_text())
+    assert summary["rules_refused"] == 0
+    assert summary["received"] == summary["packets"] == summary["inspected"] + summary["blocked"]
+    assert (summary["blocked"] > 0) == ("--inline" in words)
+
+
+def test_expected_alerts_and_rules_are_about_the_same_sids(root: Path) -> None:
+    rules = (root / "demo/demo.rules").read_text()
+    loud = [line for line in rules.splitlines() if line[:1] in "ad" and "noalert" not in line]
+    sids = {sid for line in loud for sid in re.findall(r"sid:(\d+);", line)}
+    assert sids == set(json.loads((root / "demo/expected.json").read_text()))
+
+
+def test_over_subscription_ends_in_fallback_and_a_granted_restore(
+    root: Path, tmp_path: Path
+) -> None:
+    events, summary = replay(root, tmp_path, "--inline", *OVER)
+    said = [e["fallback"] for e in events if e["event_type"] == "fallback"]
+    entered = [f for f in said if f["state"] == "fallback" and f.get("from") == "normal"]
+    assert len(entered) == 1 and entered[0]["reason"] == "threshold error"
+    assert said[-1]["state"] == "normal"
+    assert summary["state"] == "normal" and summary["lost"] > 1000 and summary["bypassed"] > 1000
+    fates = ("inspected", "bypassed", "blocked", "lost")
+    assert summary["received"] == sum(summary[fate] for fate in fates)
+
+
+def test_two_over_subscribed_runs_write_the_same_bytes(root: Path, tmp_path: Path) -> None:
+    texts = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        replay(root, tmp_path / name, "--inline", *OVER)
+        texts.append((tmp_path / name / "eve.json").read_bytes())
+    assert texts[0] == texts[1]
