@@ -71,6 +71,8 @@ FOLLOWS = "; unset: as exception-policy"
 
 
 class Reassembly(_Group):
+    """TCP data put in order."""
+
     memcap: Size = _of("256mb", "memory for segments waiting to be put in order")
     memcap_policy: ExceptionPolicy | None = _of(None, "policy when that is used up" + FOLLOWS)
     depth: Size = _of("1mb", "bytes of each direction that are inspected; 0 is no limit")
@@ -86,6 +88,8 @@ class Reassembly(_Group):
 
 
 class Stream(_Group):
+    """TCP sessions."""
+
     memcap: Size = _of("64mb", "memory for TCP sessions")
     memcap_policy: ExceptionPolicy | None = _of(None, "policy when that is used up" + FOLLOWS)
     midstream: bool = _of(False, "follow TCP sessions whose handshake was not seen")
@@ -125,6 +129,8 @@ class Stream(_Group):
 
 
 class Defrag(_Group):
+    """IP fragments put together."""
+
     memcap: Size = _of("32mb", "memory for fragments")
     memcap_policy: ExceptionPolicy | None = _of(None, "policy when that is used up" + FOLLOWS)
     max_trackers: int = _of(65535, "datagrams put together at once", ge=1, le=1 << 24)
@@ -133,12 +139,16 @@ class Defrag(_Group):
 
 
 class Flow(_Group):
+    """The flow table."""
+
     memcap: Size = _of("128mb", "memory for the flow table")
     memcap_policy: ExceptionPolicy | None = _of(None, "policy when the table is full" + FOLLOWS)
     hash_size: int = _of(65536, "buckets of the flow table", ge=16, le=1 << 28)
 
 
 class Timeouts(_Group):
+    """How long a flow is kept without packets."""
+
     new: DurationNs = _of("30s", "seen in one direction")
     established: DurationNs = _of("300s", "seen in both directions")
     closed: DurationNs = _of("0s", "closed")
@@ -146,12 +156,16 @@ class Timeouts(_Group):
 
 
 class TcpTimeouts(Timeouts):
+    """The same for TCP."""
+
     new: DurationNs = _of("60s", "handshake not complete")
     established: DurationNs = _of("600s", "handshake complete")
     closed: DurationNs = _of("60s", "closed by FIN or RST")
 
 
 class FlowTimeouts(_Group):
+    """Time-outs by protocol; `default` is for all others."""
+
     default: Timeouts = Field(default_factory=Timeouts)
     tcp: TcpTimeouts = Field(default_factory=TcpTimeouts)
     udp: Timeouts = Field(default_factory=Timeouts)
@@ -159,31 +173,43 @@ class FlowTimeouts(_Group):
 
 
 class Vxlan(_Group):
+    """VXLAN (RFC 7348)."""
+
     enabled: bool = _of(True, "decode VXLAN and inspect what it carries")
     ports: GroupText = _of("$VXLAN_PORTS", "its UDP ports")
 
 
 class Geneve(_Group):
+    """Geneve (RFC 8926)."""
+
     enabled: bool = _of(True, "decode Geneve and inspect what it carries")
     ports: GroupText = _of("$GENEVE_PORTS", "its UDP ports")
 
 
 class Teredo(_Group):
+    """Teredo (RFC 4380)."""
+
     enabled: bool = _of(True, "decode Teredo and inspect what it carries")
     ports: GroupText = _of("$TEREDO_PORTS", "its UDP ports; any is legal")
 
 
 class Decoder(_Group):
+    """Tunnels decoded by port."""
+
     vxlan: Vxlan = Field(default_factory=Vxlan)
     geneve: Geneve = Field(default_factory=Geneve)
     teredo: Teredo = Field(default_factory=Teredo)
 
 
 class Vlan(_Group):
+    """VLAN tags."""
+
     use_for_tracking: bool = _of(True, "frames of different VLANs are of different flows")
 
 
 class Vars(_Group):
+    """Variables of the rule language."""
+
     address_groups: Mapping[str, GroupText] = _of(ADDRESS_GROUPS, "addresses of $NAME in rules")
     port_groups: Mapping[str, GroupText] = _of(PORT_GROUPS, "ports of $NAME in rules")
 
@@ -209,10 +235,14 @@ class Vars(_Group):
 
 
 class DropLog(_Group):
+    """Drop events."""
+
     flows: DropLogFlows = _of("all", "log every dropped packet, or the first of each flow")
 
 
 class Eve(_Group):
+    """EVE JSON."""
+
     types: Annotated[tuple[EveType, ...], BeforeValidator(listed)] = _of(
         tuple(EveType), "event types written"
     )
@@ -224,10 +254,14 @@ class Eve(_Group):
 
 
 class Outputs(_Group):
+    """What is written."""
+
     eve: Eve = Field(default_factory=Eve)
 
 
 class DropMeterSettings(_Group):
+    """The drop meter."""
+
     window: DurationNs = _of("5s", "over which the drop ratio is taken")
     interval: DurationNs = _of("1s", "between two evaluations; divides the window")
     threshold: float = _of(0.90, "share of drops above which the engine falls back", gt=0, lt=1)

@@ -83,17 +83,23 @@ class ExceptionPolicy(StrEnum):
 
 
 class InlineMode(StrEnum):
+    """Whether the stream is inspected as it passes."""
+
     AUTO = "auto"  # as the run is: --inline
     YES = "yes"
     NO = "no"
 
 
 class DropLogFlows(StrEnum):
+    """Which dropped packets are logged."""
+
     ALL = "all"
     START = "start"
 
 
 class Action(StrEnum):
+    """Action of a rule."""
+
     PASS = "pass"
     DROP = "drop"
     REJECT = "reject"
@@ -119,6 +125,8 @@ class OsPolicy(StrEnum):
 
 
 class EveType(StrEnum):
+    """Event types of EVE JSON."""
+
     ALERT = "alert"
     DROP = "drop"
     FLOW = "flow"

@@ -17,9 +17,9 @@ vlan       identifier of the outermost tag; an untagged frame never matches
 A `bidirectional` rule (the default) also matches with source and destination, addresses
 and ports together, swapped.
 
-What the C engine matches with is the structured array of `BypassRules.to_array()`, one
-element per rule in order, 64 bytes, little endian, naturally aligned (a C struct with the
-same fields in this order has the same layout):
+What the C engine matches with is `BypassRules.to_bytes()` (`nsdata.bypass_table.to_array`
+is the same as a numpy structured array): one element per rule in order, 64 bytes, little
+endian, naturally aligned (a C struct with the same fields in this order is laid out alike):
 
 ====== ==== ================= =========================================================
 offset type field             meaning
@@ -55,13 +55,12 @@ integers beside this one. `first_match` is the same in plain Python: the oracle 
 from __future__ import annotations
 
 import ipaddress
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Annotated, Any
 
-import numpy as np
-import numpy.typing as npt
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -77,21 +76,8 @@ from nsdata.toml_text import KeyPath, place_of, read_toml
 
 MAX_BYPASS_RULES = 32
 
-RULE_DTYPE = np.dtype(
-    {
-        "names": [
-            "enabled", "action", "ethertype_mode", "bidirectional", "ethertype", "proto",
-            "src_version", "src_prefix", "dst_version", "dst_prefix",
-            "sport_lo", "sport_hi", "dport_lo", "dport_hi", "vlan", "src", "dst", "id", "ports",
-        ],
-        "formats": [
-            "u1", "u1", "u1", "u1", "<u2", "<i2", "u1", "u1", "u1", "u1",
-            "<u2", "<u2", "<u2", "<u2", "<i4", "(16,)u1", "(16,)u1", "<u4", "u1",
-        ],
-        "offsets": [0, 1, 2, 3, 4, 6, 8, 9, 10, 11, 12, 14, 16, 18, 20, 24, 40, 56, 60],
-        "itemsize": 64,
-    }
-)  # fmt: skip
+RULE_BYTES = 64
+_RULE = struct.Struct("<BBBBHhBBBBHHHHi16s16sIB3x")
 
 ETHERTYPES: Mapping[str, int] = {
     "ipv4": 0x0800,
@@ -144,6 +130,8 @@ TCP, UDP = 6, 17
 
 
 class EthertypeMode(IntEnum):
+    """What a rule asks of the EtherType."""
+
     ANY = 0
     IP = 1
     NOT_IP = 2
@@ -151,6 +139,8 @@ class EthertypeMode(IntEnum):
 
 
 class BypassAction(StrEnum):
+    """What happens to a frame a rule matches."""
+
     BYPASS = "bypass"
     BLOCK = "block"
 
@@ -391,30 +381,9 @@ class BypassRules:
                 return index
         return None
 
-    def to_array(self) -> npt.NDArray[np.void]:
-        """The rules as the C engine reads them: shape (len,), dtype RULE_DTYPE."""
-        array = np.zeros(len(self.rules), dtype=RULE_DTYPE)
-        for row, rule in zip(array, self.rules, strict=True):
-            mode, ethertype = rule.ethertype
-            row["enabled"] = rule.enabled
-            row["action"] = rule.action is BypassAction.BLOCK
-            row["ethertype_mode"] = mode
-            row["bidirectional"] = rule.bidirectional
-            row["ethertype"] = ethertype
-            row["proto"] = -1 if rule.protocol is None else rule.protocol
-            for side, net in (("src", rule.src), ("dst", rule.dst)):
-                if net is not None:
-                    row[f"{side}_version"] = net.version
-                    row[f"{side}_prefix"] = net.prefixlen
-                    packed = net.network_address.packed
-                    row[side][: len(packed)] = np.frombuffer(packed, dtype=np.uint8)
-            for side, bit, ports in (("sport", 1, rule.src_port), ("dport", 2, rule.dst_port)):
-                if ports is not None:
-                    row[f"{side}_lo"], row[f"{side}_hi"] = ports
-                    row["ports"] |= bit
-            row["vlan"] = -1 if rule.vlan is None else rule.vlan
-            row["id"] = rule.id
-        return array
+    def to_bytes(self) -> bytes:
+        """The rules as the C engine reads them: RULE_BYTES each, laid out as said above."""
+        return b"".join(_packed(rule) for rule in self.rules)
 
     def hit_counts(self, hits: Sequence[int]) -> list[dict[str, Any]]:
         """One entry per rule with its hit count, for the summary; `hits` is per index."""
@@ -428,6 +397,30 @@ class BypassRules:
             }
             for rule, count in zip(self.rules, hits, strict=True)
         ]
+
+
+def _packed(rule: BypassRule) -> bytes:
+    src, dst = rule.src, rule.dst
+    sport, dport = rule.src_port or (0, 0), rule.dst_port or (0, 0)
+    return _RULE.pack(
+        rule.enabled,
+        rule.action is BypassAction.BLOCK,
+        rule.ethertype[0],
+        rule.bidirectional,
+        rule.ethertype[1],
+        -1 if rule.protocol is None else rule.protocol,
+        src.version if src else 0,
+        src.prefixlen if src else 0,
+        dst.version if dst else 0,
+        dst.prefixlen if dst else 0,
+        *sport,
+        *dport,
+        -1 if rule.vlan is None else rule.vlan,
+        src.network_address.packed if src else b"",
+        dst.network_address.packed if dst else b"",
+        rule.id,
+        (1 if rule.src_port else 0) | (2 if rule.dst_port else 0),
+    )
 
 
 def parse_bypass_rules(text: str, path: str = "<bypass rules>") -> BypassRules:

@@ -69,6 +69,8 @@ class Outcome(StrEnum):
 
 
 class Row(NamedTuple):
+    """One line of the state table."""
+
     state: State
     input: Input
     when: When
@@ -115,6 +117,8 @@ def mermaid_diagram() -> str:
 
 
 class Trigger(StrEnum):
+    """Whether somebody asked for it."""
+
     MANUAL = "manual"
     AUTOMATIC = "automatic"
 

@@ -195,6 +195,7 @@ class DropMeter:
         newest = self._samples[-1]
         if now_ns < newest.at_ns:
             raise EngineError(f"time ran backwards in the drop meter: {newest.at_ns} → {now_ns}")
+        ledger.difference(newest.ledger)  # raises when a counter ran backwards
         sample = _Sample(now_ns, ledger, dict(drops_by_rule))
         if now_ns == newest.at_ns and len(self._samples) > 1:
             self._samples.pop()  # the same instant again: the later counters hold
@@ -220,8 +221,11 @@ class DropMeter:
         if ahead > 0:
             self._next_ns += ahead * self.interval_ns
             quiet = self._samples[-1]
-            self._samples.clear()
-            self._samples.append(quiet._replace(at_ns=self._next_ns - self.window_ns))
+            width = self.window_ns // self.interval_ns
+            self._samples = deque(
+                quiet._replace(at_ns=self._next_ns - back * self.interval_ns)
+                for back in range(width, 0, -1)
+            )
 
     def _read(self, old: _Sample, new: _Sample) -> Reading:
         counts = new.ledger.difference(old.ledger)

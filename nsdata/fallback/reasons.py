@@ -17,6 +17,8 @@ class State(StrEnum):
 
 
 class Severity(StrEnum):
+    """How bad a reason is."""
+
     CRITICAL = "Critical"
     WARNING = "Warning"
     INFO = "Info"
@@ -52,6 +54,8 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class About:
+    """What is to be said about a reason."""
+
     cause: str
     severity: Severity
     resolution: str
