@@ -27,10 +27,9 @@ from nsdata.capture.compressed import SOURCES, StreamError
 from nsdata.errors import CaptureError
 
 MAX_FRAMES = 4096  # frames of a batch
-STEP = 8 * 1024 * 1024  # bytes of a mapping that are let go, and asked for, at a time
+STEP = 8 * 1024 * 1024  # bytes of a mapping that are let go at a time
 BUFFER = 2 * 1024 * 1024  # bytes of the sliding buffer; grows to the longest block, 16 MiB
 MAX_INTERFACES_KEPT = 65536  # for `CaptureReader.interfaces`
-_MADV_POPULATE_READ = 22  # Linux 5.14; not in Python's mmap module
 _ADVICE = "; the packets before it were read"
 
 
@@ -98,8 +97,6 @@ class _Mapped:
         self._fd = fd
         self._length = size
         self._dropped = 0
-        self._asked = 0
-        self._populate = True
         self.size = size
         self.base = 0
         self.fault: str | None = None
@@ -126,13 +123,6 @@ class _Mapped:
             until = position - position % mmap.PAGESIZE
             self._map.madvise(mmap.MADV_DONTNEED, self._dropped, until - self._dropped)
             self._dropped = until
-        if self._populate and position + STEP // 2 > self._asked < self.size:
-            length = min(STEP, self.size - self._asked)
-            try:
-                self._map.madvise(_MADV_POPULATE_READ, self._asked, length)
-            except OSError:  # an older kernel: pages come in one fault at a time
-                self._populate = False
-            self._asked += length
 
     def close(self) -> None:
         # Arrays may still point into the mapping; it goes when they do.
