@@ -128,6 +128,7 @@ cdef enum FlowFlag:
     FLOW_DROP_LOGGED = 1 << 10
     FLOW_SEEN_TS = 1 << 11        # flow: a packet to server was seen (ICMP errors do not count)
     FLOW_SEEN_TC = 1 << 12        # flow: ... to client
+    FLOW_DROP_LOGGED_TC = 1 << 13 # engine: as FLOW_DROP_LOGGED (to server), to client
 
 cdef enum FlowState:
     FLOW_FREE = 0
