@@ -8,6 +8,13 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
+def pytest_configure() -> None:
+    """Tests see one terminal, whatever they are run from: rich draws by these variables."""
+    os.environ["TERM"] = "xterm"
+    for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES"):
+        os.environ.pop(name, None)
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The repository."""
