@@ -112,6 +112,7 @@ def sparkline(points: Sequence[DropPoint], threshold: float, *, ascii_only: bool
 
 
 def state_text(state: str) -> Text:
+    """The state as it is shown: fallback loud and red."""
     if state == "normal":
         return Text("normal", "green")
     return Text(state.upper(), "bold red")

@@ -132,7 +132,7 @@ cdef class EveFormatter:
             )
         if not n:
             return
-        raw = np.ascontiguousarray(records).view(np.uint8)
+        raw = np.require(records, requirements=['C', 'A']).view(np.uint8)
         with nogil:
             rc = self.format(<const Record *>&raw[0], n, bytes_at, <size_t>arena.shape[0])
         if rc == EVE_NO_MEMORY:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import stat
 import sys
 from types import TracebackType
@@ -51,23 +52,24 @@ class EveFile:
         self._pending = bytearray()
         self._broken: OutputError | None = None
         self._owned = self.path != "-"
-        if self._owned:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
-            try:
-                self._fd = os.open(self.path, flags, 0o644)
+        self._regular = False
+        try:
+            if self._owned:
                 # not O_TRUNC: a device or pipe has nothing to empty
+                flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
+                self._fd = os.open(self.path, flags, 0o644)
                 self._regular = stat.S_ISREG(os.fstat(self._fd).st_mode)
-                if self._regular and not append:
-                    os.ftruncate(self._fd, 0)
-                self._end = os.lseek(self._fd, 0, os.SEEK_END) if self._regular else 0
-            except OSError as error:
-                raise output_error(self.path, "open for writing", error) from error
-        else:
-            self.path = "standard output"
-            sys.stdout.flush()
-            self._fd = sys.stdout.fileno()
-            self._regular = False
-            self._end = 0
+            else:
+                self.path = "standard output"
+                sys.stdout.flush()
+                self._fd = sys.stdout.fileno()
+            if self._regular and not append:
+                os.ftruncate(self._fd, 0)
+            self._start = os.lseek(self._fd, 0, os.SEEK_END) if self._regular else 0
+        except OSError as error:
+            raise output_error(self.path, "open for writing", error) from error
+        self._end = self._start  # offset of the next byte
+        self._whole = self._start  # offset behind the last whole line
 
     def write(self, lines: bytes | bytearray | memoryview) -> None:
         """Take whole lines, each ending in a newline; written at once or with later ones."""
@@ -89,18 +91,23 @@ class EveFile:
         view = memoryview(self._pending)
         try:
             while done < len(view):
-                done += os.write(self._fd, view[done:])
-        except OSError as error:
-            whole = self._pending.rfind(b"\n", 0, done) + 1
-            self._count(whole)
+                try:
+                    done += os.write(self._fd, view[done:])
+                except BlockingIOError:  # a pipe that its owner made non-blocking
+                    select.select([], [self._fd], [])
+        except BaseException as error:
+            # Ctrl-C may come between a write and its counting: the file knows better
+            if self._regular:
+                done = os.lseek(self._fd, 0, os.SEEK_CUR) - self._end
+            self._count(done)
+            if not isinstance(error, OSError):
+                raise  # the next flush goes on in the middle of the line
             self._cut_back()
-            self._pending = bytearray()
             self._broken = output_error(
                 self.path, "write", error, f"; the {self.lines} whole lines before it are kept"
             )
             raise self._broken from error
         self._count(done)
-        self._pending = bytearray()  # not clear(): `view` still looks at it
 
     def close(self) -> None:
         """Flush and close. Raises OutputError if the last lines cannot be written."""
@@ -117,17 +124,23 @@ class EveFile:
                 except OSError as error:  # NFS reports a full disk here
                     raise output_error(self.path, "close", error) from error
 
-    def _count(self, whole: int) -> None:
-        self.lines += self._pending.count(b"\n", 0, whole)
-        self.bytes += whole
-        self._end += whole
+    def _count(self, done: int) -> None:
+        """The first `done` pending bytes are written."""
+        self.lines += self._pending.count(b"\n", 0, done)
+        newline = self._pending.rfind(b"\n", 0, done)
+        if newline >= 0:
+            self._whole = self._end + newline + 1
+        self._end += done
+        self.bytes = self._whole - self._start
+        self._pending = self._pending[done:]  # a new one: a view may look at the old
 
     def _cut_back(self) -> None:
         """Best effort: a pipe cannot be cut, and the write's own error says more."""
+        self._pending = bytearray()
         if self._regular:
             try:
-                os.ftruncate(self._fd, self._end)
-                os.lseek(self._fd, self._end, os.SEEK_SET)
+                os.ftruncate(self._fd, self._whole)
+                os.lseek(self._fd, self._whole, os.SEEK_SET)
             except OSError:
                 pass
 

@@ -73,6 +73,56 @@ def test_full_disk_keeps_whole_lines(tmp_path, monkeypatch, room):
     assert path.read_bytes() == b"before\n" + LINE * whole
 
 
+@pytest.mark.parametrize("room", range(0, 41))
+@pytest.mark.parametrize("counted", [True, False])
+def test_an_interrupt_loses_and_doubles_nothing(tmp_path, monkeypatch, room, counted):
+    """Ctrl-C in the middle of a flush, before or after the last piece was counted."""
+    path = tmp_path / "eve.json"
+    out = EveFile(path)
+    left, real = [room], os.write
+
+    def write(fd, data):
+        n = min(len(data), 5, left[0])
+        if n == 0:
+            raise KeyboardInterrupt
+        left[0] -= n
+        real(fd, bytes(data[:n]))
+        if left[0] == 0 and not counted:
+            raise KeyboardInterrupt
+        return n
+
+    out.write(b"".join(b'{"n":%d}\n' % n for n in range(6)))
+    expected = bytes(out._pending)
+    with monkeypatch.context() as patch:
+        patch.setattr(eve_file.os, "write", write)
+        with pytest.raises(KeyboardInterrupt):
+            out.flush()
+    out.close()
+    assert path.read_bytes() == expected
+    assert (out.lines, out.bytes) == (6, len(expected))
+
+
+def test_a_full_disk_after_an_interrupt_still_leaves_whole_lines(tmp_path, monkeypatch):
+    path = tmp_path / "eve.json"
+    out = EveFile(path)
+    out.write(LINE * 3)
+    pieces = iter([11, KeyboardInterrupt(), 2, OSError(errno.ENOSPC, "No space left")])
+    real = os.write
+
+    def write(fd, data):
+        piece = next(pieces)
+        if isinstance(piece, BaseException):
+            raise piece
+        return real(fd, bytes(data[:piece]))
+
+    monkeypatch.setattr(eve_file.os, "write", write)
+    with pytest.raises(KeyboardInterrupt):
+        out.flush()
+    with pytest.raises(OutputError, match="the 1 whole lines"):
+        out.close()
+    assert path.read_bytes() == LINE
+
+
 def test_a_torn_line_is_refused(tmp_path):
     with EveFile(tmp_path / "eve.json") as out, pytest.raises(OutputError, match="without its end"):
         out.write(b'{"a":')
@@ -135,3 +185,18 @@ def test_standard_output_and_a_reader_that_goes_away():
     assert b"OutputError: standard output: cannot write" in gone.stderr.read()
     gone.stderr.close()
     assert gone.wait() == 1
+
+
+def test_a_pipe_that_does_not_block():
+    """A slow reader of a non-blocking pipe is waited for."""
+    code = (
+        "import os\n"
+        "from nsdata.output.eve_file import EveFile\n"
+        "os.set_blocking(1, False)\n"
+        "with EveFile('-') as out: out.write(b'123456789\\n' * 100000)\n"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    out, err = child.communicate(timeout=60)
+    assert (out, err) == (b"123456789\n" * 100000, b"")
