@@ -72,5 +72,3 @@ cdef int index_begin(
 cdef int index_frames(
     Source *source, const uint8_t *data, uint64_t size, uint64_t *position,
     Frames *out) noexcept nogil
-cdef uint64_t ticks_to_ns(
-    uint64_t ticks, uint8_t tsresol, int64_t tsoffset) noexcept nogil

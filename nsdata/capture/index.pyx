@@ -14,12 +14,18 @@ from libc.string cimport memcpy, memset
 
 cimport cython
 
-import numpy as np
+from nsdata.capture.fields cimport (
+    LAST_NS,
+    SECOND,
+    __builtin_bswap32,
+    read16,
+    read32,
+    read64,
+    ten_to,
+    ticks_to_ns,
+)
 
-cdef extern from *:
-    uint16_t __builtin_bswap16(uint16_t value) nogil
-    uint32_t __builtin_bswap32(uint32_t value) nogil
-    uint64_t __builtin_bswap64(uint64_t value) nogil
+import numpy as np
 
 cdef enum:
     PCAP_HEADER = 24
@@ -37,66 +43,6 @@ cdef enum:
     OPTION_TSRESOL = 9
     OPTION_TSOFFSET = 14
     TSRESOL_DEFAULT = 6
-
-cdef uint64_t SECOND = 1000000000
-cdef uint64_t LAST_SECOND = 9223372036        # of the signed 64-bit nanosecond scale (year 2262)
-cdef uint64_t LAST_NS = 9223372036854775807
-cdef uint64_t[20] TEN = [
-    1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000, 1000000000,
-    10000000000, 100000000000, 1000000000000, 10000000000000, 100000000000000,
-    1000000000000000, 10000000000000000, 100000000000000000, 1000000000000000000,
-    10000000000000000000]
-
-
-cdef inline uint16_t read16(const uint8_t *at, bint swapped) noexcept nogil:
-    cdef uint16_t value
-    memcpy(&value, at, 2)
-    return __builtin_bswap16(value) if swapped else value
-
-
-cdef inline uint32_t read32(const uint8_t *at, bint swapped) noexcept nogil:
-    cdef uint32_t value
-    memcpy(&value, at, 4)
-    return __builtin_bswap32(value) if swapped else value
-
-
-cdef inline uint64_t read64(const uint8_t *at, bint swapped) noexcept nogil:
-    cdef uint64_t value
-    memcpy(&value, at, 8)
-    return __builtin_bswap64(value) if swapped else value
-
-
-cdef uint64_t ticks_to_ns(
-        uint64_t ticks, uint8_t tsresol, int64_t tsoffset) noexcept nogil:
-    """ns since the epoch of a pcapng timestamp; held between 0 and 2^63 - 1 when outside."""
-    cdef uint64_t seconds, rest, back
-    cdef uint32_t power = tsresol & 0x7F
-    if tsresol & 0x80:
-        seconds = ticks >> power if power < 64 else 0
-        rest = ticks & ((<uint64_t>1 << power) - 1) if power < 64 else ticks
-        if power > 34:                    # rest · 10^9 must stay below 2^64
-            rest = rest >> (power - 34) if power - 34 < 64 else 0
-            power = 34
-        rest = (rest * SECOND) >> power
-    elif power <= 9:
-        seconds = ticks // TEN[power]
-        rest = (ticks % TEN[power]) * TEN[9 - power]
-    else:
-        rest = ticks // TEN[power - 9] if power - 9 < 20 else 0
-        seconds = rest // SECOND
-        rest = rest % SECOND
-    if tsoffset < 0:
-        back = <uint64_t>0 - <uint64_t>tsoffset
-        if back > seconds:
-            return 0
-        seconds -= back
-    elif seconds >= LAST_SECOND or <uint64_t>tsoffset >= LAST_SECOND - seconds:
-        return LAST_NS
-    else:
-        seconds += <uint64_t>tsoffset
-    if seconds >= LAST_SECOND:
-        return LAST_NS
-    return seconds * SECOND + rest
 
 
 cdef inline int fault(
@@ -249,7 +195,7 @@ cdef int read_interface(
             break
         here += size
     if interface.tsresol <= 9 and interface.tsoffset == 0:
-        interface.factor = TEN[9 - interface.tsresol]
+        interface.factor = ten_to(9 - interface.tsresol)
         interface.limit = LAST_NS // interface.factor
     source.n_interfaces += 1
     return INDEX_FULL
@@ -430,6 +376,7 @@ FAULTS = {
 
 
 def read_only(array):
+    """A view of a numpy array that cannot be written through."""
     view = array.view()
     view.flags.writeable = False
     return view
@@ -523,4 +470,5 @@ cdef class Indexer:
 
 
 def timestamp_ns(uint64_t ticks, uint8_t tsresol, int64_t tsoffset=0):
+    """ns since the epoch of a pcapng timestamp, held between 0 and 2^63 - 1."""
     return ticks_to_ns(ticks, tsresol, tsoffset)

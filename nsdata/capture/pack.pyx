@@ -3,12 +3,13 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
+from nsdata.capture.fields cimport SECOND
+
 cdef enum:
     PCAP_RECORD = 16
     BLOCK_ENHANCED = 6
     BLOCK_FIXED = 32          # bytes of an Enhanced Packet Block around its data
 
-cdef uint64_t SECOND = 1000000000
 cdef uint64_t LAST_SECOND = 0xFFFFFFFF
 
 # Why `pack` stopped.
