@@ -41,12 +41,15 @@ test: setup ## run every test
 bench: setup ## measure each stage and the whole replay
 	$(PY) -m pytest benches --benchmark-only $(PYTEST_ARGS)
 
+# All of them run, so that one report says everything; the status is that of the worst.
 check: setup ## linters, types, laws, and no hidden GIL in the packet path
-	.venv/bin/ruff check .
-	.venv/bin/cython-lint nsdata
-	.venv/bin/mypy
-	$(PY) -m pytest tests/test_laws.py
-	$(PY) tools/gil_hints.py
+	@status=0; \
+	for step in '.venv/bin/ruff check .' '.venv/bin/cython-lint nsdata' '.venv/bin/mypy' \
+	    '$(PY) -m pytest tests/test_laws.py' '$(PY) tools/gil_hints.py'; do \
+	  echo "== $$step"; $$step || { status=1; failed="$$failed\n  $$step"; }; \
+	done; \
+	[ $$status = 0 ] && echo "check: all is well" || printf "check: FAILED:$$failed\n" >&2; \
+	exit $$status
 
 laws: setup ## who may import whom, file sizes, docstrings
 	$(PY) -m pytest tests/test_laws.py
