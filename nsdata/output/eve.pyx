@@ -14,7 +14,7 @@ from nsdata.output.fields cimport (
     put_tuple, put_verdict,
 )
 from nsdata.output.jsontext cimport (
-    base64_size, lit, put_base64, put_bytes, put_printable, put_time, put_uint,
+    base64_size, lit, nsd_fill, put_base64, put_bytes, put_printable, put_time, put_uint,
 )
 from nsdata.path.packet cimport (
     REC_ALERT, REC_DROP, REC_FLOW, RECF_BLOCKED, RECF_STREAM, RECF_TUNNEL, TO_SERVER, Record,
@@ -26,6 +26,8 @@ from nsdata.errors import EngineError, SettingError
 
 cdef enum:
     FIXED_ROOM = 4096         # everything in a line but the variable parts; tested to suffice
+
+nsd_fill()
 
 KINDS = {"alert": REC_ALERT, "drop": REC_DROP, "flow": REC_FLOW}
 

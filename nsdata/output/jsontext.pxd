@@ -12,12 +12,31 @@ cdef extern from *:
         "50515253545556575859606162636465666768697071727374"
         "75767778798081828384858687888990919293949596979899";
     static const char nsd_hex[17] = "0123456789abcdef";
-    static const char nsd_base64[65] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    /* filled by nsd_fill: two base64 digits per 12 bits; one or two characters per byte */
+    static char nsd_base64[4096][2];
+    static char nsd_text[256][2];
+    static unsigned char nsd_text_len[256];
+    static void nsd_fill(void) {
+        static const char digits[65] =
+            "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        for (int i = 0; i < 4096; i++) {
+            nsd_base64[i][0] = digits[i >> 6];
+            nsd_base64[i][1] = digits[i & 63];
+        }
+        for (int c = 0; c < 256; c++) {
+            int escape = c == '"' || c == '\\\\' ? c : c == '\\n' ? 'n' : c == '\\r' ? 'r' : 0;
+            nsd_text[c][0] = escape ? '\\\\' : c >= 32 && c < 127 ? (char)c : '.';
+            nsd_text[c][1] = (char)escape;
+            nsd_text_len[c] = escape ? 2 : 1;
+        }
+    }
     """
     const char nsd_pairs[201]
     const char nsd_hex[17]
-    const char nsd_base64[65]
+    const char nsd_base64[4096][2]
+    const char nsd_text[256][2]
+    const uint8_t nsd_text_len[256]
+    void nsd_fill() noexcept nogil
 
 
 cdef inline uint8_t *lit(uint8_t *p, const char *text) noexcept nogil:
@@ -135,47 +154,32 @@ cdef inline size_t base64_size(size_t n) noexcept nogil:
 
 
 cdef inline uint8_t *put_base64(uint8_t *p, const uint8_t *data, size_t n) noexcept nogil:
-    """RFC 4648 with padding; room base64_size(n)."""
+    """RFC 4648 with padding; room base64_size(n). Needs nsd_fill."""
     cdef size_t i = 0
     cdef uint32_t v
     while i + 3 <= n:
         v = (<uint32_t>data[i] << 16) | (<uint32_t>data[i + 1] << 8) | data[i + 2]
-        p[0] = <uint8_t>nsd_base64[v >> 18]
-        p[1] = <uint8_t>nsd_base64[(v >> 12) & 63]
-        p[2] = <uint8_t>nsd_base64[(v >> 6) & 63]
-        p[3] = <uint8_t>nsd_base64[v & 63]
+        memcpy(p, &nsd_base64[v >> 12][0], 2)
+        memcpy(p + 2, &nsd_base64[v & 4095][0], 2)
         p += 4
         i += 3
     if i < n:
         v = <uint32_t>data[i] << 16
         if i + 1 < n:
             v |= <uint32_t>data[i + 1] << 8
-        p[0] = <uint8_t>nsd_base64[v >> 18]
-        p[1] = <uint8_t>nsd_base64[(v >> 12) & 63]
-        p[2] = <uint8_t>nsd_base64[(v >> 6) & 63] if i + 1 < n else 61
+        memcpy(p, &nsd_base64[v >> 12][0], 2)
+        p[2] = <uint8_t>nsd_base64[v & 4095][0] if i + 1 < n else 61
         p[3] = 61
         p += 4
     return p
 
 
 cdef inline uint8_t *put_printable(uint8_t *p, const uint8_t *data, size_t n) noexcept nogil:
-    """ASCII 0x20-0x7e, CR and LF as JSON text, every other byte as '.'; room 2 n."""
+    """ASCII 0x20-0x7e, CR and LF as JSON text, every other byte as '.'; room 2 n + 1.
+    Needs nsd_fill. Two characters are written each time and one or two kept, which spares
+    a branch that payloads make unpredictable."""
     cdef size_t i
-    cdef uint8_t c
     for i in range(n):
-        c = data[i]
-        if c == 34 or c == 92:
-            p[0] = 92
-            p[1] = c
-            p += 2
-        elif 32 <= c < 127:
-            p[0] = c
-            p += 1
-        elif c == 10 or c == 13:
-            p[0] = 92
-            p[1] = 110 if c == 10 else 114
-            p += 2
-        else:
-            p[0] = 46
-            p += 1
+        memcpy(p, &nsd_text[data[i]][0], 2)
+        p += nsd_text_len[data[i]]
     return p
