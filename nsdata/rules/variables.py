@@ -67,10 +67,12 @@ class ExpressionError(NsdataError):
 
 @dataclass(frozen=True, slots=True)
 class AddressSet:
-    """Disjoint, ascending, inclusive intervals of addresses as integers."""
+    """Disjoint, ascending, inclusive intervals of addresses as integers. `negated` says
+    that a negation stood in the expression or in a variable of it."""
 
     v4: Intervals
     v6: Intervals
+    negated: bool = False
 
     @property
     def is_any(self) -> bool:
@@ -134,13 +136,14 @@ class _Evaluator:
     def __init__(self, variables: Mapping[str, str]) -> None:
         self.variables = dict(variables)
         self.members = 0
+        self.negations = 0
 
     def literal(self, text: str) -> list[tuple[int, int, int]]:
         """(universe, low, high) of one literal."""
         raise NotImplementedError
 
     def evaluate(self, text: str) -> tuple[Intervals, ...]:
-        self.members = 0
+        self.members = self.negations = 0
         heads = _Heads(len(self.limits))
         self.walk(text, False, heads, (), 0)
         return self.merge(heads, text)
@@ -166,6 +169,7 @@ class _Evaluator:
         text = text.strip()
         while text.startswith("!"):
             negated = not negated
+            self.negations += 1
             text = text[1:].lstrip()
         if not text:
             raise ExpressionError(f"an empty {self.what}")
@@ -334,7 +338,7 @@ class Variables:
         if known is None:
             try:
                 v4, v6 = self._addresses.evaluate(text)
-                known = AddressSet(v4, v6)
+                known = AddressSet(v4, v6, self._addresses.negations > 0)
             except ExpressionError as error:
                 known = error
             self._address_cache[text] = known

@@ -74,8 +74,6 @@ def threshold(b: Builder, value: str) -> None:
             raise Refused("multiplier is for type backoff")
         _need(fields, ("seconds",))
         seconds = integer(fields["seconds"], 0, U32, "seconds")
-    if track == Track.TRACK_FLOW:
-        b.needs_flow()
     b.rule.threshold = ThresholdIR(kind, track, count, seconds, multiplier)
 
 
@@ -89,8 +87,6 @@ def detection_filter(b: Builder, value: str) -> None:
     track = _track(fields["track"])
     count = integer(fields["count"], 1, U32, "count")
     seconds = integer(fields["seconds"], 1, U32, "seconds")
-    if track == Track.TRACK_FLOW:
-        b.needs_flow()
     kind = ThresholdKind.THRESHOLD_DETECTION_FILTER
     b.rule.threshold = ThresholdIR(kind, track, count, seconds)
 
@@ -99,7 +95,6 @@ def detection_filter(b: Builder, value: str) -> None:
 def bypass(b: Builder, value: str) -> None:
     """After a match the rest of the flow is not inspected."""
     b.rule.flags |= RuleFlag.RF_BYPASS
-    b.needs_flow()
 
 
 @keyword("tag", family=FAMILY)

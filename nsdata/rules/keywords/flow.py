@@ -69,7 +69,7 @@ def flow(b: Builder, value: str) -> None:
         b.rule.flags |= RuleFlag.RF_REQUIRE_STREAM
     if found & RuleFlag.RF_NO_STREAM:
         b.rule.flags |= RuleFlag.RF_REQUIRE_PACKET
-    if found & ~(RuleFlag.RF_ONLY_FRAG | RuleFlag.RF_NO_FRAG):
+    if found & ~(RuleFlag.RF_ONLY_FRAG | RuleFlag.RF_NO_FRAG | RuleFlag.RF_STATELESS):
         b.needs_flow()
     b.matchers += 1
 
@@ -110,8 +110,8 @@ def flowbits(b: Builder, value: str) -> None:
     if len(parts) > 1 and command not in ("isset", "isnotset"):
         raise Refused("alternatives (|) are for isset and isnotset")
     op = Op(kind, names=tuple(_name(part) for part in parts))
-    b.needs_flow()
     if kind < OpKind.POST_FLOWBITS_SET:
+        b.needs_flow()
         b.check(op)
     else:
         b.post(op)
@@ -139,13 +139,13 @@ def flowint(b: Builder, value: str) -> None:
     parts = [part.strip() for part in value.split(",")]
     name = _name(parts[0])
     operator = parts[1] if len(parts) > 1 else ""
-    b.needs_flow()
     if operator in ("isset", "isnotset", "notset"):
         if len(parts) != 2:
             raise Refused(f"{operator} takes no number")
         op = Op(OpKind.CHK_FLOWINT_ISSET, names=(name,))
         if operator != "isset":
             op.flags |= OpFlag.OPF_NEGATED
+        b.needs_flow()
         b.check(op)
         return
     if len(parts) != 3 or operator not in {**_FLOWINT_WRITES, **_FLOWINT_READS}:
@@ -162,6 +162,7 @@ def flowint(b: Builder, value: str) -> None:
     if operator in _FLOWINT_WRITES:
         b.post(op)
     else:
+        b.needs_flow()
         b.check(op)
 
 

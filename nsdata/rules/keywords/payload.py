@@ -297,7 +297,7 @@ _PCRE_IGNORED = frozenset("OB")        # match limit override, rawbytes
 _PCRE_HTTP = frozenset("UIPQHDMCSYVW")
 
 
-@keyword("pcre", family=FAMILY, quotes=Quotes.MANDATORY, negation=True)
+@keyword("pcre", family=FAMILY, quotes=Quotes.OPTIONAL, negation=True)
 def pcre(b: Builder, value: str) -> None:
     """`"/expression/flags"`, PCRE2 on bytes. Flags: i s m x A E G as in Perl and PCRE, R
     relative to the last match, O and B accepted; those of HTTP buffers (U I P Q H D M C S Y
