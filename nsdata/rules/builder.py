@@ -15,9 +15,7 @@ from nsdata.path.rulebase import (
 from nsdata.rules.ir import Op, Refused, RuleIR
 
 # Ops after which the position in the buffer has moved.
-_MOVES = frozenset(
-    {OpKind.OP_CONTENT, OpKind.OP_PCRE, OpKind.OP_BYTE_JUMP, OpKind.OP_BYTE_EXTRACT}
-)
+_MOVES = frozenset({OpKind.OP_CONTENT, OpKind.OP_PCRE, OpKind.OP_BYTE_JUMP, OpKind.OP_BYTE_EXTRACT})
 PROTOCOL_NAMES = {
     ProtoBit.PB_TCP: "TCP",
     ProtoBit.PB_UDP: "UDP",
@@ -40,12 +38,12 @@ class Builder:
         self.vars: dict[str, int] = {}
         self.buffers: dict[Buffer, list[Op]] = {}
         self.buffer = Buffer.BUF_PAYLOAD
-        self.content: Op | None = None         # the last content: what modifiers apply to
+        self.content: Op | None = None  # the last content: what modifiers apply to
         self.content_buffer = Buffer.BUF_PAYLOAD
-        self.fast: Op | None = None            # the content with fast_pattern
+        self.fast: Op | None = None  # the content with fast_pattern
         self.fast_only = False
         self.priority_set = False
-        self.matchers = 0                      # keywords that match (for `prefilter`)
+        self.matchers = 0  # keywords that match (for `prefilter`)
         self.dsize: Op | None = None
 
     # --- bookkeeping ---------------------------------------------------------------

@@ -65,7 +65,7 @@ class Image:
     n_flowbits: int
     n_flowints: int
     n_xbits: int
-    flowbits: list[str] = field(default_factory=list)      # names by number
+    flowbits: list[str] = field(default_factory=list)  # names by number
 
     def load(self) -> RuleBase:
         """The image as the packet path runs it. Raises ValueError, MemoryError."""

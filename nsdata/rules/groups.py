@@ -98,12 +98,12 @@ class Groups:
             NO_GROUP,
             dtype=np.uint16,
         )
-        for (group_class, direction, kind_number, port), rules in members.items():
+        for place, rules in members.items():
             number = self._group(tuple(rules))
-            if kind_number == GroupKind.GROUP_ANY:
-                self.group_of[group_class, direction, kind_number, :] = number
+            if place[2] == GroupKind.GROUP_ANY:
+                self.group_of[place[:3]] = number
             else:
-                self.group_of[group_class, direction, kind_number, port] = number
+                self.group_of[place] = number
 
     @staticmethod
     def _widest(candidates: Sequence[Candidate], of_set: Sequence[Sequence[int]]) -> int:

@@ -49,11 +49,11 @@ class Op:
     c: int = 0
     mask: int = 0
     result: int = 0
-    text: bytes = b""                  # content (as written), or the PCRE expression
-    letters: str = ""                  # PCRE flags
-    names: tuple[str, ...] = ()        # flowbits, flowint or xbit names; numbered later
-    operand: str = ""                  # flowint: the variable on the right
-    chop: tuple[int, int] | None = None    # fast_pattern:offset,length
+    text: bytes = b""  # content (as written), or the PCRE expression
+    letters: str = ""  # PCRE flags
+    names: tuple[str, ...] = ()  # flowbits, flowint or xbit names; numbered later
+    operand: str = ""  # flowint: the variable on the right
+    chop: tuple[int, int] | None = None  # fast_pattern:offset,length
 
     def has(self, flag: int) -> bool:
         return bool(self.flags & flag)

@@ -52,14 +52,12 @@ def unsigned(text: str, bits: int) -> tuple[Compare, int, int]:
     if one:
         compare = _OPERATORS[one[1]]
         value = integer(one[2], 0, top)
-        if (
-            (compare == Compare.CMP_LT and value == 0)
-            or (compare == Compare.CMP_GT and value == top)
+        if (compare == Compare.CMP_LT and value == 0) or (
+            compare == Compare.CMP_GT and value == top
         ):
             raise Refused(f"{text.strip()!r} can never be true")
-        if (
-            (compare == Compare.CMP_GE and value == 0)
-            or (compare == Compare.CMP_LE and value == top)
+        if (compare == Compare.CMP_GE and value == 0) or (
+            compare == Compare.CMP_LE and value == top
         ):
             raise Refused(f"{text.strip()!r} is always true")
         return compare, value, 0

@@ -22,9 +22,7 @@ _ACTION_NAMES = {
 }
 _FLOWBITS = (
     frozenset({OpKind.CHK_FLOWBITS_ISSET, OpKind.CHK_FLOWBITS_ISNOTSET}),
-    frozenset(
-        {OpKind.POST_FLOWBITS_SET, OpKind.POST_FLOWBITS_UNSET, OpKind.POST_FLOWBITS_TOGGLE}
-    ),
+    frozenset({OpKind.POST_FLOWBITS_SET, OpKind.POST_FLOWBITS_UNSET, OpKind.POST_FLOWBITS_TOGGLE}),
 )
 _FLOWINTS = (
     frozenset({OpKind.CHK_FLOWINT, OpKind.CHK_FLOWINT_ISSET}),

@@ -111,16 +111,12 @@ def parse_text(text: str, path: str = "<rules>") -> Parsed:
 
 
 def _add(parsed: Parsed, pieces: list[str], path: str, first: int) -> None:
-    if len(pieces) == 1:
-        text, starts = pieces[0], (0,)
-    else:
-        text = "".join(pieces)
-        offsets = [0]
-        for piece in pieces[:-1]:
-            offsets.append(offsets[-1] + len(piece))
-        starts = tuple(offsets)
+    text = "".join(pieces)
+    starts = [0]
+    for piece in pieces[:-1]:
+        starts.append(starts[-1] + len(piece))
     try:
-        parsed.rules.append(parse_rule(text, path, first, starts))
+        parsed.rules.append(parse_rule(text, path, first, tuple(starts)))
     except RuleError as error:
         parsed.errors.append(error)
 

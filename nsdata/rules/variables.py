@@ -202,9 +202,7 @@ class _Evaluator:
             for universe, low, high in self.literal(text):
                 target[universe].append((low, high))
 
-    def negated_group(
-        self, text: str, heads: _Heads, seen: tuple[str, ...], depth: int
-    ) -> None:
+    def negated_group(self, text: str, heads: _Heads, seen: tuple[str, ...], depth: int) -> None:
         inner = _Heads(len(self.limits))
         for member in self.split(text):
             self.walk(member, False, inner, seen, depth + 1)

@@ -12,8 +12,8 @@ FAMILY = "bytes"
 U32 = (1 << 32) - 1
 U64 = (1 << 64) - 1
 MAX_OFFSET = (1 << 31) - 1
-MAX_BINARY = 8                     # bytes of a binary number
-MAX_TEXT = {8: 23, 10: 20, 16: 14}     # digits of a textual one, by base
+MAX_BINARY = 8  # bytes of a binary number
+MAX_TEXT = {8: 23, 10: 20, 16: 14}  # digits of a textual one, by base
 _BASES = {"hex": 16, "dec": 10, "oct": 8}
 
 

@@ -24,7 +24,11 @@ ICMP = ProtoBit.PB_ICMP | ProtoBit.PB_ICMPV6
 
 
 def _number(
-    *names: str, field: Field, bits: int, what: str, protos: int = 0,
+    *names: str,
+    field: Field,
+    bits: int,
+    what: str,
+    protos: int = 0,
     quotes: Quotes = Quotes.OPTIONAL,
 ) -> None:
     """A keyword that compares one packet field with a number."""
@@ -43,23 +47,41 @@ _number("tos", field=Field.FIELD_TOS, bits=8, what="IPv4 TOS byte")
 _number("id", field=Field.FIELD_IP_ID, bits=16, what="IPv4 identification")
 _number("fragoffset", field=Field.FIELD_FRAGOFFSET, bits=16, what="fragment offset, 8-byte units")
 _number(
-    "tcp.seq", "seq", field=Field.FIELD_SEQ, bits=32, protos=ProtoBit.PB_TCP,
+    "tcp.seq",
+    "seq",
+    field=Field.FIELD_SEQ,
+    bits=32,
+    protos=ProtoBit.PB_TCP,
     what="TCP sequence number",
 )
 _number(
-    "tcp.ack", "ack", field=Field.FIELD_ACK, bits=32, protos=ProtoBit.PB_TCP,
+    "tcp.ack",
+    "ack",
+    field=Field.FIELD_ACK,
+    bits=32,
+    protos=ProtoBit.PB_TCP,
     what="TCP acknowledgement number",
 )
 _number(
-    "tcp.window", "window", field=Field.FIELD_WINDOW, bits=16, protos=ProtoBit.PB_TCP,
+    "tcp.window",
+    "window",
+    field=Field.FIELD_WINDOW,
+    bits=16,
+    protos=ProtoBit.PB_TCP,
     what="TCP window as on the wire",
 )
 _number(
-    "tcp.mss", field=Field.FIELD_MSS, bits=16, protos=ProtoBit.PB_TCP,
+    "tcp.mss",
+    field=Field.FIELD_MSS,
+    bits=16,
+    protos=ProtoBit.PB_TCP,
     what="TCP maximum segment size option (absent: no match)",
 )
 _number(
-    "tcp.wscale", field=Field.FIELD_TCP_WSCALE, bits=8, protos=ProtoBit.PB_TCP,
+    "tcp.wscale",
+    field=Field.FIELD_TCP_WSCALE,
+    bits=8,
+    protos=ProtoBit.PB_TCP,
     what="TCP window scale option (absent: no match)",
 )
 _number("itype", field=Field.FIELD_ITYPE, bits=8, protos=ICMP, what="ICMP or ICMPv6 type")

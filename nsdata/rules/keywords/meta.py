@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import re
 
 from nsdata.rules.builder import Builder
@@ -15,6 +16,7 @@ FAMILY = "meta"
 LANGUAGE_VERSION = (8, 0, 2)
 U32 = (1 << 32) - 1
 _ESCAPED = re.compile(r"\\([;:\"\\])")
+_COMPARE = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 _VERSION = re.compile(r"(>=|<=|>|<)\s*(\d+)(?:\.(\d+))?(?:\.(\d+))?\s*")
 
 
@@ -143,13 +145,8 @@ def _version_fits(text: str) -> bool:
         match = _VERSION.match(rest)
         if not match:
             raise Refused(f"{rest[:40]!r} is no version. Write >= 7.0.3 < 8", "requires")
-        wanted = tuple(int(match[index] or 0) for index in (2, 3, 4))
-        fits = fits and {
-            ">=": LANGUAGE_VERSION >= wanted,
-            "<=": LANGUAGE_VERSION <= wanted,
-            ">": LANGUAGE_VERSION > wanted,
-            "<": LANGUAGE_VERSION < wanted,
-        }[match[1]]
+        wanted = (int(match[2]), int(match[3] or 0), int(match[4] or 0))
+        fits = fits and _COMPARE[match[1]](LANGUAGE_VERSION, wanted)
         rest = rest[match.end() :]
     return fits
 

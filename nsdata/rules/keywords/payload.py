@@ -52,7 +52,7 @@ def content_bytes(value: str) -> bytes:
                 raise Refused(f"{char!r} at character {index + 1} is no hex digit")
         elif escaped:
             if char not in _ESCAPABLE:
-                raise Refused(f"\\{char} is no escape. Only \\; \\: \\\" and \\\\ are")
+                raise Refused(f'\\{char} is no escape. Only \\; \\: \\" and \\\\ are')
             result += char.encode()
             escaped = False
         elif char == "\\":
@@ -293,7 +293,7 @@ def bsize(b: Builder, value: str) -> None:
 
 
 _PCRE_LETTERS = frozenset("ismxAEG")
-_PCRE_IGNORED = frozenset("OB")        # match limit override, rawbytes
+_PCRE_IGNORED = frozenset("OB")  # match limit override, rawbytes
 _PCRE_HTTP = frozenset("UIPQHDMCSYVW")
 
 
@@ -304,7 +304,7 @@ def pcre(b: Builder, value: str) -> None:
     V W) are refused."""
     end = value.rfind("/")
     if not value.startswith("/") or end == 0:
-        raise Refused("write it as \"/expression/flags\"")
+        raise Refused('write it as "/expression/flags"')
     expression, tail = value[1:end], value[end + 1 :]
     letters, comma, _ = tail.partition(",")
     if comma:
@@ -334,9 +334,7 @@ def pcre(b: Builder, value: str) -> None:
     b.add(op, relative=op.has(OpFlag.OPF_RELATIVE))
 
 
-def _sticky(
-    name: str, buffer: Buffer, protos: int, version: int, what: str
-) -> None:
+def _sticky(name: str, buffer: Buffer, protos: int, version: int, what: str) -> None:
     def handler(b: Builder, value: str) -> None:
         if protos:
             b.only(protos)
@@ -354,12 +352,8 @@ _sticky("ipv4.hdr", Buffer.BUF_IPV4_HDR, 0, RuleFlag.RF_IPV4, "IPv4 header with 
 _sticky("ipv6.hdr", Buffer.BUF_IPV6_HDR, 0, RuleFlag.RF_IPV6, "IPv6 header with extensions.")
 _sticky("tcp.hdr", Buffer.BUF_TCP_HDR, ProtoBit.PB_TCP, 0, "TCP header with options.")
 _sticky("udp.hdr", Buffer.BUF_UDP_HDR, ProtoBit.PB_UDP, 0, "UDP header.")
-_sticky(
-    "icmpv4.hdr", Buffer.BUF_ICMPV4_HDR, ProtoBit.PB_ICMP, RuleFlag.RF_IPV4, "ICMP header."
-)
-_sticky(
-    "icmpv6.hdr", Buffer.BUF_ICMPV6_HDR, ProtoBit.PB_ICMPV6, RuleFlag.RF_IPV6, "ICMPv6 header."
-)
+_sticky("icmpv4.hdr", Buffer.BUF_ICMPV4_HDR, ProtoBit.PB_ICMP, RuleFlag.RF_IPV4, "ICMP header.")
+_sticky("icmpv6.hdr", Buffer.BUF_ICMPV6_HDR, ProtoBit.PB_ICMPV6, RuleFlag.RF_IPV6, "ICMPv6 header.")
 
 
 @keyword("pkt_data", family=FAMILY, value=Value.NONE)

@@ -69,11 +69,10 @@ def needs(name: str) -> str | None:
 
 
 # Protocols a rule header may name in Suricata beyond those supported here.
-APPLICATION_PROTOCOLS = frozenset(
-    """
+_APPLICATION = """
     bittorrent-dht dcerpc dhcp dnp3 dns doh2 enip ftp ftp-data http http1 http2 ike ikev2 imap
     irc jabber krb5 ldap mdns modbus mqtt msn netbios nfs ntp openvpn pgsql pop3 quic rdp rfb
     rpc sip smb smtp snmp ssh ssl syslog telnet template tftp tls vxlan websocket
-    """.split()
-)
+"""
+APPLICATION_PROTOCOLS = frozenset(_APPLICATION.split())
 LINK_PROTOCOLS = frozenset({"arp", "ether", "ethernet"})
