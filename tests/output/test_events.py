@@ -175,3 +175,33 @@ def test_a_failing_run_keeps_its_own_error():
 def test_pcap_tail():
     assert pcap_tail(None) == b""
     assert json.loads(b'{"a":1' + pcap_tail(b"\xff.pcap") + b"}")["pcap_filename"] == "\\xff.pcap"
+
+
+def test_what_the_guard_and_the_ledger_give_is_written_and_told():
+    """The real transition of a run that passes the threshold: event, summary, words."""
+    from nsdata.fallback.controller import Moment
+    from nsdata.fallback.guard import Guard
+    from nsdata.fallback.ledger import LedgerSnapshot, Why
+    from nsdata.output.console import evidence_words
+    from nsdata.output.summary import Summary
+
+    guard = Guard.build()
+    guard.start(Moment(0, 1))
+    packets = [0] * len(Why)
+    packets[Why.INSPECTED], packets[Why.OVERSUBSCRIBED] = 40, 960
+    ledger = LedgerSnapshot.from_counts(1000, 64000, packets, [64 * n for n in packets])
+    (transition,) = guard.evaluate(Moment(guard.next_evaluation_ns(), 1001, ledger))
+    eve = EveWriter(None)
+    eve.fallback(transition.at_ns, transition)
+    eve.ledger(transition.at_ns, ledger)
+    fallback, books = map(json.loads, eve.take().splitlines())
+    assert fallback["fallback"]["state"] == "fallback"
+    assert fallback["fallback"]["from"] == "normal"
+    assert fallback["fallback"]["reason"] == "threshold error"
+    assert fallback["fallback"]["evidence"]["ratio"] == 0.96
+    assert fallback["pcap_cnt"] == 1001
+    assert books["ledger"]["lost"]["packets"] == 960
+    summary = Summary.model_validate({"transitions": [transition.as_dict()]})
+    words = evidence_words(summary.transitions[0].evidence)
+    assert "960 of 1,000 packets dropped" in words[0]
+    assert words[1] == "drop ratio 96.0 %, threshold 90.0 %; from over-subscription"
