@@ -26,7 +26,6 @@ from nsdata.path.packet cimport (
     PKT_TUNNELED, TUN_NONE, TUN_TEREDO, Packet,
 )
 
-from nsdata.errors import EngineError, SettingError
 from nsdata.path.events import event_names
 
 cdef extern from *:
@@ -170,6 +169,13 @@ FLAGS = {
 TUNNELS = ("", "gre", "ipv4", "ipv6", "vxlan", "geneve", "erspan", "teredo")
 
 
+cdef object error(kind, message):
+    """An exception of nsdata.errors, imported late: fuzz builds hold extensions alone."""
+    from nsdata import errors
+
+    return getattr(errors, kind)(message)
+
+
 def set_tunnel_ports(*, vxlan=(4789,), geneve=(6081,), teredo=(3544,)):
     """Set the UDP ports on which tunnels are looked for, process-wide; () turns one off.
 
@@ -180,7 +186,8 @@ def set_tunnel_ports(*, vxlan=(4789,), geneve=(6081,), teredo=(3544,)):
     memset(&new, 0, sizeof(new))
     for name, values in (("vxlan", vxlan), ("geneve", geneve), ("teredo", teredo)):
         if len(values) > MAX_PORTS or any(not 0 < v < 65536 for v in values):
-            raise SettingError(
+            raise error(
+                "SettingError",
                 f"decoder.{name}.ports: {list(values)} will not do; "
                 f"give at most {MAX_PORTS} ports from 1 to 65535"
             )
@@ -211,7 +218,7 @@ def decode_bytes(bytes data not None, linktype=1, checksums=True):
     cdef uint32_t length
     cdef int n
     if PyBytes_GET_SIZE(data) > 0x7FFFFFFF:
-        raise EngineError("decode_bytes: a frame has at most 2147483647 bytes")
+        raise error("EngineError", "decode_bytes: a frame has at most 2147483647 bytes")
     length = <uint32_t>PyBytes_GET_SIZE(data)
     n = decode_frame(frame, length, length, linktype, checksums, out, MAX_LAYERS)
     return [describe(&out[i], frame) for i in range(n)]
@@ -266,10 +273,11 @@ def decode_batch(const uint8_t[::1] data not None, const uint64_t[::1] offset no
     cdef int j, k, n
     cdef uint64_t packets = 0, payload = 0, events = 0, size = <uint64_t>data.shape[0]
     if not (caplen.shape[0] == wirelen.shape[0] == linktype.shape[0] == count):
-        raise EngineError("decode_batch: offset, caplen, wirelen and linktype differ in length")
+        raise error("EngineError", "decode_batch: the arrays given differ in length")
     for i in range(count):
         if offset[i] > size or caplen[i] > size - offset[i]:
-            raise EngineError(f"decode_batch: frame {i} lies outside the {size} bytes given")
+            raise error("EngineError",
+                        f"decode_batch: frame {i} lies outside the {size} bytes given")
     if count == 0 or size == 0:
         return 0, 0, 0
     with nogil:

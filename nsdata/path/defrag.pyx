@@ -20,7 +20,6 @@ from nsdata.path.events cimport (
 )
 from nsdata.path.packet cimport MAX_VLAN, PKT_FRAGMENT, Packet
 
-from nsdata.errors import EngineError, SettingError
 from nsdata.path.events import event_names
 
 NAMES = {number: name for name, number in event_names().items()}
@@ -33,6 +32,13 @@ POLICIES = {
 cdef enum:
     MAX_DATAGRAM = 65535
     OUT_SIZE = 65536 + 64         # IPv6: 40 bytes of header on top of a 16-bit length
+
+
+cdef object error(kind, message):
+    """An exception of nsdata.errors, imported late: fuzz builds hold extensions alone."""
+    from nsdata import errors
+
+    return getattr(errors, kind)(message)
 
 
 cdef inline void note(Packet *p, int v4_event, int v6_event) noexcept nogil:
@@ -83,17 +89,16 @@ cdef class Defrag:
     def __init__(self, *, max_trackers=65535, memcap=32 << 20, timeout_s=60, seed=0,
                  max_fragments=8192, policy="bsd"):
         if self.out != NULL:
-            raise EngineError("Defrag is built once; make a new one")
-        if not 1 <= max_trackers <= 1 << 24:
-            raise SettingError(f"defrag.trackers: {max_trackers} is not within 1..16777216")
-        if not 4 * sizeof(Page) <= memcap <= 1 << 40:
-            raise SettingError(f"defrag.memcap: {memcap} is not within 12288..2**40 bytes")
-        if not 0 < timeout_s <= 86400:
-            raise SettingError(f"defrag.timeout: {timeout_s} is not within 1..86400 seconds")
-        if not 2 <= max_fragments <= 65535:
-            raise SettingError(f"defrag.max-fragments: {max_fragments} is not within 2..65535")
+            raise error("EngineError", "Defrag is built once; make a new one")
+        for key, value, low, high in (
+            ("trackers", max_trackers, 1, 1 << 24), ("memcap", memcap, 4 * sizeof(Page), 1 << 40),
+            ("timeout", timeout_s, 1, 86400), ("max-fragments", max_fragments, 2, 65535),
+        ):
+            if not low <= value <= high:
+                raise error("SettingError", f"defrag.{key}: {value} is not within {low}..{high}")
         if policy not in POLICIES:
-            raise SettingError(f"defrag.policy: {policy!r} is none of {', '.join(POLICIES)}")
+            raise error("SettingError",
+                        f"defrag.policy: {policy!r} is none of {', '.join(POLICIES)}")
         self.n_trackers = max_trackers
         self.n_pages = min(memcap // sizeof(Page), NO_INDEX - 1)
         self.timeout_ns = <uint64_t>int(timeout_s * 1_000_000_000)
@@ -473,14 +478,14 @@ cdef class Defrag:
                 proto = d[at]
                 at += 8 + 8 * <Py_ssize_t>d[at + 1]
             if proto != 44 or at + 8 > size:
-                raise EngineError("feed: no fragment header in this IPv6 datagram")
+                raise error("EngineError", "feed: no fragment header in this IPv6 datagram")
             p.frag_off = ((<uint32_t>d[at + 2] << 8) | d[at + 3]) & 0xFFF8
             p.frag_more = d[at + 3] & 1
             p.ip_id = ((<uint32_t>d[at + 4] << 24) | (<uint32_t>d[at + 5] << 16)
                        | (<uint32_t>d[at + 6] << 8) | d[at + 7])
             at += 8
         if at < 20 or total < at or total > size:
-            raise EngineError("feed: not a whole IPv4 or IPv6 datagram")
+            raise error("EngineError", "feed: not a whole IPv4 or IPv6 datagram")
         if p.frag_more or p.frag_off:
             p.flags = PKT_FRAGMENT
         p.ip_hlen = at
