@@ -5,7 +5,10 @@ NSDATA  := .venv/bin/nsdata
 SHARED  ?= $(or $(NSDATA_SHARED),../shared)
 SECONDS_TO_FUZZ ?= 60
 JOBS    ?= $(shell nproc 2>/dev/null || echo 1)
-SOURCES := $(shell find nsdata -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
+SOURCES := $(shell find nsdata -name '*.pyx' -o -name '*.px[di]' -o -name '*.h')
+
+# cython-lint calls pycodestyle by name.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

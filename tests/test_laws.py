@@ -1,6 +1,6 @@
 """The laws of the code, as tests: who may import whom, what may grow, what must be said.
 
-Imports and cimports are read from the text of .py, .pyx and .pxd files, so nothing need be
+Imports and cimports are read from the text of .py, .pyx, .pxd and .pxi files, so nothing need be
 built. Each law has a sample that breaks it, because a law that cannot fail holds nothing.
 """
 
@@ -16,6 +16,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SOURCES = ("nsdata", "benches", "sim", "tools")
 
+CYTHON = (".pyx", ".pxd", ".pxi")
 LONGEST = 500  # lines
 LONG_FILES: dict[str, str] = {}  # path -> why it may be longer
 
@@ -139,7 +140,7 @@ def source_files(*suffixes: str, under: tuple[str, ...] = SOURCES) -> Iterator[P
 @pytest.fixture(scope="module")
 def modules() -> list[Module]:
     """Every module of the sources; a .pyx and its .pxd are one module read twice."""
-    files = source_files(".py", ".pyx", ".pxd")
+    files = source_files(".py", *CYTHON)
     return [read_module(path, (ROOT / path).read_text(encoding="utf-8")) for path in files]
 
 
@@ -340,7 +341,7 @@ def test_no_import_cycle(modules: list[Module]) -> None:
 
 def test_nogil_functions_of_the_path_cannot_raise() -> None:
     breaches = []
-    for path in source_files(".pyx", ".pxd", under=("nsdata/path",)):
+    for path in source_files(*CYTHON, under=("nsdata/path",)):
         breaches += raising_nogil(str(path), (ROOT / path).read_text(encoding="utf-8"))
     assert not breaches
 
@@ -349,7 +350,7 @@ def test_no_file_grows_without_a_reason() -> None:
     lines = {
         str(path): (ROOT / path).read_text(encoding="utf-8").count("\n")
         for path in source_files(
-            ".py", ".pyx", ".pxd", ".c", ".sv", ".sh", under=(*SOURCES, "tests", "hdl")
+            ".py", *CYTHON, ".c", ".sv", ".sh", under=(*SOURCES, "tests", "hdl")
         )
     }
     grown = {p: n for p, n in lines.items() if n > LONGEST and p not in LONG_FILES}
