@@ -411,7 +411,6 @@ class Controller:
         if given:
             evidence["given"] = dict(given)
         if reading is not None:
-            counts = reading.counts
             evidence["window"] = {
                 "start_ns": reading.window_start_ns,
                 "end_ns": reading.now_ns,
@@ -419,8 +418,8 @@ class Controller:
             }
             evidence["counters"] = {
                 "received": reading.received,
-                "inspected": counts.inspected.packets,
-                "bypassed": counts.bypassed.packets,
+                "inspected": reading.inspected,
+                "bypassed": reading.bypassed,
                 "blocked": reading.blocked,
                 "lost": reading.lost,
                 "dropped": reading.dropped,

@@ -26,7 +26,7 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import NamedTuple
 
-from nsdata.errors import EngineError, SettingError
+from nsdata.errors import EngineError, LedgerError, SettingError
 from nsdata.fallback.ledger import LedgerSnapshot
 
 SECOND_NS = 1_000_000_000
@@ -35,7 +35,6 @@ DEFAULT_INTERVAL_NS = SECOND_NS
 DEFAULT_THRESHOLD = 0.90
 DEFAULT_MINIMUM_PACKETS = 200
 MAX_SAMPLES = 100_000  # window / interval; bounds the memory of the meter
-DOMINANT = Fraction(2, 3)  # share of the drops at which one part alone gives the name
 TOP_RULES = 10
 
 
@@ -56,36 +55,67 @@ class RuleShare(NamedTuple):
     share: float
 
 
+class _Sample(NamedTuple):
+    """Cumulative packets at one instant: an evaluation is made of two of these."""
+
+    at_ns: int
+    received: int
+    inspected: int
+    bypassed: int
+    blocked: int
+    lost: int
+    drops_by_rule: Mapping[int, int]
+
+
+def _sample(at_ns: int, ledger: LedgerSnapshot, drops_by_rule: Mapping[int, int]) -> _Sample:
+    inspected, bypassed, blocked, lost = ledger.by_fate
+    return _Sample(
+        at_ns,
+        ledger.received.packets,
+        inspected.packets,
+        bypassed.packets,
+        blocked.packets,
+        lost.packets,
+        dict(drops_by_rule) if drops_by_rule else _NO_DROPS,
+    )
+
+
+_NO_DROPS: Mapping[int, int] = {}
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The drop ratio over one window `[window_start_ns, now_ns)`."""
+    """The drop ratio over one window `[window_start_ns, now_ns)`; counts are packets in it."""
 
     now_ns: int
     window_start_ns: int
-    counts: LedgerSnapshot
+    received: int
+    inspected: int
+    bypassed: int
+    blocked: int
+    lost: int
     ratio: float
     judged: bool  # enough packets for a verdict
     over: bool  # judged, and strictly above the threshold
-    attribution: Attribution
-    top_rules: tuple[RuleShare, ...]  # most packets first, then lowest number
     peak_ratio: float  # highest judged ratio since the start, this reading included
     peak_at_ns: int | None
-
-    @property
-    def received(self) -> int:
-        return self.counts.received.packets
-
-    @property
-    def blocked(self) -> int:
-        return self.counts.blocked.packets
-
-    @property
-    def lost(self) -> int:
-        return self.counts.lost.packets
+    drops_before: Mapping[int, int]  # by rule, cumulative, at the window's start
+    drops_now: Mapping[int, int]
 
     @property
     def dropped(self) -> int:
+        """Blocked and lost."""
         return self.blocked + self.lost
+
+    @property
+    def attribution(self) -> Attribution:
+        """What the drops come from."""
+        return attribute(self.blocked, self.lost)
+
+    @property
+    def top_rules(self) -> tuple[RuleShare, ...]:
+        """The rules that dropped most in the window: most packets first, then number."""
+        return _top(self.drops_before, self.drops_now, self.dropped)
 
     @property
     def length_ns(self) -> int:
@@ -103,12 +133,6 @@ class Reading:
 
     def _rate(self, packets: int) -> float:
         return packets * SECOND_NS / self.length_ns if self.length_ns else 0.0
-
-
-class _Sample(NamedTuple):
-    at_ns: int
-    ledger: LedgerSnapshot
-    drops_by_rule: dict[int, int]
 
 
 class DropMeter:
@@ -141,7 +165,8 @@ class DropMeter:
         self.interval_ns = interval_ns
         self.threshold = threshold
         self.minimum_packets = minimum_packets
-        self._exact = Fraction(threshold).limit_denominator(1_000_000)
+        exact = Fraction(threshold).limit_denominator(1_000_000)
+        self._over, self._of = exact.numerator, exact.denominator  # compared without rounding
         self._samples: deque[_Sample] = deque()
         self._next_ns = 0
         self._peak_ratio = 0.0
@@ -168,9 +193,19 @@ class DropMeter:
         The peak is kept.
         """
         self._samples.clear()
-        self._samples.append(_Sample(now_ns, ledger, dict(drops_by_rule)))
+        self._samples.append(_sample(now_ns, ledger, drops_by_rule))
         self._next_ns = now_ns + self.interval_ns
         self.last = None
+
+    @property
+    def peak_ratio(self) -> float:
+        """The highest judged ratio since `start`."""
+        return self._peak_ratio
+
+    @property
+    def peak_at_ns(self) -> int | None:
+        """When that was; None when no window was judged."""
+        return self._peak_at_ns
 
     @property
     def started(self) -> bool:
@@ -195,8 +230,10 @@ class DropMeter:
         newest = self._samples[-1]
         if now_ns < newest.at_ns:
             raise EngineError(f"time ran backwards in the drop meter: {newest.at_ns} → {now_ns}")
-        ledger.difference(newest.ledger)  # raises when a counter ran backwards
-        sample = _Sample(now_ns, ledger, dict(drops_by_rule))
+        sample = _sample(now_ns, ledger, drops_by_rule)
+        for then, now in zip(newest[1:6], sample[1:6], strict=True):
+            if now < then:
+                raise LedgerError(f"a counter went backwards: {newest} → {sample}")
         if now_ns == newest.at_ns and len(self._samples) > 1:
             self._samples.pop()  # the same instant again: the later counters hold
         self._samples.append(sample)
@@ -228,25 +265,28 @@ class DropMeter:
             )
 
     def _read(self, old: _Sample, new: _Sample) -> Reading:
-        counts = new.ledger.difference(old.ledger)
-        received = counts.received.packets
-        dropped = counts.dropped.packets
+        received = new.received - old.received
+        blocked, lost = new.blocked - old.blocked, new.lost - old.lost
+        dropped = blocked + lost
         ratio = dropped / received if received else 0.0
         judged = received >= self.minimum_packets
-        over = judged and dropped > self._exact * received
         if judged and (self._peak_at_ns is None or ratio > self._peak_ratio):
             self._peak_ratio, self._peak_at_ns = ratio, new.at_ns
         return Reading(
             now_ns=new.at_ns,
             window_start_ns=old.at_ns,
-            counts=counts,
+            received=received,
+            inspected=new.inspected - old.inspected,
+            bypassed=new.bypassed - old.bypassed,
+            blocked=blocked,
+            lost=lost,
             ratio=ratio,
             judged=judged,
-            over=over,
-            attribution=attribute(counts.blocked.packets, counts.lost.packets),
-            top_rules=_top(old.drops_by_rule, new.drops_by_rule, dropped),
+            over=judged and dropped * self._of > self._over * received,
             peak_ratio=self._peak_ratio,
             peak_at_ns=self._peak_at_ns,
+            drops_before=old.drops_by_rule,
+            drops_now=new.drops_by_rule,
         )
 
 
@@ -255,9 +295,9 @@ def attribute(blocked: int, lost: int) -> Attribution:
     dropped = blocked + lost
     if not dropped:
         return Attribution.NONE
-    if lost >= DOMINANT * dropped:
+    if 3 * lost >= 2 * dropped:
         return Attribution.OVER_SUBSCRIPTION
-    if blocked >= DOMINANT * dropped:
+    if 3 * blocked >= 2 * dropped:
         return Attribution.OVER_TUNING
     return Attribution.BOTH
 

@@ -16,7 +16,6 @@ frames are cut into batches, and two replays are alike.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from nsdata.fallback.controller import Controller, Moment, Transition
@@ -69,7 +68,7 @@ class Guard:
         """
         transitions: list[Transition] = []
         while (at_ns := self.next_evaluation_ns()) <= moment.now_ns:
-            then = replace(moment, now_ns=at_ns)
+            then = Moment(at_ns, moment.at_packet, moment.ledger, moment.drops_by_rule)
             if self.meter.next_evaluation_ns() == at_ns:
                 reading = self.meter.observe(at_ns, then.ledger, then.drops_by_rule)
                 self._keep(transitions, self.controller.on_reading(reading, then), then)

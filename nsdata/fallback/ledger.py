@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from nsdata.errors import LedgerError
 
@@ -87,8 +87,7 @@ _WHY: dict[Why, tuple[Fate, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Count:
+class Count(NamedTuple):
     """Packets, and their bytes on the wire."""
 
     packets: int = 0
@@ -97,8 +96,12 @@ class Count:
     def __sub__(self, older: Count) -> Count:
         return Count(self.packets - older.packets, self.bytes - older.bytes)
 
-    def __add__(self, other: Count) -> Count:
+    def __add__(self, other: Count) -> Count:  # type: ignore[override]
         return Count(self.packets + other.packets, self.bytes + other.bytes)
+
+
+_FATE_OF = tuple(_WHY[why][0].value for why in Why)
+_FATES, _WHYS = len(Fate), len(Why)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,19 +127,19 @@ class LedgerSnapshot:
 
         Raises LedgerError when their lengths are not the number of reasons.
         """
-        if len(packets) != len(Why) or len(nbytes) != len(Why):
+        if len(packets) != _WHYS or len(nbytes) != _WHYS:
             raise LedgerError(
-                f"{len(packets)} packet and {len(nbytes)} byte counters for {len(Why)} reasons: "
+                f"{len(packets)} packet and {len(nbytes)} byte counters for {_WHYS} reasons: "
                 "nsdata/path/packet.pxd and nsdata/fallback/ledger.py do not match; rebuild"
             )
-        by_why = tuple(
-            Count(int(number), int(size)) for number, size in zip(packets, nbytes, strict=True)
-        )
-        totals = [Count()] * len(Fate)
-        for why, count in zip(Why, by_why, strict=True):
-            totals[why.fate] += count
-        received = Count(int(received_packets), int(received_bytes))
-        return cls(received, tuple(totals), by_why)
+        # taken at every evaluation of the drop meter: plain integers, no enum lookups
+        by_why = tuple(map(Count, map(int, packets), map(int, nbytes)))
+        number, size = [0] * _FATES, [0] * _FATES
+        for fate, count in zip(_FATE_OF, by_why, strict=True):
+            number[fate] += count[0]
+            size[fate] += count[1]
+        by_fate = tuple(map(Count, number, size))
+        return cls(Count(int(received_packets), int(received_bytes)), by_fate, by_why)
 
     @classmethod
     def empty(cls) -> LedgerSnapshot:
