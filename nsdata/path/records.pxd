@@ -5,10 +5,10 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from nsdata.path.packet cimport Flow, Packet, Record
 
 cdef enum:
-    RECORDS = 4096            # records between two drains
-    RECORD_RESERVE = 1024     # always left free when a frame (or a flow's end) begins
-    ARENA = 4 << 20           # bytes
-    ARENA_RESERVE = 512 << 10
+    RECORDS = 16384           # records between two drains
+    RECORD_RESERVE = 8192     # always left free when a frame (or a flow's end) begins
+    ARENA = 8 << 20           # bytes
+    ARENA_RESERVE = 2 << 20
     MAX_PAYLOAD = 4096        # payload bytes kept with an alert
 
 cdef class Records:
@@ -22,6 +22,7 @@ cdef class Records:
     cdef uint32_t last_off
     cdef uint32_t last_len
     cdef readonly uint64_t clipped    # byte copies left out: the arena was full
+    cdef readonly uint64_t overflowed # records left out: the ring was full
     cdef bint room(self) noexcept nogil
     cdef Record *packet(self, uint8_t kind, const Packet *p, const Flow *f,
                         const Packet *outer) noexcept nogil

@@ -12,6 +12,9 @@ from libc.string cimport memcpy, memset
 
 from nsdata.path.packet cimport *
 
+cdef enum:
+    LINKTYPE_RAW = 12         # what EVE calls a datagram taken out of its frame
+
 
 cdef class Records:
     """The ring. `keep_payload` and `keep_packet` say whether alerts carry bytes."""
@@ -64,6 +67,7 @@ cdef class Records:
         cdef Record *r
         cdef int k
         if self.n >= RECORDS:
+            self.overflowed += 1
             return NULL
         r = &self.items[self.n]
         self.n += 1
@@ -86,6 +90,8 @@ cdef class Records:
         for k in range(MAX_VLAN):
             r.vlan[k] = p.vlan[k]
         r.linktype = p.linktype
+        if (p.layer or p.flags & PKT_REBUILT) and p.ip_version:
+            r.linktype = LINKTYPE_RAW
         if p.eth != NULL:
             memcpy(r.eth, p.eth, 12)
             r.has_eth = 1
@@ -111,7 +117,7 @@ cdef class Records:
             r.outer_dport = outer.dport
             r.outer_proto = outer.proto
             r.outer_version = outer.ip_version
-            r.outer_depth = outer.layer
+            r.outer_depth = p.layer
         if f != NULL:
             self._of_flow(r, f)
         return r
@@ -151,6 +157,11 @@ cdef class Records:
         """Keep the frame; alerts of one frame share the copy."""
         if not self.keep_packet or p.frame == NULL or p.flags & PKT_PSEUDO:
             return
+        if (p.layer or p.flags & PKT_REBUILT) and p.ip != NULL:
+            # not a frame of its own: the IP datagram
+            if self._store(p.ip, p.ip_len, &r.packet_off):
+                r.packet_len = p.ip_len
+            return
         if self.last_frame != p.frame:
             if not self._store(p.frame, p.caplen, &self.last_off):
                 return
@@ -164,6 +175,7 @@ cdef class Records:
         cdef Record *r
         cdef int k
         if self.n >= RECORDS:
+            self.overflowed += 1
             return
         r = &self.items[self.n]
         self.n += 1
@@ -181,6 +193,11 @@ cdef class Records:
             r.vlan[k] = f.vlan[k]
             if f.vlan[k]:
                 r.n_vlan = <uint8_t> (k + 1)
+        if f.proto == 1 or f.proto == 58:     # FlowTable folds type and code into the ports
+            r.icmp_type = <uint8_t> (f.sport >> 8)
+            r.icmp_code = <uint8_t> (f.sport & 255)
+            r.sport = 0
+            r.dport = 0
         r.tcp_flags = f.tcp_flags[0]
         r.tcp_flags_tc = f.tcp_flags[1]
         self._of_flow(r, f)

@@ -1,0 +1,149 @@
+"""Settings and rules made into an engine: what replay and the appliance both begin with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nsdata.config import Settings
+from nsdata.config_values import ExceptionPolicy
+from nsdata.output.events import rule_fragment
+from nsdata.path.engine import Engine
+from nsdata.path.rulebase import RuleBase
+from nsdata.rules.compile import compile_rules
+from nsdata.rules.ruleset import RuleSet
+
+# Policy numbers of nsdata/path/packet.pxd by settings key; PolicyAction of engine.pxd.
+POLICY_KEYS = {
+    1: "stream.midstream-policy",
+    3: "stream.memcap-policy",
+    4: "stream.reassembly.memcap-policy",
+    6: "flow.memcap-policy",
+    7: "defrag.memcap-policy",
+}
+POLICY_ACTIONS = {
+    ExceptionPolicy.IGNORE: 0,
+    ExceptionPolicy.DROP_PACKET: 1,
+    ExceptionPolicy.DROP_FLOW: 2,
+    ExceptionPolicy.PASS_PACKET: 3,
+    ExceptionPolicy.PASS_FLOW: 4,
+    ExceptionPolicy.BYPASS: 5,
+    ExceptionPolicy.REJECT: 6,
+}
+FLOW_BYTES = 512  # memory a flow may take, for flow.memcap
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedRules:
+    """A rule set ready to run: the image, and what the output calls its rules."""
+
+    ruleset: RuleSet
+    base: RuleBase
+    numbers: int
+    fragments: Sequence[bytes]  # EVE, by index in the image
+    sids: Sequence[int]  # by source rule
+
+    @classmethod
+    def build(cls, ruleset: RuleSet, settings: Settings) -> LoadedRules:
+        """Compile. Raises ValueError when Hyperscan or PCRE2 refuse what was accepted."""
+        image = compile_rules(ruleset.rules)
+        metadata = settings.outputs.eve.metadata
+        by_number = [
+            rule_fragment(
+                rule.gid, rule.sid, rule.rev, rule.msg, rule.category, rule.priority,
+                rule.metadata if metadata else None,
+            )
+            for rule in ruleset.rules
+        ]  # fmt: skip
+        fragments = [by_number[number] for number in image.rules["number"]]
+        return cls(
+            ruleset,
+            RuleBase(image),
+            len(ruleset.rules),
+            fragments,
+            [rule.sid for rule in ruleset.rules],
+        )
+
+
+def engine_arguments(settings: Settings, inline: bool) -> dict[str, Any]:
+    """Keyword arguments of Engine that follow from the settings."""
+    stream = settings.stream
+    ns = 1_000_000_000
+    inline_stream = inline if stream.inline == "auto" else stream.inline == "yes"
+    timeouts = settings.flow_timeouts
+    classes = {
+        name: {
+            "new": group.new / ns,
+            "established": group.established / ns,
+        }
+        for name, group in (
+            ("udp", timeouts.udp), ("icmp", timeouts.icmp), ("default", timeouts.default),
+        )
+    }  # fmt: skip
+    classes["tcp"] = {
+        "new": timeouts.tcp.new / ns,
+        "established": timeouts.tcp.established / ns,
+        "closed": timeouts.tcp.closed / ns,
+    }
+    classes["bypassed"] = {"any": timeouts.default.bypassed / ns}
+    eve = settings.outputs.eve
+    return {
+        "inline": inline,
+        "alert_max": settings.packet_alert_max,
+        "drop_log_start": settings.drop_log.flows == "start",
+        "policies": {
+            number: POLICY_ACTIONS[settings.policy(key, inline)]
+            for number, key in POLICY_KEYS.items()
+        },
+        "flow": {
+            "max_flows": max(64, min(settings.flow.memcap // FLOW_BYTES, 1 << 24)),
+            "timeouts": classes,
+        },
+        "stream": {
+            "inline": inline_stream,
+            "toserver_chunk": stream.reassembly.toserver_chunk_size,
+            "toclient_chunk": stream.reassembly.toclient_chunk_size,
+            "depth": stream.reassembly.depth,
+            "memcap": stream.memcap + stream.reassembly.memcap,
+            "midstream": stream.midstream,
+            "async_oneside": stream.async_oneside,
+            "ignore_bad_checksum": stream.checksum_validation,
+        },
+        "defrag": {
+            "max_trackers": settings.defrag.max_trackers,
+            "memcap": settings.defrag.memcap,
+            "timeout_s": settings.defrag.timeout / ns,
+        },
+        "records": {
+            "keep_payload": eve.payload or eve.payload_printable,
+            "keep_packet": eve.packet,
+        },
+    }
+
+
+def build_engine(
+    rules: LoadedRules,
+    settings: Settings,
+    *,
+    inline: bool = False,
+    checksums: bool = True,
+    capacity_pps: float = 0,
+    queue: int = 4096,
+    bypass: npt.NDArray[np.void] | None = None,
+    seed: int = 0,
+) -> Engine:
+    """The engine for these rules and settings. Arguments as in nsdata.replay."""
+    return Engine(
+        rules.base,
+        rules.numbers,
+        checksums=checksums,
+        capacity_pps=capacity_pps,
+        queue=queue,
+        bypass=bypass,
+        seed=seed,
+        **engine_arguments(settings, inline),
+    )

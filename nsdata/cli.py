@@ -1,0 +1,257 @@
+"""The command line: one function per verb. Exit status 0 done, 1 the run failed, 2 misuse."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from nsdata.cli_values import parse_capacity, parse_duration_option, parse_switches
+from nsdata.errors import NsdataError, RuleError, SettingError
+
+app = typer.Typer(
+    name="nsdata",
+    help="Inline packet inspection that knows what it drops and fails open.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+rules_app = typer.Typer(help="Work with rule files.", no_args_is_help=True)
+app.add_typer(rules_app, name="rules")
+
+SHOWN_REFUSALS = 10
+
+Captures = Annotated[
+    list[Path], typer.Argument(help="pcap or pcapng files, plain, gzip or zstd; played in order.")
+]
+Sets = Annotated[
+    list[str],
+    typer.Option(
+        "--set", metavar="KEY=VALUE",
+        help="One setting, e.g. stream.midstream=true; docs/operations.md lists them all.",
+    ),
+]  # fmt: skip
+Config = Annotated[Path | None, typer.Option(help="TOML file of settings; --set goes before it.")]
+
+
+@app.command()
+def replay(
+    captures: Captures,
+    rules: Annotated[
+        list[Path], typer.Option("--rules", "-r", help="Rule file; may be given several times.")
+    ] = [],  # noqa: B006 (typer copies it)
+    eve: Annotated[Path | None, typer.Option(help="Write EVE JSON here (- is stdout).")] = None,
+    summary: Annotated[Path | None, typer.Option(help="Write the summary as JSON here.")] = None,
+    inline: Annotated[
+        bool, typer.Option("--inline", help="Sit inline: drop and reject rules take effect.")
+    ] = False,
+    checksum_validation: Annotated[
+        str, typer.Option(metavar="all|none", help="Validate checksums, or do not.")
+    ] = "all",
+    sets: Sets = [],  # noqa: B006
+    config: Config = None,
+    write_forwarded: Annotated[
+        Path | None, typer.Option(help="Write the forwarded frames as a capture.")
+    ] = None,
+    bypass_rules: Annotated[
+        Path | None, typer.Option(help="TOML file of inspection bypass rules (at most 32).")
+    ] = None,
+    speed: Annotated[
+        str, typer.Option(metavar="max|1x|10x", help="As fast as it goes, or paced by the clock.")
+    ] = "max",
+    capacity: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RATE",
+            help="Model an engine that inspects so many packets a second, in virtual time: "
+            "500pps, 200kpps, 1.5Mpps.",
+        ),
+    ] = None,
+    queue: Annotated[
+        int, typer.Option(min=1, help="Packets that may wait for the modelled engine.")
+    ] = 4096,
+    fallback_at: Annotated[
+        list[str],
+        typer.Option(metavar="T|#N", help="Fall back by hand: 10s after the start, or at packet #N."),
+    ] = [],  # noqa: B006
+    restore_at: Annotated[
+        list[str], typer.Option(metavar="T|#N", help="Restore by hand, likewise.")
+    ] = [],  # noqa: B006
+    restore_after: Annotated[
+        str | None, typer.Option(metavar="T", help="Restore so long after each fallback.")
+    ] = None,
+    force_restore: Annotated[
+        bool, typer.Option("--force-restore", help="Restore even while the cause holds.")
+    ] = False,
+    loops: Annotated[int, typer.Option(min=1, help="Play the captures so often.")] = 1,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse to run when a rule is refused.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no tables.")] = False,
+) -> None:
+    """Replay captures through the engine: inspect, account for every packet, fall back.
+
+    Every packet is inspected, bypassed, blocked or lost, and counted once. When more than 90 %
+    of the packets of a 5 s window are dropped (by rules, or lost to over-subscription), the
+    engine falls back: from the next packet on everything is permitted, nothing inspected.
+
+    Examples:
+
+      nsdata replay office.pcap --rules demo.rules --eve eve.json --summary summary.json
+
+      nsdata replay office.pcap -r demo.rules --inline --write-forwarded forwarded.pcap
+
+      nsdata replay office.pcap -r demo.rules --capacity 200pps --queue 64 --restore-after 10s
+    """
+    from nsdata.assembly import LoadedRules
+    from nsdata.config import Settings
+    from nsdata.output.console import ReplayProgress, print_summary
+    from nsdata.replay.run import Progress
+    from nsdata.replay.run import replay as run_replay
+    from nsdata.rules.ruleset import load_rules
+
+    if checksum_validation not in ("all", "none"):
+        raise SettingError(f"--checksum-validation {checksum_validation}: legal are all and none")
+    settings = Settings.load(config, sets)
+    switches = parse_switches(fallback_at, restore_at, force_restore)
+    capacity_pps = parse_capacity(capacity) if capacity is not None else 0.0
+    restore_after_ns = parse_duration_option("--restore-after", restore_after)
+    ruleset = load_rules(rules, settings)
+    _say_refusals(ruleset.refused)
+    if strict and ruleset.refused:
+        raise NsdataError(
+            f"{len(ruleset.refused)} rules were refused and --strict was given; nothing was replayed"
+        )
+    loaded = LoadedRules.build(ruleset, settings)
+    total = sum(p.stat().st_size for p in captures if p.is_file()) * loops
+    console = Console(stderr=True, quiet=quiet)
+    with ReplayProgress(total, console) as bar:
+
+        def show(progress: Progress) -> None:
+            rate = progress.packets / progress.seconds if progress.seconds else 0.0
+            bar.update(progress.done_bytes, rate, progress.drop_ratio, progress.state)
+            for note in progress.notes:
+                bar.note(note)
+
+        result = run_replay(
+            captures, eve=eve, summary=summary, inline=inline,
+            checksum_validation=checksum_validation == "all", settings=settings,
+            write_forwarded=write_forwarded, bypass_rules=bypass_rules, speed=speed,
+            capacity_pps=capacity_pps, queue=queue, switches=switches,
+            restore_after_ns=restore_after_ns, loaded=loaded, loops=loops, progress=show,
+        )  # fmt: skip
+    to_stdout = "-" in (str(eve), str(summary))
+    if not quiet:
+        print_summary(result.summary, result.points, Console(stderr=to_stdout))
+    if eve is None and not quiet and result.summary.alerts:
+        print("(no --eve FILE given: the events were not kept)", file=sys.stderr)
+    if not result.ok:
+        for fault in result.summary.errors:
+            print(f"nsdata: {fault.message}", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+@rules_app.command("check")
+def rules_check(
+    files: Annotated[list[Path], typer.Argument(help="Rule files.")],
+    sets: Sets = [],  # noqa: B006
+    config: Config = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit 1 when a rule is refused.")
+    ] = False,
+    compile_: Annotated[
+        bool, typer.Option("--compile/--no-compile", help="Build the rule image as well.")
+    ] = True,
+) -> None:
+    """Load rule files; say what is refused, where and why, and what the rest comes to."""
+    from nsdata.assembly import LoadedRules
+    from nsdata.config import Settings
+    from nsdata.rules.ruleset import load_rules
+
+    settings = Settings.load(config, sets)
+    ruleset = load_rules(files, settings)
+    for error in ruleset.refused:
+        print(error)
+    for raw, why in ruleset.skipped:
+        print(f"{raw.path}:{raw.line}: skipped: {why}")
+    console = Console()
+    total = len(ruleset.rules) + len(ruleset.refused)
+    if ruleset.refused:
+        table = Table("keyword", "rules refused", box=None, pad_edge=False)
+        for keyword, n in ruleset.refused_by_keyword.most_common():
+            table.add_row(keyword, f"{n:,}")
+        console.print(table)
+    share = 100 * len(ruleset.rules) / total if total else 100.0
+    print(
+        f"{len(ruleset.rules):,} of {total:,} rules loaded ({share:.1f} %), "
+        f"{len(ruleset.refused):,} refused, {len(ruleset.skipped):,} skipped"
+    )
+    if compile_:
+        loaded = LoadedRules.build(ruleset, settings)
+        memory = loaded.base.memory()
+        print(
+            f"image: {memory['arrays'] / 1e6:.1f} MB of arrays, "
+            f"{memory['hyperscan'] / 1e6:.1f} MB of Hyperscan databases"
+        )
+    if strict and ruleset.refused:
+        raise typer.Exit(1)
+
+
+@app.command()
+def info(captures: Captures) -> None:
+    """Say what captures hold: format, frames, times, link types, and where they are damaged."""
+    from nsdata.capture import capture_info
+    from nsdata.cli_values import info_rows
+
+    console = Console()
+    damaged = False
+    for path in captures:
+        found = capture_info(path)
+        table = Table(box=None, show_header=False, pad_edge=False, title=str(path), title_justify="left")
+        for name, value in info_rows(found):
+            table.add_row(name, value)
+        console.print(table)
+        if found.error is not None:
+            damaged = True
+            print(f"nsdata: {found.error}", file=sys.stderr)
+    if damaged:
+        raise typer.Exit(1)
+
+
+def _say_refusals(refused: list[RuleError]) -> None:
+    for error in refused[:SHOWN_REFUSALS]:
+        print(f"nsdata: {error}", file=sys.stderr)
+    if len(refused) > SHOWN_REFUSALS:
+        worst = Counter(error.keyword or "syntax" for error in refused).most_common(5)
+        words = ", ".join(f"{keyword} {n:,}" for keyword, n in worst)
+        print(
+            f"nsdata: … {len(refused):,} rules refused in all (by keyword: {words}, …); "
+            "nsdata rules check FILE names each",
+            file=sys.stderr,
+        )
+
+
+def main() -> None:
+    """Entry point: errors raised on purpose become one line and an exit status."""
+    try:
+        app()
+    except SettingError as error:
+        print(f"nsdata: {error}", file=sys.stderr)
+        sys.exit(2)
+    except NsdataError as error:
+        print(f"nsdata: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("nsdata: interrupted", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

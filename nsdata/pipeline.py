@@ -1,0 +1,192 @@
+"""The pipeline both hosts drive: batches in, verdicts out, the fallback guard between.
+
+    capture batch → Engine.process (C, no Python per packet) → records → EVE
+                          ▲                         │
+                    state of the guard  ◀── counters at each boundary
+
+`Pipeline.feed` takes a batch, runs it in stretches that end where something is due (an
+evaluation of the drop meter, a scheduled switch, a full record ring), and returns the
+verdicts. It reads no clock: time is the frames' own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nsdata.capture import Batch
+from nsdata.fallback.controller import Moment, Transition
+from nsdata.fallback.guard import Guard
+from nsdata.fallback.ledger import LedgerSnapshot
+from nsdata.fallback.reasons import State
+from nsdata.output.eve import record_dtype
+from nsdata.output.events import EveWriter
+from nsdata.path.engine import Engine
+
+NEVER = (1 << 64) - 1
+MAX_POINTS = 8192
+EveryVerdict = npt.NDArray[np.uint8]
+
+
+class Verdict(IntEnum):
+    """What happens to a frame: the values of a verdict array (enum Verdict of packet.pxd)."""
+
+    PASS = 0
+    DROP = 1
+    DROP_FLOW = 2
+    REJECT = 3
+    BYPASS_FLOW = 4
+    LOST = 5
+
+
+FORWARDED = (Verdict.PASS, Verdict.BYPASS_FLOW)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Switch:
+    """A switch by hand at a time (`at_ns`, after the first frame) or before a frame
+    (`at_frame`, 1-based): into fallback, or back to normal."""
+
+    to: State
+    at_ns: int | None = None
+    at_frame: int | None = None
+    force: bool = False
+
+
+@dataclass(slots=True)
+class Pipeline:
+    """One engine, its guard and its output. `switches` are done once each, in order."""
+
+    engine: Engine
+    guard: Guard
+    eve: EveWriter
+    switches: list[Switch] = field(default_factory=list)
+    transitions: list[Transition] = field(default_factory=list)
+    points: list[tuple[int, float, str]] = field(default_factory=list)  # ns, drop ratio, state
+    first_ns: int | None = None
+    last_ns: int = 0
+    _verdicts: EveryVerdict = field(default_factory=lambda: np.zeros(0, np.uint8))
+    _dtype: np.dtype[Any] = field(default_factory=record_dtype)
+    _sids: Sequence[int] = ()
+
+    def set_rules(self, fragments: Sequence[bytes], sids: Sequence[int]) -> None:
+        """What the output and the evidence call the rules: EVE fragments by image index,
+        signature numbers by source rule."""
+        self.eve.formatter.set_rules(list(fragments))
+        self._sids = sids
+
+    # --- figures -----------------------------------------------------------------------
+
+    def ledger(self) -> LedgerSnapshot:
+        """The ledger as it stands. Raises LedgerError when it does not balance."""
+        snapshot = LedgerSnapshot.from_counts(*self.engine.counts())
+        snapshot.check()
+        return snapshot
+
+    def drops_by_rule(self) -> Mapping[int, int]:
+        """Packets blocked so far by signature number."""
+        dropped = self.engine.rule_counts()["dropped"]
+        result: dict[int, int] = {}
+        for number in np.flatnonzero(dropped[: len(self._sids)]):
+            sid = self._sids[number]
+            result[sid] = result.get(sid, 0) + int(dropped[number])
+        return result
+
+    def moment(self, now_ns: int) -> Moment:
+        ledger = self.ledger()
+        return Moment(now_ns, ledger.received.packets + 1, ledger, self.drops_by_rule())
+
+    # --- the run -----------------------------------------------------------------------
+
+    def feed(self, batch: Batch) -> EveryVerdict:
+        """Run a batch; the verdict (nsdata.Verdict) of every frame, valid until the next."""
+        n = len(batch)
+        if n > len(self._verdicts):
+            self._verdicts = np.zeros(n, np.uint8)
+        verdicts = self._verdicts[:n]
+        at = 0
+        while at < n:
+            self._due(int(batch.ts_ns[at]))
+            stop_frame = min((s.at_frame for s in self.switches if s.at_frame), default=0)
+            at = self.engine.process(
+                batch.data, batch.offset, batch.caplen, batch.wirelen, batch.ts_ns,
+                batch.linktype, verdicts, at, self._stop_ns(), stop_frame,
+            )  # fmt: skip
+            self.drain()
+        if n:
+            self.last_ns = max(self.last_ns, int(batch.ts_ns.max()))
+        return verdicts
+
+    def finish(self) -> None:
+        """End every flow and write what is left. The ledger must balance."""
+        while not self.engine.end_flows():
+            self.drain()
+        self.drain()
+        self.ledger()
+
+    def drain(self) -> None:
+        """Hand the path's records to the output."""
+        records, arena = self.engine.records.view()
+        if len(records):
+            self.eve.formatter.format_array(
+                np.frombuffer(records, self._dtype), np.frombuffer(arena, np.uint8)
+            )
+            self.eve.drain()
+            self.engine.drain()
+
+    def _stop_ns(self) -> int:
+        stop = self.guard.next_evaluation_ns()
+        first = self.first_ns or 0
+        for switch in self.switches:
+            if switch.at_ns is not None:
+                stop = min(stop, first + switch.at_ns)
+        return min(stop, NEVER)
+
+    def _due(self, now_ns: int) -> None:
+        """Everything due before the frame of time `now_ns` is taken."""
+        if self.first_ns is None:
+            self.first_ns = self.last_ns = now_ns
+            self.guard.start(self.moment(now_ns))
+        now_ns = max(now_ns, self.last_ns)
+        self.last_ns = now_ns
+        if self.guard.next_evaluation_ns() <= now_ns:
+            self._apply(self.guard.evaluate(self.moment(now_ns)))
+            self._point()
+        received = self.engine.counts()[0]
+        for switch in list(self.switches):
+            by_time = switch.at_ns is not None and now_ns >= self.first_ns + switch.at_ns
+            by_frame = switch.at_frame is not None and received + 1 >= switch.at_frame
+            if by_time or by_frame:
+                self.switches.remove(switch)
+                self.switch(switch.to, now_ns, force=switch.force)
+
+    def _point(self) -> None:
+        """Keep the reading for the graph; thin them out when there are very many."""
+        reading = self.guard.meter.last
+        if reading is not None and reading.judged:
+            self.points.append((reading.now_ns, reading.ratio, self.guard.state.value))
+        if len(self.points) > MAX_POINTS:
+            del self.points[1::2]
+
+    def switch(self, to: State, now_ns: int, *, force: bool = False) -> list[Transition]:
+        """Into fallback or back to normal by hand, from the next frame on."""
+        moment = self.moment(now_ns)
+        if to is State.FALLBACK:
+            transitions = self.guard.fallback(moment)
+        else:
+            transitions = self.guard.restore(moment, force=force)
+        self._apply(transitions)
+        return transitions
+
+    def _apply(self, transitions: list[Transition]) -> None:
+        for transition in transitions:
+            self.transitions.append(transition)
+            while not self.engine.set_fallback(transition.to_state is State.FALLBACK):
+                self.drain()
+            self.drain()
+            self.eve.fallback(transition.at_ns, transition)

@@ -1,0 +1,245 @@
+"""A capture through the engine: the replay host.
+
+`replay` is what the command line calls and what a program may call. It owns the world a
+replay touches: files, the wall clock, the terminal.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from nsdata.assembly import LoadedRules, build_engine
+from nsdata.capture import CaptureReader, CaptureWriter, open_capture
+from nsdata.config import Settings, load_bypass_rules
+from nsdata.errors import NsdataError, SettingError
+from nsdata.fallback.guard import Guard
+from nsdata.output.console import DropPoint
+from nsdata.output.events import EveWriter
+from nsdata.output.summary import Summary
+from nsdata.pipeline import FORWARDED, Pipeline, Switch
+from nsdata.replay.clock import RealClock, clock_for
+from nsdata.replay.report import eve_stats, summarise
+from nsdata.rules.ruleset import load_rules
+
+PathLike = str | os.PathLike[str]
+PACED_FRAMES = 64  # frames per batch when paced by the clock
+LOOP_GAP_NS = 1_000_000  # between the last frame of a loop and the first of the next
+
+
+@dataclass(slots=True)
+class ReplayResult:
+    """What a replay came to. `ok` is False when a capture or an output failed."""
+
+    summary: Summary
+    points: list[DropPoint] = field(default_factory=list)  # drop ratio over time
+    eve: bytes = b""  # the EVE lines when no file was given
+
+    @property
+    def ok(self) -> bool:
+        return not self.summary.errors
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a replay is, given to the `progress` callback after each batch."""
+
+    done_bytes: int
+    total_bytes: int
+    packets: int
+    seconds: float
+    drop_ratio: float
+    state: str
+    notes: list[str]
+
+
+def replay(
+    captures: PathLike | Sequence[PathLike],
+    rules: PathLike | Sequence[PathLike] = (),
+    *,
+    eve: PathLike | None = None,
+    summary: PathLike | None = None,
+    inline: bool = False,
+    checksum_validation: bool = True,
+    settings: Settings | None = None,
+    write_forwarded: PathLike | None = None,
+    bypass_rules: PathLike | None = None,
+    speed: str = "max",
+    capacity_pps: float = 0,
+    queue: int = 4096,
+    switches: Sequence[Switch] = (),
+    restore_after_ns: int | None = None,
+    loaded: LoadedRules | None = None,
+    loops: int = 1,
+    progress: Callable[[Progress], None] | None = None,
+) -> ReplayResult:
+    """Replay captures, one after the other, through one engine.
+
+    captures, rules: a file or several. eve, summary, write_forwarded: files to write ("-" is
+    standard output for the first two; without `eve` the lines are in the result). inline:
+    drops take effect. capacity_pps, queue: model an engine of that capacity (packets/s) and
+    queue (packets) in virtual time. switches: fallback and restore by hand. restore_after_ns:
+    automatic restore. speed: "max", or a factor such as "1x" to pace by the clock. loaded:
+    rules compiled before (LoadedRules.build), instead of `rules`. loops: play the captures so
+    often, times following on. bypass_rules: a TOML file.
+
+    A capture that cannot be read to its end is reported in `summary.errors` after all whole
+    packets before the fault were processed. Raises SettingError for options that make no
+    sense, RuleError and OutputError for files that cannot be used.
+    """
+    settings = settings or Settings()
+    paths = _listed(captures)
+    if not paths:
+        raise SettingError("no capture to replay; name at least one pcap or pcapng file")
+    if loops < 1:
+        raise SettingError(f"loops must be 1 or more, not {loops}")
+    clock = clock_for(speed)
+    if loaded is None:
+        loaded = LoadedRules.build(load_rules([Path(r) for r in _listed(rules)], settings), settings)
+    bypass = load_bypass_rules(bypass_rules) if bypass_rules is not None else None
+    engine = build_engine(
+        loaded, settings, inline=inline, checksums=checksum_validation,
+        capacity_pps=capacity_pps, queue=queue, bypass=bypass.to_array() if bypass else None,
+    )  # fmt: skip
+    guard = Guard.build(
+        settings.drop_meter.build(),
+        restore_after_ns=restore_after_ns,
+        capacity_pps=capacity_pps or None,
+    )
+    options = settings.outputs.eve
+    writer = EveWriter(
+        eve,
+        [str(t) for t in options.types],
+        payload=options.payload or options.payload_printable,
+        packet=options.packet,
+    )
+    pipeline = Pipeline(engine, guard, writer, list(switches))
+    pipeline.set_rules(loaded.fragments, loaded.sids)
+    run = _Run(pipeline, clock, progress, sum(_size(p) for p in paths) * loops)
+    forward = CaptureWriter(write_forwarded) if write_forwarded is not None else None
+    try:
+        run.captures(paths, loops, forward)
+        run.finish(settings, loaded)
+    finally:
+        if forward is not None:
+            forward.close()
+        writer.close()
+    modelled = run.modelled_seconds(capacity_pps)
+    result = summarise(
+        pipeline, loaded, settings, paths, run.errors,
+        run.seconds if modelled is None else modelled,
+    )  # fmt: skip
+    if summary is not None:
+        result.write(summary)
+    first = pipeline.first_ns or 0
+    points = [DropPoint((at - first) / 1e9, ratio, state) for at, ratio, state in pipeline.points]
+    return ReplayResult(result, points, writer.take() if eve is None else b"")
+
+
+def _listed(given: PathLike | Sequence[PathLike]) -> list[str]:
+    if isinstance(given, (str, os.PathLike)):
+        return [os.fspath(given)]
+    return [os.fspath(item) for item in given]
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0
+
+
+class _Run:
+    """The loop over captures and batches, and the time it takes."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        clock: object,
+        progress: Callable[[Progress], None] | None,
+        total_bytes: int,
+    ) -> None:
+        self.pipeline = pipeline
+        self.clock = clock if isinstance(clock, RealClock) else None
+        self.progress = progress
+        self.total_bytes = total_bytes
+        self.done_bytes = 0
+        self.seconds = 0.0
+        self.errors: list[NsdataError] = []
+        self._notes = 0
+
+    def captures(self, paths: list[str], loops: int, forward: CaptureWriter | None) -> None:
+        shift = 0
+        for _ in range(loops):
+            for path in paths:
+                try:
+                    with open_capture(path) as reader:
+                        self._capture(reader, forward, shift)
+                except NsdataError as error:
+                    if str(error) not in map(str, self.errors):
+                        self.errors.append(error)
+                self.done_bytes += _size(path)
+            first = self.pipeline.first_ns
+            if first is not None:
+                shift = self.pipeline.last_ns + LOOP_GAP_NS - first
+
+    def _capture(self, reader: CaptureReader, forward: CaptureWriter | None, shift: int) -> None:
+        batches = reader.batches(PACED_FRAMES) if self.clock else reader.batches()
+        while True:
+            start = time.perf_counter()
+            batch = next(batches, None)
+            if batch is None:
+                return
+            if shift:
+                batch.ts_ns = batch.ts_ns + np.uint64(shift)
+            if self.clock is not None and len(batch):
+                self.seconds += time.perf_counter() - start
+                wait = self.clock.wait_ns(time.monotonic_ns(), int(batch.ts_ns[0]))
+                if wait:
+                    time.sleep(wait / 1e9)
+                start = time.perf_counter()
+            verdicts = self.pipeline.feed(batch)
+            self.seconds += time.perf_counter() - start
+            if forward is not None:
+                forward.write(batch, np.isin(verdicts, FORWARDED))
+            self._report(reader)
+
+    def _report(self, reader: CaptureReader) -> None:
+        guard = self.pipeline.guard
+        reading = guard.meter.last
+        if self.progress is None:
+            return
+        fresh = self.pipeline.transitions[self._notes :]
+        self._notes += len(fresh)
+        self.progress(
+            Progress(
+                self.done_bytes + reader.position_bytes,
+                self.total_bytes,
+                self.pipeline.engine.counts()[0],
+                self.seconds,
+                reading.ratio if reading is not None else 0.0,
+                guard.state.value,
+                [f"{t.from_state.value} → {t.to_state.value}: {t.reason.value}" for t in fresh],
+            )
+        )
+
+    def finish(self, settings: Settings, loaded: LoadedRules) -> None:
+        start = time.perf_counter()
+        self.pipeline.finish()
+        self.seconds += time.perf_counter() - start
+        now = self.pipeline.last_ns
+        self.pipeline.eve.ledger(now, self.pipeline.ledger())
+        self.pipeline.eve.stats(now, eve_stats(self.pipeline, loaded, settings))
+        self.pipeline.eve.flush()
+
+    def modelled_seconds(self, capacity_pps: float) -> float | None:
+        """Engine time of a modelled run: packets served at the stated capacity."""
+        if not capacity_pps:
+            return None
+        ledger = self.pipeline.ledger()
+        return round((ledger.inspected.packets + ledger.blocked.packets) / capacity_pps, 9)
