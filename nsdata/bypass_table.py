@@ -30,3 +30,13 @@ RULE_DTYPE = np.dtype(
 def to_array(rules: BypassRules) -> npt.NDArray[np.void]:
     """The rules in order: shape (len(rules),), dtype RULE_DTYPE, read only."""
     return np.frombuffer(rules.to_bytes(), dtype=RULE_DTYPE)
+
+
+class BypassTable(BypassRules):
+    """Rules that know their array; what `load_bypass_rules` gives."""
+
+    __slots__ = ()
+
+    def to_array(self) -> npt.NDArray[np.void]:
+        """As the function of this name."""
+        return to_array(self)

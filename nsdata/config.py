@@ -15,6 +15,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from os import PathLike
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -28,6 +29,7 @@ from pydantic import (
     model_validator,
 )
 
+from nsdata.bypass_table import BypassTable
 from nsdata.config_keys import Tree
 from nsdata.config_values import (
     ACTION_ORDER,
@@ -48,7 +50,7 @@ from nsdata.config_values import (
     ports_of,
 )
 from nsdata.errors import SettingError
-from nsdata.fallback.bypass_rules import BypassRules, parse_bypass_rules
+from nsdata.fallback.bypass_rules import parse_bypass_rules
 from nsdata.fallback.drop_meter import DropMeter
 from nsdata.toml_text import place_of, read_toml
 
@@ -346,7 +348,7 @@ class Settings(_Group):
     @classmethod
     def load(
         cls,
-        config: str | Path | None = None,
+        config: str | PathLike[str] | None = None,
         sets: Iterable[str] = (),
         environ: Mapping[str, str] | None = None,
     ) -> Settings:
@@ -434,9 +436,9 @@ _FLOW_POLICY = {
 }
 
 
-def load_bypass_rules(path: str | Path) -> BypassRules:
+def load_bypass_rules(path: str | PathLike[str]) -> BypassTable:
     """Inspection bypass rules from a TOML file; SettingError names file, line and key."""
-    return parse_bypass_rules(_read(path, "bypass rules"), str(path))
+    return BypassTable(parse_bypass_rules(_read(path, "bypass rules"), str(path)).rules)
 
 
 def settings_table() -> str:
@@ -444,7 +446,7 @@ def settings_table() -> str:
     return TREE.markdown_table()
 
 
-def _read(path: str | Path, what: str) -> str:
+def _read(path: str | PathLike[str], what: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8")
     except OSError as fault:

@@ -209,6 +209,8 @@ def test_any_text_is_rules_or_a_setting_error(text: str) -> None:
 def test_load_from_a_file(tmp_path: Any) -> None:
     path = tmp_path / "bypass.toml"
     path.write_text("[[rule]]\nid = 3\n")
-    assert load_bypass_rules(path).rules[0].id == 3
+    rules = load_bypass_rules(path)
+    assert rules.rules[0].id == 3
+    assert rules.to_array()["id"].tolist() == [3]
     with pytest.raises(SettingError, match="cannot be read"):
         load_bypass_rules(tmp_path / "absent.toml")
