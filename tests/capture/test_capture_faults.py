@@ -270,3 +270,28 @@ def test_bomb_does_not_eat_memory(tmp_path: Path) -> None:
     frames, grown = done.stdout.split()
     assert int(frames) > 12_000_000  # empty frames, one after another
     assert float(grown) < 32
+
+
+def test_fuzz_seeds_are_read_the_same_in_windows_of_any_size(file) -> None:
+    """A seed compressed goes through the sliding buffer, plain through the mapping."""
+    seeds = sorted((Path(__file__).parents[1] / "fuzz/corpus/capture").iterdir())
+    assert seeds
+    for seed in seeds:
+        data = seed.read_bytes()
+        if not data:
+            continue
+        try:
+            plain = outcome(file(data))
+        except CaptureError as error:
+            with pytest.raises(CaptureError) as caught:
+                outcome(file(zst(data)))
+            assert caught.value.offset == error.offset
+        else:
+            assert outcome(file(zst(data))) == plain, seed
+
+
+def outcome(path: Path) -> tuple[list[Frame], str | None, int | None]:
+    with open_capture(path):
+        pass
+    frames, fault = read(path, 3)
+    return frames, fault and fault.reason, fault and fault.offset
