@@ -27,6 +27,27 @@ def alerts(path: Path) -> None:
         print(f"  {count:4} x  {sid}  {action:8} {message}")
 
 
+def evidence(given: dict[str, Any]) -> Iterator[str]:
+    """The window and the load that decided, in a few lines; keys as in docs/operations.md."""
+    counters = given.get("counters", {})
+    if "ratio" in given and counters.get("dropped"):
+        yield (
+            f"dropped {counters['dropped']} of {counters['received']} packets = "
+            f"{given['ratio']:.1%}, threshold {given.get('threshold', 0):.0%}; "
+            f"cause: {given.get('attribution')}"
+        )
+        yield f"offered {given['offered_pps']:.0f} packets/s, served {given['served_pps']:.0f}"
+    if highest := given.get("near_misses", {}).get("highest_ratio"):
+        yield f"the highest before it was {highest:.1%}"
+    if recheck := given.get("recheck"):
+        yield (
+            f"re-checked: {recheck.get('why')} "
+            f"({recheck['offered_pps']:.0f} and {recheck['capacity_pps']:.0f} packets/s)"
+        )
+    if permitted := given.get("permitted_uninspected"):
+        yield f"permitted uninspected so far: {permitted['packets']} packets"
+
+
 def fallback(path: Path) -> None:
     """Each transition, its time in the capture, and the evidence it carries."""
     start: datetime | None = None
@@ -42,9 +63,8 @@ def fallback(path: Path) -> None:
             f"{said.get('outcome', ''):9} {said.get('from', '')} -> {said.get('state', '')}: "
             f"{said.get('reason', '')} ({said.get('input', said.get('trigger', ''))})"
         )
-        for key, value in said.items():
-            if isinstance(value, dict):
-                print(f"           {key}: {json.dumps(value, ensure_ascii=False)[:160]}")
+        for line in evidence(said.get("evidence", {})):
+            print(f"           {line}")
 
 
 def main() -> int:
