@@ -82,10 +82,6 @@ cdef class Defrag:
     hash; give it a random number where packets are hostile. SettingError if out of range.
     """
 
-    def __cinit__(self):
-        self.oldest = self.newest = NO_INDEX
-        self.free_tracker = self.free_page = NO_INDEX
-
     def __init__(self, *, max_trackers=65535, memcap=32 << 20, timeout_s=60, seed=0,
                  max_fragments=8192, policy="bsd"):
         if self.out != NULL:
@@ -99,6 +95,8 @@ cdef class Defrag:
         if policy not in POLICIES:
             raise error("SettingError",
                         f"defrag.policy: {policy!r} is none of {', '.join(POLICIES)}")
+        self.oldest = self.newest = NO_INDEX
+        self.free_tracker = self.free_page = NO_INDEX
         self.n_trackers = max_trackers
         self.n_pages = min(memcap // sizeof(Page), NO_INDEX - 1)
         self.timeout_ns = <uint64_t>int(timeout_s * 1_000_000_000)
@@ -434,14 +432,14 @@ cdef class Defrag:
 
     def expire_before(self, uint64_t now_ns):
         """Give up the datagrams whose latest fragment is older than the time-out."""
-        self.expire(now_ns)
+        if self.out != NULL:
+            self.expire(now_ns)
 
     def feed(self, bytes datagram not None, uint64_t ts_ns=0, vlan=()):
         """Take in one IP datagram (no link header); for tests and debugging.
 
         Returns (rebuilt datagram or None, names of the events set). EngineError when it is
-        no sound fragment. IPv6 extension headers before the fragment header may be
-        hop-by-hop, destination options and routing.
+        no sound datagram, or an IPv6 one without a fragment header.
         """
         cdef Packet p
         cdef const uint8_t *d = <const uint8_t *>PyBytes_AS_STRING(datagram)
@@ -474,9 +472,10 @@ cdef class Defrag:
             p.proto = 44
             proto = d[6]
             at = 40
-            while proto in (0, 43, 60) and at + 8 <= size:
+            while proto in (0, 43, 51, 60) and at + 8 <= size:
+                step = 4 if proto == 51 else 8
                 proto = d[at]
-                at += 8 + 8 * <Py_ssize_t>d[at + 1]
+                at += 8 + step * d[at + 1]
             if proto != 44 or at + 8 > size:
                 raise error("EngineError", "feed: no fragment header in this IPv6 datagram")
             p.frag_off = ((<uint32_t>d[at + 2] << 8) | d[at + 3]) & 0xFFF8
@@ -484,7 +483,7 @@ cdef class Defrag:
             p.ip_id = ((<uint32_t>d[at + 4] << 24) | (<uint32_t>d[at + 5] << 16)
                        | (<uint32_t>d[at + 6] << 8) | d[at + 7])
             at += 8
-        if at < 20 or total < at or total > size:
+        if at < 20 or total < at or total > size or self.out == NULL:
             raise error("EngineError", "feed: not a whole IPv4 or IPv6 datagram")
         if p.frag_more or p.frag_off:
             p.flags = PKT_FRAGMENT
