@@ -15,11 +15,13 @@ pytest.importorskip("nsdata.cli", reason="the command line is not built yet")
 OVER = ("--capacity", "30pps", "--queue", "64", "--restore-after", "7s")
 
 
-def replay(root: Path, out: Path, *words: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def replay(
+    root: Path, out: Path, *words: str, rules: str = "demo/demo.rules"
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Run `nsdata replay` on the demo; EVE events and summary."""
     eve, summary = out / "eve.json", out / "summary.json"
     command = [Path(sys.executable).parent / "nsdata", "replay", "tests/captures/office.pcap"]
-    files = ["--rules", "demo/demo.rules", "--eve", eve, "--summary", summary]
+    files = ["--rules", rules, "--eve", eve, "--summary", summary]
     done = subprocess.run([*command, *files, *words], cwd=root, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in eve.open()], json.loads(summary.read_text())
@@ -73,3 +75,16 @@ def test_two_over_subscribed_runs_write_the_same_bytes(root: Path, tmp_path: Pat
         replay(root, tmp_path / name, "--inline", *OVER)
         texts.append((tmp_path / name / "eve.json").read_bytes())
     assert texts[0] == texts[1]
+
+
+def test_the_over_tuned_rule_is_named_by_the_evidence(root: Path, tmp_path: Path) -> None:
+    rules = tmp_path / "over.rules"
+    text = (root / "demo/demo.rules").read_text()
+    rules.write_text(text.replace("# drop udp", "drop udp"))
+    assert rules.read_text() != text
+    events, summary = replay(root, tmp_path, "--inline", rules=str(rules))
+    entered = next(e["fallback"] for e in events if e["event_type"] == "fallback")
+    assert entered["reason"] == "threshold error"
+    assert entered["evidence"]["attribution"] == "over-tuning"
+    assert entered["evidence"]["top_rules"][0]["rule"] == 9000022
+    assert summary["state"] == "fallback"  # nobody restores it
