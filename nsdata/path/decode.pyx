@@ -5,7 +5,6 @@ A cursor walks the headers in a loop, so nothing recurses and MAX_STEPS headers 
 MAX_LAYERS IP layers bound the work. Whatever does not hold becomes a decode event
 (events.pxd) and ends the walk of that frame. `decode_bytes` shows one frame to a person.
 """
-cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset

@@ -65,7 +65,7 @@ cdef struct DefragStats:
     uint64_t ignored          # fragments not taken in, whatever the reason
     uint64_t bad_length       # ... IPv6, not the last and not a multiple of 8 bytes
     uint64_t dropped_memcap   # trackers given up early: out of pages
-    uint64_t dropped_trackers # ... out of trackers
+    uint64_t dropped_trackers     # ... out of trackers
     uint64_t max_fragments    # fragments over the limit of one datagram
 
 
@@ -84,7 +84,7 @@ cdef inline bint newcomer_wins(uint8_t policy, uint32_t first, uint32_t end,
         return first >= old.first
     if policy == POLICY_WINDOWS:
         return first < old.first and end > old.end
-    return first < old.first and end >= old.end       # Solaris
+    return first < old.first and end >= old.end  # Solaris
 
 
 cdef class Defrag:

@@ -29,7 +29,7 @@ def ones(data: bytes) -> int:
     total = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
-    return total ^ 0xFFFF
+    return int(total) ^ 0xFFFF
 
 
 def ip4(
@@ -100,7 +100,9 @@ def label(number: int, bottom: int = 1) -> bytes:
     return struct.pack("!I", number << 12 | bottom << 8 | 64)
 
 
-def nsh(md: int = 1, words: int = 6, proto: int = 1, version: int = 0, body: bytes = b"") -> Trigger:
+def nsh(
+    md: int = 1, words: int = 6, proto: int = 1, version: int = 0, body: bytes = b""
+) -> Trigger:
     head = bytes([version << 6, words, md, proto]) + bytes(words * 4 - 4)
     return wire(0x894F, head + body)
 
@@ -147,9 +149,7 @@ TRIGGERS: dict[str, Trigger] = {
     "ipv6.exthdr_dupl_rh": raw(ip6(43, ext(43, b"\2\0" + bytes(4)) + ext(59, b"\2\0" + bytes(4)))),
     "ipv6.exthdr_dupl_hh": raw(ip6(0, ext(0) + ext(59))),
     "ipv6.exthdr_dupl_dh": raw(ip6(60, ext(60) * 2 + ext(59))),
-    "ipv6.exthdr_dupl_ah": raw(
-        ip6(51, b"\x33\4\0\0" + bytes(20) + b"\x3b\4\0\0" + bytes(20))
-    ),
+    "ipv6.exthdr_dupl_ah": raw(ip6(51, b"\x33\4\0\0" + bytes(20) + b"\x3b\4\0\0" + bytes(20))),
     "ipv6.exthdr_invalid_optlen": raw(ip6(60, ext(59, b"\5\x09" + bytes(4)))),
     "ipv6.wrong_ip_version": wire(0x86DD, b"\x45" + NONE6[1:]),
     "ipv6.exthdr_ah_res_not_null": raw(ip6(51, b"\x3b\4\0\1" + bytes(20))),

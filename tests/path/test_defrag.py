@@ -1,5 +1,6 @@
 """defrag: any order gives the datagram back, overlaps by policy, limits, time-outs."""
 
+import itertools
 import struct
 from typing import Any
 
@@ -32,8 +33,7 @@ def v6(piece: Piece, ident: int = 7, proto: int = 17, before: bytes = b"") -> by
 def split(data: bytes, cuts: list[int]) -> list[Piece]:
     """Cut `data` at multiples of 8."""
     at = [0, *sorted({c * 8 for c in cuts if 0 < c * 8 < len(data)}), len(data)]
-    pairs = zip(at, at[1:], strict=False)
-    return [(a, data[a:b], b < len(data)) for a, b in pairs]
+    return [(a, data[a:b], b < len(data)) for a, b in itertools.pairwise(at)]
 
 
 def feed(defrag: Defrag, packets: list[bytes]) -> tuple[bytes | None, list[str]]:
