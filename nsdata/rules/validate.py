@@ -11,6 +11,7 @@ from nsdata.path.rulebase import (
     Action,
     Buffer,
     Compare,
+    Field,
     OpFlag,
     OpKind,
     ProtoBit,
@@ -19,7 +20,6 @@ from nsdata.path.rulebase import (
 )
 from nsdata.rules.builder import Builder
 from nsdata.rules.ir import FastPattern, Op, Refused, RuleIR
-from nsdata.rules.variables import ANY_PORT
 
 _BOTH = RuleFlag.RF_REQUIRE_PACKET | RuleFlag.RF_REQUIRE_STREAM
 _PLACED = OpFlag.OPF_OFFSET | OpFlag.OPF_DEPTH
@@ -176,6 +176,17 @@ def _what_to_inspect(b: Builder) -> None:
         rule.flags |= RuleFlag.RF_REQUIRE_PACKET
 
 
+# What a rule on addresses alone may leave behind and stay one.
+_ADDRESS_ONLY_POSTS = frozenset(
+    {
+        OpKind.POST_FLOWBITS_SET,
+        OpKind.POST_XBITS_SET,
+        OpKind.POST_XBITS_UNSET,
+        OpKind.POST_XBITS_TOGGLE,
+    }
+)
+
+
 def _type(rule: RuleIR) -> RuleType:
     events = any(op.kind == OpKind.CHK_EVENT for op in rule.checks)
     flow_flags = rule.flags & (
@@ -183,18 +194,22 @@ def _type(rule: RuleIR) -> RuleType:
         | RuleFlag.RF_NOT_ESTABLISHED | RuleFlag.RF_STATELESS | RuleFlag.RF_ONLY_STREAM
         | RuleFlag.RF_NO_STREAM | RuleFlag.RF_ONLY_FRAG | RuleFlag.RF_NO_FRAG
     )  # fmt: skip
+    # ip_proto only narrows the protocol the header names.
+    checks = [
+        op
+        for op in rule.checks
+        if not (op.kind == OpKind.CHK_FIELD and op.data == Field.FIELD_IP_PROTO)
+    ]
     if (
         not rule.buffers
-        and not rule.checks
+        and not checks
         and not flow_flags
-        and rule.sport == ANY_PORT
-        and rule.dport == ANY_PORT
         and not rule.flags & RuleFlag.RF_PKTHDR
-        and all(op.kind == OpKind.POST_FLOWBITS_SET for op in rule.posts)
+        and all(op.kind in _ADDRESS_ONLY_POSTS for op in rule.posts)
     ):
         negated = rule.src.negated or rule.dst.negated
         return RuleType.RULE_LIKE_IPONLY if negated else RuleType.RULE_IPONLY
-    if not rule.buffers and events and all(op.kind == OpKind.CHK_EVENT for op in rule.checks):
+    if not rule.buffers and events and all(op.kind == OpKind.CHK_EVENT for op in checks):
         return RuleType.RULE_EVENT
     if not rule.payload or len(rule.buffers) > 1:
         return RuleType.RULE_PACKET

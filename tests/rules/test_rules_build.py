@@ -25,7 +25,11 @@ TYPES = [
      "sid:1;)", RuleType.RULE_IPONLY, 0),
     ("drop ip !1.2.3.4 any -> any any (sid:1;)", RuleType.RULE_LIKE_IPONLY, 0),
     ("drop ip $EXTERNAL_NET any -> any any (sid:1;)", RuleType.RULE_LIKE_IPONLY, 0),
-    ("drop tcp any any -> any 80 (sid:1;)", RuleType.RULE_PACKET, 0),
+    ("drop tcp any any -> any 80 (sid:1;)", RuleType.RULE_IPONLY, 0),
+    ("drop tcp any any -> any any (xbits:set,x,track ip_src; sid:1;)", RuleType.RULE_IPONLY, 0),
+    ("drop tcp any any -> any any (xbits:isset,x,track ip_src; sid:1;)", RuleType.RULE_PACKET, 0),
+    ("drop tcp any any -> any any (flowbits:unset,x; sid:1;)", RuleType.RULE_PACKET, 0),
+    ("pass ip any any -> 1.1.1.1 [4433,8143] (ip_proto:6; sid:1;)", RuleType.RULE_IPONLY, PACKET),
     ("drop tcp any any -> any any (flow:to_server; sid:1;)", RuleType.RULE_PACKET, 0),
     ("alert tcp any any -> 1.1.1.1 any (flowbits:isset,x; sid:1;)", RuleType.RULE_PACKET, 0),
     ("alert tcp any any -> any any (flags:S; sid:1;)", RuleType.RULE_PACKET, PACKET),
@@ -183,7 +187,7 @@ def test_the_action_order_is_a_setting() -> None:
 
 
 def test_of_two_rules_with_one_sid_the_newer_counts() -> None:
-    one = "alert tcp any any -> any any (msg:\"{}\"; sid:{}; rev:{};)\n"
+    one = 'alert tcp any any -> any any (msg:"{}"; sid:{}; rev:{};)\n'
     rules = load_text(one.format("a", 1, 1) + one.format("b", 1, 2) + one.format("c", 1, 2)
                       + one.format("d", 2, 1))  # fmt: skip
     assert [(rule.sid, rule.msg) for rule in rules.rules] == [(1, "b"), (2, "d")]

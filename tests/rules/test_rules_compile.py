@@ -43,9 +43,7 @@ def test_port_classes(sets: list[Intervals], probes: list[int]) -> None:
 
 
 _v4 = st.lists(
-    st.tuples(st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1)).map(
-        lambda p: (min(p), max(p))
-    ),
+    st.tuples(st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1)).map(lambda p: (min(p), max(p))),
     max_size=3,
 ).map(lambda pairs: normalise(pairs) if pairs else ())
 _v6 = st.lists(
@@ -149,8 +147,8 @@ def test_too_many_entries_move_wide_rules_to_the_group_of_all_ports(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     text = "\n".join(
-        f"alert tcp any any -> any {n} (content:\"a{n}\"; sid:{n};)\n"
-        f"alert tcp any any -> any !{n} (content:\"b{n}\"; sid:{n + 1000};)"
+        f'alert tcp any any -> any {n} (content:"a{n}"; sid:{n};)\n'
+        f'alert tcp any any -> any !{n} (content:"b{n}"; sid:{n + 1000};)'
         for n in range(1, 40)
     )
     rules = load_text(text)
@@ -210,7 +208,7 @@ def test_special_candidates() -> None:
     image = load_text(
         "alert ip 1.1.1.1 any -> any any (sid:1;)\n"
         "alert pkthdr any any -> any any (decode-event:ipv4.trunc_pkt; sid:2;)\n"
-        "alert tcp any any -> any any (decode-event:ipv4.trunc_pkt; content:\"x\"; sid:3;)\n"
+        'alert tcp any any -> any any (decode-event:ipv4.trunc_pkt; content:"x"; sid:3;)\n'
     ).compile()
     assert [int(image.rules["sid"][n]) for n in image.iponly] == [1]
     assert [[int(image.rules["sid"][n]) for n in found] for found in image.events.values()] == [[2]]

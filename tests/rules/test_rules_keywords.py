@@ -427,6 +427,11 @@ def test_protocols(name: str, protos: int, flags: int) -> None:
     assert (rule.protos, rule.flags) == (protos, flags)
 
 
+def test_the_ip_version() -> None:
+    assert load("l3_proto:ipv4;").flags == RuleFlag.RF_IPV4
+    assert load("l3_proto:IP6;").flags == RuleFlag.RF_IPV6
+
+
 def test_keywords_narrow_the_protocols() -> None:
     assert load("flags:S;").protos == ProtoBit.PB_TCP
     assert load("itype:8;").protos == ProtoBit.PB_ICMP | ProtoBit.PB_ICMPV6
@@ -436,11 +441,15 @@ def test_keywords_narrow_the_protocols() -> None:
 
 def test_every_keyword_is_in_a_table() -> None:
     """A keyword nobody tries is a keyword nobody knows."""
-    text = " ; ".join(
-        [one[0] for one in CHECKS + POSTS + PAYLOAD]
-        + ["nocase endswith distance within rawbytes fast_pattern prefilter depth offset"]
-        + ["ipv4.hdr ipv6.hdr tcp.hdr udp.hdr icmpv4.hdr icmpv6.hdr pkt_data bsize flow"]
-        + ["msg sid gid rev classtype reference metadata target priority noalert alert"]
-        + ["threshold detection_filter bypass tag requires"]
-    ).replace(":", " ").replace(";", " ")
+    text = (
+        " ; ".join(
+            [one[0] for one in CHECKS + POSTS + PAYLOAD]
+            + ["nocase endswith distance within rawbytes fast_pattern prefilter depth offset"]
+            + ["ipv4.hdr ipv6.hdr tcp.hdr udp.hdr icmpv4.hdr icmpv6.hdr pkt_data bsize flow"]
+            + ["msg sid gid rev classtype reference metadata target priority noalert alert"]
+            + ["threshold detection_filter bypass tag requires l3_proto"]
+        )
+        .replace(":", " ")
+        .replace(";", " ")
+    )
     assert sorted(set(KEYWORDS) - set(text.split())) == []

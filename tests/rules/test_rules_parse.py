@@ -27,9 +27,9 @@ def test_a_rule_is_taken_apart() -> None:
 
 
 def test_lists_in_the_header_may_hold_blanks() -> None:
-    text = "alert tcp [10.0.0.0/8, ![10.1.0.0/16, 10.2.0.0/16]] any <> ! [ 1.1.1.1 ] [80, 81] (sid:1;)"
-    rule = parse_rule(text)
-    assert rule.src == "[10.0.0.0/8, ![10.1.0.0/16, 10.2.0.0/16]]"
+    source = "[10.0.0.0/8, ![10.1.0.0/16, 10.2.0.0/16]]"
+    rule = parse_rule(f"alert tcp {source} any <> ! [ 1.1.1.1 ] [80, 81] (sid:1;)")
+    assert rule.src == source
     assert rule.dst == "! [ 1.1.1.1 ]"
     assert rule.dport == "[80, 81]"
 
@@ -45,7 +45,7 @@ def test_values_may_hold_colons_and_parentheses() -> None:
 
 
 def test_continued_lines_keep_their_places() -> None:
-    parsed = parse_text("\n# no\nalert tcp any any -> any any ( \\\n  msg:\"a\"; \\\r\n sid:1;)\n")
+    parsed = parse_text('\n# no\nalert tcp any any -> any any ( \\\n  msg:"a"; \\\r\n sid:1;)\n')
     (rule,) = parsed.rules
     assert parsed.comments == 1
     assert rule.line == 3

@@ -148,6 +148,7 @@ REFUSED = [
     ("sid:1; udp.hdr;", "udp.hdr", "never match"),
     ("sid:1; ip_proto:17;", "ip_proto", "never match"),
     ("sid:1; ip_proto:nonesuch;", "ip_proto", "unknown"),
+    ("sid:1; l3_proto:ipx;", "l3_proto", "ipv4 or ipv6"),
     ("sid:1; flags:X;", "flags", "no flag"),
     ("sid:1; flags:+*S;", "flags", "more than one"),
     ("sid:1; flags:;", "flags", "needs a value"),
@@ -276,7 +277,7 @@ def test_known_keywords_say_what_they_need(option: str, family: str) -> None:
         'content:!"abc"; fast_pattern;',
         'content:"abc"; fast_pattern:only; nocase;',
         'content:"a"; content:"b"; distance:0; fast_pattern;',
-        "pcre:/blah/; content:!\"x\";",
+        'pcre:/blah/; content:!"x";',
     ],
 )
 def test_not_refused(options: str) -> None:

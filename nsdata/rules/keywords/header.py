@@ -135,8 +135,21 @@ def ip_proto(b: Builder, value: str) -> None:
     for one in matching:
         bits |= _PROTO_BITS.get(one, ProtoBit.PB_OTHER)
     b.only(bits)
-    compare_code, low, high = compare
-    b.check(Op(OpKind.CHK_FIELD, cmp=compare_code, data=Field.FIELD_IP_PROTO, a=low, b=high))
+    b.check_field(Field.FIELD_IP_PROTO, compare)
+
+
+@keyword("l3_proto", family=FAMILY)
+def l3_proto(b: Builder, value: str) -> None:
+    """`ipv4` or `ipv6` (`ip4`, `ip6`): the IP version."""
+    versions = {
+        "ipv4": RuleFlag.RF_IPV4,
+        "ip4": RuleFlag.RF_IPV4,
+        "ipv6": RuleFlag.RF_IPV6,
+        "ip6": RuleFlag.RF_IPV6,
+    }
+    if value.lower() not in versions:
+        raise Refused("it is ipv4 or ipv6")
+    b.only_version(versions[value.lower()])
 
 
 def _holds(sign: str, value: int, number: int) -> bool:

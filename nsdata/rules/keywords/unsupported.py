@@ -53,7 +53,7 @@ _FAMILIES: tuple[tuple[str, str], ...] = (
     ("script", r"lua|luajit"),
     ("data set", r"dataset|datarep|iprep|geoip"),
     ("packet variable", r"flowvar|pktvar|nfq_set_mark|config|replace|entropy|absent"),
-    ("IP set", r"ipset|l3_proto|fwsam|resp|react|logto|session|ssn|activates|activated_by|count"),
+    ("IP set", r"ipset|fwsam|resp|react|logto|session|ssn|activates|activated_by|count"),
     ("TCP multipath", r"tcp\.mptcp.*"),
 )
 _PATTERNS = tuple((family, re.compile(pattern)) for family, pattern in _FAMILIES)
