@@ -226,6 +226,8 @@ cdef class StreamTracker:
                 ss.side[p.dir ^ 1].flags &= ~<uint8_t>SIDE_RST_RECV
                 ss.flags &= ~<uint32_t>SS_CLOSED_BY_RST
                 event(p, EV_STREAM__SUSPECTED_RST_INJECT)
+        f.stream_bytes[0] = ss.side[0].next_seq - ss.side[0].isn
+        f.stream_bytes[1] = ss.side[1].next_seq - ss.side[1].isn
         s = &ss.side[p.dir]
         if s.flags & SIDE_FIN or ss.state == TCP_CLOSED:
             p.flags |= PKT_STREAM_EOF

@@ -88,6 +88,7 @@ cdef class Conversation:
             "established": bool(f.flags & FLOW_ESTABLISHED),
             "midstream": bool(f.flags & FLOW_MIDSTREAM),
             "dir": p.dir,
+            "bytes": (f.stream_bytes[0], f.stream_bytes[1]),
             "ports": (f.sport, f.dport),
             "events": {
                 _EVENTS[n].removeprefix("stream.")

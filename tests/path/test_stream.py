@@ -52,6 +52,7 @@ def test_handshake_and_what_counts_as_established() -> None:
     assert [o["established"] for o in out] == [False, False, True, True]
     assert [o["flow_state"] for o in out] == ["new", "new", "established", "established"]
     assert all(o["events"] == set() for o in out)
+    assert [o["bytes"] for o in out] == [(1, 0), (1, 1), (1, 1), (2, 1)]
 
 
 def test_data_on_the_last_segment_of_the_handshake_is_established() -> None:
