@@ -24,7 +24,7 @@ STAGES = (
     ("flow", r"9FlowTable_(lookup|wants|reuse|timed_out|oldest|release|any)$"),
     ("stream", r"13StreamTracker_(packet|inspected|flush|free)$"),
     ("detect", r"8Detector_run$"),
-    ("  of it Hyperscan", r"^hs_scan$"),
+    ("  of it Hyperscan", r"^(?:\w+_)?hs_scan$"),
     ("  of it rule evaluation", r"8Detector__evaluate$"),
     ("verdict", r"8Verdicts_decide$"),
     ("records", r"7Records_(packet|payload|frame|flow_end)$"),
@@ -80,7 +80,7 @@ def short(function: str) -> str:
 
 def report(inclusive: str, own: str) -> None:
     packets = json.loads(PACKETS.read_text())
-    total = sum(count for count, name, _ in rows(own) if name != "PROGRAM TOTALS")
+    total = next(count for count, name, _ in rows(own) if name == "PROGRAM TOTALS")
     print(f"{packets} packets, {total / packets:,.0f} instructions each\n")
     print(f"{'stage':28}{'per packet':>12}{'share':>9}")
     for stage, pattern in STAGES:

@@ -104,6 +104,15 @@ _FATE_OF = tuple(_WHY[why][0].value for why in Why)
 _FATES, _WHYS = len(Fate), len(Why)
 
 
+def _fates_of(by_why: Sequence[Count]) -> tuple[Count, ...]:
+    """The counts of each fate, summed over its reasons."""
+    number, size = [0] * _FATES, [0] * _FATES
+    for fate, count in zip(_FATE_OF, by_why, strict=True):
+        number[fate] += count[0]
+        size[fate] += count[1]
+    return tuple(map(Count, number, size))
+
+
 @dataclass(frozen=True, slots=True)
 class LedgerSnapshot:
     """The ledger at one instant, or between two (`difference`).
@@ -134,12 +143,8 @@ class LedgerSnapshot:
             )
         # taken at every evaluation of the drop meter: plain integers, no enum lookups
         by_why = tuple(map(Count, map(int, packets), map(int, nbytes)))
-        number, size = [0] * _FATES, [0] * _FATES
-        for fate, count in zip(_FATE_OF, by_why, strict=True):
-            number[fate] += count[0]
-            size[fate] += count[1]
-        by_fate = tuple(map(Count, number, size))
-        return cls(Count(int(received_packets), int(received_bytes)), by_fate, by_why)
+        received = Count(int(received_packets), int(received_bytes))
+        return cls(received, _fates_of(by_why), by_why)
 
     @classmethod
     def empty(cls) -> LedgerSnapshot:
@@ -190,6 +195,13 @@ class LedgerSnapshot:
         received = inspected + bypassed + blocked + lost, in packets and in bytes, and the
         reasons of each fate sum to that fate. (`difference` of two balanced ones balances.)
         """
+        # checked at every evaluation of the drop meter: the fault is looked for when there is one
+        if (
+            _fates_of(self.by_why) == self.by_fate
+            and tuple(map(sum, zip(*self.by_fate, strict=True))) == self.received
+            and min(map(min, self.by_why)) >= 0
+        ):
+            return
         faults: list[str] = []
         total = sum(self.by_fate, Count())
         for unit in ("packets", "bytes"):
