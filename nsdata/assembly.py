@@ -12,8 +12,9 @@ import numpy.typing as npt
 from nsdata.config import Settings
 from nsdata.config_values import ExceptionPolicy
 from nsdata.output.events import rule_fragment
+from nsdata.path.decode import set_tunnel_ports
 from nsdata.path.engine import Engine
-from nsdata.path.rulebase import RuleBase
+from nsdata.path.rulebase import OpKind, RuleBase
 from nsdata.rules.compile import compile_rules
 from nsdata.rules.ruleset import RuleSet
 
@@ -46,6 +47,7 @@ class LoadedRules:
     numbers: int
     fragments: Sequence[bytes]  # EVE, by index in the image
     sids: Sequence[int]  # by source rule
+    on_checksums: bool = False  # some rule asks whether a checksum is right
 
     @classmethod
     def build(cls, ruleset: RuleSet, settings: Settings) -> LoadedRules:
@@ -66,11 +68,12 @@ class LoadedRules:
             len(ruleset.rules),
             fragments,
             [rule.sid for rule in ruleset.rules],
+            any(op.kind == OpKind.CHK_CSUM for rule in ruleset.rules for op in rule.checks),
         )
 
 
-def engine_arguments(settings: Settings, inline: bool) -> dict[str, Any]:
-    """Keyword arguments of Engine that follow from the settings."""
+def engine_arguments(settings: Settings, inline: bool, checksums: bool) -> dict[str, Any]:
+    """Keyword arguments of Engine that follow from the settings; checksums: validate them."""
     stream = settings.stream
     ns = 1_000_000_000
     inline_stream = inline if stream.inline == "auto" else stream.inline == "yes"
@@ -111,7 +114,7 @@ def engine_arguments(settings: Settings, inline: bool) -> dict[str, Any]:
             "memcap": stream.memcap + stream.reassembly.memcap,
             "midstream": stream.midstream,
             "async_oneside": stream.async_oneside,
-            "ignore_bad_checksum": stream.checksum_validation,
+            "ignore_bad_checksum": stream.checksum_validation and checksums,
         },
         "defrag": {
             "max_trackers": settings.defrag.max_trackers,
@@ -125,6 +128,10 @@ def engine_arguments(settings: Settings, inline: bool) -> dict[str, Any]:
     }
 
 
+def _ports(settings: Settings, enabled: bool, text: str) -> Sequence[int]:
+    return (settings.port_list(text) or ()) if enabled else ()
+
+
 def build_engine(
     rules: LoadedRules,
     settings: Settings,
@@ -136,14 +143,24 @@ def build_engine(
     bypass: npt.NDArray[np.void] | None = None,
     seed: int = 0,
 ) -> Engine:
-    """The engine for these rules and settings. Arguments as in nsdata.replay."""
+    """The engine for these rules and settings. Arguments as in nsdata.replay.
+
+    The UDP ports of tunnels are set for the whole process.
+    """
+    decoder = settings.decoder
+    set_tunnel_ports(
+        vxlan=_ports(settings, decoder.vxlan.enabled, decoder.vxlan.ports),
+        geneve=_ports(settings, decoder.geneve.enabled, decoder.geneve.ports),
+        teredo=_ports(settings, decoder.teredo.enabled, decoder.teredo.ports),
+    )
     return Engine(
         rules.base,
         rules.numbers,
-        checksums=checksums,
+        # rules on checksums need them computed, whatever streams make of wrong ones
+        checksums=checksums or rules.on_checksums,
         capacity_pps=capacity_pps,
         queue=queue,
         bypass=bypass,
         seed=seed,
-        **engine_arguments(settings, inline),
+        **engine_arguments(settings, inline, checksums),
     )

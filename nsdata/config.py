@@ -203,6 +203,14 @@ class Decoder(_Group):
     teredo: Teredo = Field(default_factory=Teredo)
 
 
+class AppLayer(_Group):
+    """Application-layer parsers (none yet: no parser, so nothing that could err)."""
+
+    error_policy: ExceptionPolicy | None = _of(
+        None, "policy when a parser errs; acts once there are parsers" + FOLLOWS
+    )
+
+
 class Vlan(_Group):
     """VLAN tags."""
 
@@ -248,10 +256,10 @@ class Eve(_Group):
     types: Annotated[tuple[EveType, ...], BeforeValidator(listed)] = _of(
         tuple(EveType), "event types written"
     )
-    payload: bool = _of(False, "payload in alerts, base64")
-    payload_printable: bool = _of(False, "payload in alerts, as text with dots")
+    payload: bool = _of(True, "payload in alerts, base64")
+    payload_printable: bool = _of(True, "payload in alerts, as text with dots")
     payload_buffer_size: Size = _of("4kb", "payload bytes written at most")
-    packet: bool = _of(False, "the whole packet in alerts, base64")
+    packet: bool = _of(True, "the whole packet in alerts, base64")
     metadata: bool = _of(True, "the rule's metadata in alerts")
 
 
@@ -303,6 +311,7 @@ class Settings(_Group):
     flow: Flow = Field(default_factory=Flow)
     flow_timeouts: FlowTimeouts = Field(default_factory=FlowTimeouts)
     decoder: Decoder = Field(default_factory=Decoder)
+    app_layer: AppLayer = Field(default_factory=AppLayer)
     vlan: Vlan = Field(default_factory=Vlan)
     vars: Vars = Field(default_factory=Vars)
     drop_meter: DropMeterSettings = Field(default_factory=DropMeterSettings)

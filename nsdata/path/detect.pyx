@@ -222,8 +222,8 @@ cdef class Detector:
                 events &= events - 1
                 self._mark_list(self.base.event_at[event], self.base.event_at[event + 1]
                                 - self.base.event_at[event])
-        if p.ip_version == 0:
-            return
+        if p.ip_version == 0 or p.flags & PKT_TRUNCATED:
+            return      # too broken for anything but event rules
         if self.base.n_iponly and not p.flags & PKT_PSEUDO:
             flag = FLOW_IPONLY_TC if p.dir == TO_CLIENT else FLOW_IPONLY_TS
             if f == NULL or not f.flags & flag:

@@ -277,9 +277,9 @@ cdef bint _byte_jump(Inspection *i, const Op *op) noexcept nogil:
         jump += i.length
     elif not op.flags & OPF_FROM_BEGINNING:
         jump += start + used
-    if jump < 0 or jump > i.length:
+    if jump > i.length:
         return False
-    i.cursor = jump
+    i.cursor = jump if jump > 0 else 0    # before the buffer means its beginning
     return True
 
 

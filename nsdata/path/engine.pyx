@@ -21,7 +21,11 @@ from nsdata.path.decode cimport decode_datagram, decode_frame
 from nsdata.path.packet cimport *
 from nsdata.path.rulebase cimport *
 
+cdef extern from *:
+    void __builtin_prefetch(const void *) nogil
+
 cdef enum:
+    PREFETCH = 8                      # frames ahead
     EXPIRE_EVERY_NS = 100000000       # packet time between two looks at the time-outs
 
 cdef uint64_t NEVER = 0xFFFFFFFFFFFFFFFFULL
@@ -140,6 +144,8 @@ cdef class Engine:
                 if not self.fallback and ts_ns[i] >= self.expire_at_ns:
                     if not self._expire(ts_ns[i]):
                         break
+                if i + PREFETCH < n and offset[i + PREFETCH] < size:
+                    __builtin_prefetch(&data[0] + offset[i + PREFETCH])
                 self._frame(&data[0] + offset[i] if size else NULL, caplen[i], wirelen[i],
                             ts_ns[i], linktype[i])
                 verdict[i] = self.frame.verdict
@@ -310,6 +316,8 @@ cdef class Engine:
             if datagram != NULL and nesting + 1 < MAX_NESTING:
                 inner = self.layers + (nesting + 1) * MAX_LAYERS
                 m = decode_datagram(datagram, length, &p[k], self.checksums, inner, MAX_LAYERS)
+                if p[k].layer == 0 and p[k].ip != NULL:
+                    inner.link_len = <uint16_t> (p[k].ip - p[k].frame)
                 self._layers(inner, m, nesting + 1)
                 if self.frame.dropped or self.frame.passed:
                     return
@@ -384,6 +392,7 @@ cdef class Engine:
     cdef void _layer(self, Packet *p, const Packet *outer) noexcept nogil:
         cdef FrameState *s = &self.frame
         cdef Flow *f = self._flow(p)
+        cdef bint picked_up
         if p.ip_version == 0:
             if not self.detector.has_pkthdr:
                 s.skipped = WHY_NOT_IP
@@ -402,8 +411,11 @@ cdef class Engine:
             s.skipped = WHY_FLOW_PASS
             return
         if p.proto == 6 and f.proto == 6:
+            picked_up = f.flags & FLOW_MIDSTREAM == 0
             self.streams.packet(p, f)
-            if p.flags & PKT_MIDSTREAM_REFUSED and p.ts_ns >= self.grace_until_ns:
+            picked_up = picked_up and f.flags & FLOW_MIDSTREAM
+            if (p.flags & PKT_MIDSTREAM_REFUSED or picked_up) \
+                    and p.ts_ns >= self.grace_until_ns:
                 if self._policy(POLICY_MIDSTREAM, p, f, outer):
                     return
             elif p.flags & PKT_OUT_OF_STATE and self.drop_invalid and self.inline_mode \
@@ -490,6 +502,10 @@ cdef class Engine:
         r.flags |= RECF_VERDICT_DROP
         if rule != NO_RULE:
             r.flags |= RECF_BLOCKED
+            if self.decision.reject & 1:
+                r.flags |= RECF_REJECT_SRC
+            if self.decision.reject & 2:
+                r.flags |= RECF_REJECT_DST
         r.urgent = p.urgent
         r.icmp_id = p.icmp_id
         r.icmp_seq = p.icmp_seq

@@ -103,6 +103,7 @@ cdef struct Packet:
     uint8_t n_vlan
     uint8_t layer             # 0 = outermost
     uint8_t tunnel            # Tunnel: how the layer above wraps this one
+    uint16_t link_len         # engine: bytes before the IP header in the frame of a rebuilt datagram
     uint32_t flags            # PacketFlag
     uint64_t events[EVENT_WORDS]
     # flow (owner: flow)

@@ -90,7 +90,8 @@ cdef class Records:
         for k in range(MAX_VLAN):
             r.vlan[k] = p.vlan[k]
         r.linktype = p.linktype
-        if (p.layer or p.flags & PKT_REBUILT) and p.ip_version:
+        if p.ip_version and (p.layer or (p.flags & PKT_REBUILT and p.link_len == 0)
+                             ) and p.linktype != 228 and p.linktype != 229:
             r.linktype = LINKTYPE_RAW
         if p.eth != NULL:
             memcpy(r.eth, p.eth, 12)
@@ -155,12 +156,17 @@ cdef class Records:
 
     cdef void frame(self, Record *r, const Packet *p) noexcept nogil:
         """Keep the frame; alerts of one frame share the copy."""
+        cdef uint32_t at = 0
         if not self.keep_packet or p.frame == NULL or p.flags & PKT_PSEUDO:
             return
         if (p.layer or p.flags & PKT_REBUILT) and p.ip != NULL:
-            # not a frame of its own: the IP datagram
-            if self._store(p.ip, p.ip_len, &r.packet_off):
-                r.packet_len = p.ip_len
+            # not a frame of its own: the IP datagram, behind the link header if it had one
+            if p.link_len and not self._store(p.frame, p.link_len, &r.packet_off):
+                return
+            if self._store(p.ip, p.ip_len, &at):
+                r.packet_len = p.link_len + p.ip_len
+                if p.link_len == 0:
+                    r.packet_off = at
             return
         if self.last_frame != p.frame:
             if not self._store(p.frame, p.caplen, &self.last_off):

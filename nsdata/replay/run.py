@@ -20,7 +20,7 @@ from nsdata.config import Settings, load_bypass_rules
 from nsdata.errors import NsdataError, SettingError
 from nsdata.fallback.guard import Guard
 from nsdata.output.console import DropPoint
-from nsdata.output.events import EveWriter
+from nsdata.output.events import EveWriter, pcap_tail
 from nsdata.output.summary import Summary
 from nsdata.pipeline import FORWARDED, Pipeline, Switch
 from nsdata.replay.clock import RealClock, clock_for
@@ -121,7 +121,7 @@ def replay(
     pipeline = Pipeline(engine, guard, writer, list(switches))
     pipeline.set_rules(loaded.fragments, loaded.sids)
     run = _Run(pipeline, clock, progress, sum(_size(p) for p in paths) * loops)
-    forward = CaptureWriter(write_forwarded) if write_forwarded is not None else None
+    forward = CaptureWriter(write_forwarded, inputs=paths) if write_forwarded is not None else None
     try:
         run.captures(paths, loops, forward)
         run.finish(settings, loaded)
@@ -179,6 +179,7 @@ class _Run:
             for path in paths:
                 try:
                     with open_capture(path) as reader:
+                        self.pipeline.eve.formatter.set_tail(pcap_tail(path))
                         self._capture(reader, forward, shift)
                 except NsdataError as error:
                     if str(error) not in map(str, self.errors):
