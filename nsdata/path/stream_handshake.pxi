@@ -226,7 +226,8 @@ cdef int first_packet(Core *t, Packet *p, Flow *f) noexcept nogil:
         if p.wscale != 0xFF:
             ss.flags |= SS_SYN_WSCALE
             r.wscale = shift_of(p)
-        if p.payload_len and has_option(p, 34):    # TCP Fast Open, RFC 7413
+        if p.payload_len and (has_option(p, 34, 0) or has_option(p, 254, 0xF989)):
+            # TCP Fast Open, RFC 7413, and its form before that was one
             ss.flags |= SS_TFO
             s.next_seq += p.payload_len
             segment(t, ss, p, f)

@@ -162,8 +162,11 @@ cdef inline void missed(Side *side, uint32_t ack) noexcept nogil:
         side.next_seq = ack
 
 
-cdef bint has_option(const Packet *p, uint8_t kind) noexcept nogil:
-    """Look for a TCP option in the header; for the few packets where a rare one matters."""
+cdef bint has_option(const Packet *p, uint8_t kind, uint16_t magic) noexcept nogil:
+    """Look for a TCP option in the header; for the few packets where a rare one matters.
+
+    magic: the identifier an experimental option (RFC 6994) must begin with; 0 for others.
+    """
     cdef uint32_t i = 20
     cdef uint8_t k, n
     if p.l4 == NULL or p.l4_hlen > p.l4_len:
@@ -175,11 +178,14 @@ cdef bint has_option(const Packet *p, uint8_t kind) noexcept nogil:
         if k == 1:
             i += 1
             continue
-        if k == kind:
-            return True
         if i + 1 >= p.l4_hlen:
             return False
         n = p.l4[i + 1]
+        if k == kind and (magic == 0 or (
+            n >= 4 and i + 3 < p.l4_hlen
+            and (<uint16_t>p.l4[i + 2] << 8 | p.l4[i + 3]) == magic
+        )):
+            return True
         if n < 2:
             return False
         i += n
@@ -293,7 +299,7 @@ cdef bint reset_ok(Session *ss, Packet *p) noexcept nogil:
     if p.tcp_flags & ACK and p.ack and not ack_ok(ss, r, p):
         event(p, EV_STREAM__RST_INVALID_ACK)
         return False
-    if has_option(p, 19) or has_option(p, 29):
+    if has_option(p, 19, 0) or has_option(p, 29, 0):
         # signed (RFC 2385, RFC 5925) with a key not known here: watch whether it is heeded
         r.flags |= SIDE_RST_RECV
     if ss.flags & SS_ASYNC or r.policy == OS_HPUX11:

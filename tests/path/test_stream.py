@@ -387,8 +387,9 @@ def test_lost_handshake_acknowledgment() -> None:
     assert talk.feed(1, "A", S, C)["events"] == {"3whs_ack_in_wrong_dir"}
 
 
-def test_fast_open() -> None:
-    cookie = bytes([34, 10]) + bytes(8) + bytes([1, 1])
+@pytest.mark.parametrize("option", [bytes([34, 10]), bytes([1, 254, 12, 0xF9, 0x89])])
+def test_fast_open(option: bytes) -> None:
+    cookie = (option + bytes(8)).ljust(16, b"\1")
     talk = Conversation()
     talk.feed(0, "S", C - 1, 0, b"GET /", options=cookie)
     assert talk.feed(1, "SA", S - 1, C + 5)["state"] == "established"
@@ -399,6 +400,12 @@ def test_fast_open() -> None:
     assert talk.feed(1, "SA", S - 1, C)["events"] == {"3whs_synack_tfo_data_ignored"}
     talk.feed(0, "PA", C, S, b"POST /")
     assert talk.flush(0) == [(0, b"", b"POST /")]
+
+
+def test_data_on_a_syn_without_fast_open_is_not_taken() -> None:
+    for options in (b"", bytes([254, 4, 0, 1]), bytes([34]), bytes([2, 0]), bytes([254, 3, 0xF9])):
+        talk = Conversation()
+        assert "added" not in talk.feed(0, "S", C - 1, 0, b"GET /", options=options)["flags"]
 
 
 def test_bad_checksum_is_ignored_when_told() -> None:
