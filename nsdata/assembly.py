@@ -48,11 +48,20 @@ class LoadedRules:
     fragments: Sequence[bytes]  # EVE, by index in the image
     sids: Sequence[int]  # by source rule
     on_checksums: bool = False  # some rule asks whether a checksum is right
+    flowbits: Sequence[str] = ()  # names by number in the image
+    flowints: Sequence[str] = ()
+    xbits: Sequence[str] = ()
 
     @classmethod
-    def build(cls, ruleset: RuleSet, settings: Settings) -> LoadedRules:
-        """Compile. Raises ValueError when Hyperscan or PCRE2 refuse what was accepted."""
-        image = compile_rules(ruleset.rules)
+    def build(
+        cls, ruleset: RuleSet, settings: Settings, before: LoadedRules | None = None
+    ) -> LoadedRules:
+        """Compile. Raises ValueError when Hyperscan or PCRE2 refuse what was accepted.
+
+        `before`: the rules these take over from (Engine.swap_rules), so that flowbits,
+        flowints and xbits set by them go on to mean the same.
+        """
+        image = compile_rules(ruleset.rules, before)
         metadata = settings.outputs.eve.metadata
         by_number = [
             rule_fragment(
@@ -69,6 +78,9 @@ class LoadedRules:
             fragments,
             [rule.sid for rule in ruleset.rules],
             any(op.kind == OpKind.CHK_CSUM for rule in ruleset.rules for op in rule.checks),
+            image.flowbits,
+            image.flowints,
+            image.xbits,
         )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -66,24 +66,37 @@ class Image:
     n_flowints: int
     n_xbits: int
     flowbits: list[str] = field(default_factory=list)  # names by number
+    flowints: list[str] = field(default_factory=list)
+    xbits: list[str] = field(default_factory=list)
 
     def load(self) -> RuleBase:
         """The image as the packet path runs it. Raises ValueError, MemoryError."""
         return RuleBase(self)
 
 
-class _Names:
-    """Numbers names 0, 1, …"""
+class Names(Protocol):
+    """What an image calls flowbits, flowints and xbits, by number."""
 
-    def __init__(self) -> None:
-        self.numbers: dict[str, int] = {}
+    @property
+    def flowbits(self) -> Sequence[str]: ...
+    @property
+    def flowints(self) -> Sequence[str]: ...
+    @property
+    def xbits(self) -> Sequence[str]: ...
+
+
+class _Names:
+    """Numbers names 0, 1, …, after those of the image before."""
+
+    def __init__(self, before: Sequence[str] = ()) -> None:
+        self.numbers: dict[str, int] = {name: n for n, name in enumerate(before)}
 
     def number(self, name: str) -> int:
         return self.numbers.setdefault(name, len(self.numbers))
 
 
 class _Compiler:
-    def __init__(self) -> None:
+    def __init__(self, before: Names | None = None) -> None:
         self.rules: list[tuple[int, ...]] = []
         self.ops: list[tuple[int, ...]] = []
         self.buffers: list[tuple[int, int, int]] = []
@@ -96,7 +109,9 @@ class _Compiler:
         self.pcre_numbers: dict[tuple[bytes, str], int] = {}
         self.addresses = Numbers(AddressSet(ANY_V4, ANY_V6), "address")
         self.ports = Numbers(ANY_PORT, "port")
-        self.flowbits, self.flowints, self.xbits = _Names(), _Names(), _Names()
+        self.flowbits = _Names(before.flowbits if before else ())
+        self.flowints = _Names(before.flowints if before else ())
+        self.xbits = _Names(before.xbits if before else ())
         self.candidates: list[Candidate] = []
 
     def place(self, text: bytes) -> int:
@@ -204,6 +219,8 @@ class _Compiler:
             n_flowints=len(self.flowints.numbers),
             n_xbits=len(self.xbits.numbers),
             flowbits=list(self.flowbits.numbers),
+            flowints=list(self.flowints.numbers),
+            xbits=list(self.xbits.numbers),
         )
 
 
@@ -212,9 +229,13 @@ def _plain(addresses: AddressSet) -> AddressSet:
     return AddressSet(addresses.v4, addresses.v6) if addresses.negated else addresses
 
 
-def compile_rules(rules: Sequence[RuleIR]) -> Image:
-    """The image of `rules`, which stand in evaluation order; Rule.number is the index here."""
-    compiler = _Compiler()
+def compile_rules(rules: Sequence[RuleIR], before: Names | None = None) -> Image:
+    """The image of `rules`, which stand in evaluation order; Rule.number is the index here.
+
+    `before`: the image these rules take over from while traffic flows. What flows and hosts
+    remember is kept by number, so names keep the numbers they have there.
+    """
+    compiler = _Compiler(before)
     for number, rule in enumerate(rules):
         compiler.add(rule, number)
     return compiler.image()
