@@ -81,6 +81,7 @@ def parse_file(path: str | Path) -> Parsed:
     except OSError as error:
         reason = f"cannot read the rule file: {error.strerror}. Check path and permissions"
         raise RuleError(str(path), 0, reason) from error
+    data = data.removeprefix(b"\xef\xbb\xbf")  # some editors put a byte order mark
     return parse_text(data.decode("utf-8", "surrogateescape"), str(path))
 
 

@@ -1,5 +1,6 @@
 """What each keyword makes of its value: one table row per form."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from nsdata.path.rulebase import (
     VlanLayer,
 )
 from nsdata.rules.ir import Op, RuleIR
+from nsdata.rules.keywords.header import EVENTS
 from nsdata.rules.registry import KEYWORDS
 from nsdata.rules.ruleset import load_text
 
@@ -437,6 +439,16 @@ def test_keywords_narrow_the_protocols() -> None:
     assert load("itype:8;").protos == ProtoBit.PB_ICMP | ProtoBit.PB_ICMPV6
     assert load("ip_proto:17;").protos == ProtoBit.PB_UDP
     assert load("ip_proto:!6;").protos == ProtoBit.PB_ANY & ~ProtoBit.PB_TCP
+
+
+def test_every_event_has_a_name_and_a_type(root: Path) -> None:
+    assert len(EVENTS) == Event.EV_COUNT
+    stub = (root / "nsdata" / "path" / "events.pyi").read_text(encoding="utf-8")
+    for name, number in Event.__members__.items():
+        assert f"    {name} = {int(number)}\n" in stub
+    for name in EVENTS:
+        kind = "stream-event" if name.startswith("stream.") else "decode-event"
+        load(f"{kind}:{name.removeprefix('stream.')};")
 
 
 def test_every_keyword_is_in_a_table() -> None:

@@ -99,6 +99,13 @@ def test_bytes_that_are_no_utf8_survive(tmp_path: Path) -> None:
     assert rule.options[0].value.encode("utf-8", "surrogateescape") == b'"\xe9\xff"'
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_rule(tmp_path: Path) -> None:
+    path = tmp_path / "bom.rules"
+    path.write_bytes(b"\xef\xbb\xbf" + RULE.encode())
+    parsed = parse_file(path)
+    assert (len(parsed.rules), parsed.errors) == (1, [])
+
+
 _PIECES = st.sampled_from(
     ["alert", "tcp", " ", "any", "->", "(", ")", ";", ":", '"', "\\", "[", "]", "!", ",", "\n",
      "content", "sid", "1", "#", "$X", "<>", "|", "é"]
