@@ -70,7 +70,15 @@ def build_rule(raw: RawRule, variables: Variables) -> RuleIR:
         return rule
     except Refused as refusal:
         keyword = refusal.keyword or (option.keyword if option else None)
-        raise raw.error(refusal.reason, keyword, option.offset if option else 0) from None
+        offset = option.offset if option else _place(raw, keyword or "")
+        raise raw.error(refusal.reason, keyword, offset) from None
+
+
+def _place(raw: RawRule, keyword: str) -> int:
+    """Where to point for a fault of the rule whole: the keyword, or the protocol."""
+    if keyword.startswith("protocol:"):
+        return max(raw.text.find(raw.protocol, len(raw.action)), 0)
+    return next((one.offset for one in raw.options if one.keyword == keyword), 0)
 
 
 def _apply(builder: Builder, option: Option) -> None:

@@ -233,6 +233,14 @@ def test_bad_headers(header: str, keyword: str, says: str) -> None:
     assert says in error.reason
 
 
+def test_faults_of_the_whole_rule_point_at_a_keyword() -> None:
+    text = f'{TCP} (content:"abc"; dsize:2; sid:1;)'
+    (error,) = load_text(text).refused
+    assert error.column == text.index("dsize") + 1
+    (error,) = load_text("alert http any any -> any any (sid:1;)").refused
+    assert error.column == 7
+
+
 @pytest.mark.parametrize(
     ("option", "family"),
     [
