@@ -20,6 +20,8 @@ LIBRARIES = {
     "path.detect": ["libhs", "libpcre2-8"],
     "path.rulebase": ["libhs", "libpcre2-8"],
     "path.engine": ["libhs", "libpcre2-8"],
+    "path.inspector": ["libhs", "libpcre2-8"],
+    "path.verdict": ["libhs", "libpcre2-8"],
 }
 DEBIAN = {"libhs": "libhyperscan-dev", "libpcre2-8": "libpcre2-dev"}
 

@@ -23,7 +23,7 @@ from nsdata.errors import (
     RuleError,
     SettingError,
 )
-from nsdata.path.engine import Engine
+from nsdata.inspection import Engine
 from nsdata.pipeline import Pipeline, Switch, Verdict
 from nsdata.replay.run import ReplayResult
 from nsdata.replay.run import replay as replay  # the function; the package is nsdata.replay.*

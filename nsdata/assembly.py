@@ -15,7 +15,7 @@ from nsdata.output.events import rule_fragment
 from nsdata.path.decode import set_tunnel_ports
 from nsdata.path.engine import Engine
 from nsdata.path.rulebase import OpKind, RuleBase
-from nsdata.rules.compile import compile_rules
+from nsdata.rules.compile import Image, compile_rules
 from nsdata.rules.ruleset import RuleSet
 
 # Policy numbers of nsdata/path/packet.pxd by settings key; PolicyAction of engine.pxd.
@@ -47,6 +47,7 @@ class LoadedRules:
     numbers: int
     fragments: Sequence[bytes]  # EVE, by index in the image
     sids: Sequence[int]  # by source rule
+    image: Image  # its flowbits keep their numbers in the image that follows
     on_checksums: bool = False  # some rule asks whether a checksum is right
     flowbits: Sequence[str] = ()  # names by number in the image
     flowints: Sequence[str] = ()
@@ -77,6 +78,7 @@ class LoadedRules:
             len(ruleset.rules),
             fragments,
             [rule.sid for rule in ruleset.rules],
+            image,
             any(op.kind == OpKind.CHK_CSUM for rule in ruleset.rules for op in rule.checks),
             image.flowbits,
             image.flowints,

@@ -27,6 +27,7 @@ from nsdata.fallback.reasons import State
 from nsdata.output.eve import record_dtype
 from nsdata.output.events import EveWriter
 from nsdata.path.engine import Engine
+from nsdata.path.rulebase import RuleBase
 
 NEVER = (1 << 64) - 1
 MAX_POINTS = 8192
@@ -73,12 +74,23 @@ class Pipeline:
     _verdicts: EveryVerdict = field(default_factory=lambda: np.zeros(0, np.uint8))
     _dtype: np.dtype[Any] = field(default_factory=record_dtype)
     _sids: Sequence[int] = ()
+    _dropped_before: dict[int, int] = field(default_factory=dict)  # by rules swapped out
 
     def set_rules(self, fragments: Sequence[bytes], sids: Sequence[int]) -> None:
         """What the output and the evidence call the rules: EVE fragments by image index,
         signature numbers by source rule."""
         self.eve.formatter.set_rules(list(fragments))
         self._sids = sids
+
+    def swap_rules(
+        self, base: RuleBase, fragments: Sequence[bytes], sids: Sequence[int]
+    ) -> None:
+        """Inspect with other rules from the next frame on; flows and their state live on."""
+        self.drain()
+        dropped = self.drops_by_rule()
+        self.engine.swap_rules(base, len(sids))
+        self._dropped_before = dict(dropped)
+        self.set_rules(fragments, sids)
 
     # --- figures -----------------------------------------------------------------------
 
@@ -91,7 +103,7 @@ class Pipeline:
     def drops_by_rule(self) -> Mapping[int, int]:
         """Packets blocked so far by signature number."""
         dropped = self.engine.rule_counts()["dropped"]
-        result: dict[int, int] = {}
+        result = dict(self._dropped_before)
         for number in np.flatnonzero(dropped[: len(self._sids)]):
             sid = self._sids[number]
             result[sid] = result.get(sid, 0) + int(dropped[number])

@@ -230,6 +230,7 @@ cdef enum Verdict:
     VERDICT_REJECT = 3        # drop and answer with RST / ICMP unreachable
     VERDICT_BYPASS_FLOW = 4   # forward; do not inspect the rest of the flow
     VERDICT_LOST = 5          # never reached inspection
+    VERDICT_COUNT = 6
 
 # Why an exception policy blocked (Record.policy, with WHY_POLICY).
 cdef enum Policy:

@@ -1,0 +1,382 @@
+"""One frame's packets through the stages: defrag → flow → stream → detect → verdict.
+
+`Inspector.run` takes the layers decode found in a frame, outermost first, and leaves in
+`frame` what came of it. It owns the stages' state; Engine owns the ledger and decides
+which frames get here.
+"""
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memset
+
+from nsdata.errors import EngineError
+from nsdata.path.events import event_names
+
+from nsdata.path.decode cimport decode_datagram
+from nsdata.path.events cimport EV_STREAM__REASSEMBLY_INSERT_MEMCAP
+from nsdata.path.packet cimport *
+from nsdata.path.rulebase cimport *
+
+cdef int MEMCAP_WORD = <int> EV_STREAM__REASSEMBLY_INSERT_MEMCAP >> 6
+cdef uint64_t MEMCAP_BIT = <uint64_t> 1 << (<int> EV_STREAM__REASSEMBLY_INSERT_MEMCAP & 63)
+
+
+cdef class Inspector:
+    """The stages and their state. Arguments as Engine's."""
+
+    def __cinit__(self):
+        self.layers = <Packet *> calloc(MAX_NESTING * MAX_LAYERS, sizeof(Packet))
+        self.pseudo = <Packet *> calloc(1, sizeof(Packet))
+        if self.layers == NULL or self.pseudo == NULL:
+            raise MemoryError
+
+    def __init__(self, RuleBase base, uint32_t numbers, *, bint inline, bint checksums,
+                 uint32_t alert_max, bint drop_log_start, bint drop_invalid, policies, flow,
+                 stream, defrag, records, uint64_t seed):
+        self.inline_mode = inline
+        self.checksums = checksums
+        self.drop_log_start = drop_log_start
+        self.drop_invalid = drop_invalid
+        self.flows = FlowTable(seed=seed, **(flow or {}))
+        self.streams = StreamTracker(**(stream or {}))
+        self.defrag = Defrag(seed=seed, **(defrag or {}))
+        self.records = Records(**(records or {}))
+        self.state = DetectState(seed=seed)
+        self.load(base, numbers, alert_max)
+        memset(self.policies, ACT_IGNORE, sizeof(self.policies))
+        for which, action in (policies or {}).items():
+            if not 0 <= which < 16 or not 0 <= action <= ACT_REJECT:
+                raise EngineError(f"no such exception policy: {which} = {action}")
+            self.policies[which] = action
+
+    def __dealloc__(self):
+        free(self.layers)
+        free(self.pseudo)
+
+    cdef object load(self, RuleBase base, uint32_t numbers, uint32_t alert_max):
+        """Inspect with this image from the next frame on; all or nothing."""
+        detector = Detector(base, self.state)
+        verdicts = Verdicts(base, numbers, self.inline_mode, alert_max)
+        if self.verdicts is not None:       # totals go on
+            (<Verdicts> verdicts).alerts = self.verdicts.alerts
+            (<Verdicts> verdicts).suppressed = self.verdicts.suppressed
+            (<Verdicts> verdicts).discarded = self.verdicts.discarded
+        self.base = base
+        self.detector = detector
+        self.verdicts = verdicts
+
+    cdef bint end_flows(self) noexcept nogil:
+        """End all flows in the order they began; False: the records have to be drained."""
+        cdef Flow *f
+        while True:
+            if not self.records.room():
+                return False
+            f = self.flows.any()
+            if f == NULL:
+                return True
+            f.end = FLOW_END_SHUTDOWN
+            self.finish(f)
+
+    def stats(self) -> dict:
+        """Counters of every stage."""
+        cdef int k
+        names = {bit: name for name, bit in event_names().items()}
+        return {
+            "decode": {
+                "invalid": self.invalid,
+                "protocols": {k: self.protocols[k] for k in range(256) if self.protocols[k]},
+                "versions": {k: self.versions[k] for k in range(16) if self.versions[k]},
+                "tunnels": {k: self.tunnels[k] for k in range(16) if self.tunnels[k]},
+                "events": {names[k]: self.event_count[k] for k in range(256)
+                           if self.event_count[k]},
+            },
+            "policies": [[self.policy_count[i][k] for k in range(7)] for i in range(16)],
+            "flow": self.flows.stats(),
+            "stream": self.streams.stats(),
+            "defrag": self.defrag.stats(),
+            "detect": dict(self.detector.stats(), **self.state.stats(),
+                           alerts=self.verdicts.alerts,
+                           alerts_suppressed=self.verdicts.suppressed,
+                           alerts_discarded=self.verdicts.discarded),
+            "records": {"clipped": self.records.clipped, "overflowed": self.records.overflowed},
+        }
+
+    # --- the layers of a frame -------------------------------------------------------
+
+    cdef void run(self, Packet *p, int n) noexcept nogil:
+        """Inspect the layers of a frame; what came of it is in `frame`."""
+        memset(&self.frame, 0, sizeof(FrameState))
+        self._run(p, n, 0)
+
+    cdef void _run(self, Packet *p, int n, int nesting) noexcept nogil:
+        """The layers of a frame or of a rebuilt datagram, outermost first."""
+        cdef const uint8_t *datagram
+        cdef uint32_t length = 0
+        cdef Packet *inner
+        cdef int k
+        cdef int m
+        for k in range(n):
+            datagram = NULL
+            if p[k].flags & PKT_FRAGMENT and not p[k].flags & PKT_INVALID:
+                datagram = self._rebuild(&p[k], &length)
+            self._count_events(&p[k])
+            if not self.frame.dropped:
+                self._layer(&p[k], self.layers if p[k].layer else NULL)
+            if self.frame.dropped or self.frame.passed:
+                return
+            if datagram != NULL and nesting + 1 < MAX_NESTING:
+                inner = self.layers + (nesting + 1) * MAX_LAYERS
+                m = decode_datagram(datagram, length, &p[k], self.checksums, inner, MAX_LAYERS)
+                if p[k].layer == 0 and p[k].ip != NULL:
+                    inner.link_len = <uint16_t> (p[k].ip - p[k].frame)
+                self._run(inner, m, nesting + 1)
+                if self.frame.dropped or self.frame.passed:
+                    return
+
+    cdef const uint8_t *_rebuild(self, Packet *p, uint32_t *length) noexcept nogil:
+        """Hand a fragment to defrag; the datagram when it is whole."""
+        cdef uint64_t memcap = self.defrag.counts.dropped_memcap
+        cdef uint64_t trackers = self.defrag.counts.dropped_trackers
+        cdef const uint8_t *datagram = self.defrag.add(p, length)
+        if self.defrag.counts.dropped_memcap != memcap \
+                or self.defrag.counts.dropped_trackers != trackers:
+            self._policy(POLICY_DEFRAG_MEMCAP, p, NULL, NULL)
+        return datagram
+
+    cdef void _count_events(self, const Packet *p) noexcept nogil:
+        cdef uint64_t bits
+        cdef int w
+        cdef int bit
+        self.versions[p.ip_version & 15] += 1
+        if p.ip_version:
+            self.protocols[p.proto] += 1
+        self.tunnels[p.tunnel & 15] += 1
+        if p.flags & PKT_INVALID:
+            self.invalid += 1
+        for w in range(EVENT_WORDS):
+            bits = p.events[w]
+            bit = 0
+            while bits:
+                if bits & 1:
+                    self.event_count[w * 64 + bit] += 1
+                bits >>= 1
+                bit += 1
+
+    cdef Flow *_flow(self, Packet *p) noexcept nogil:
+        """The packet's flow; makes room or ends a finished flow where it must."""
+        cdef Flow *f
+        cdef Flow *old
+        cdef int tries
+        p.flow = NO_FLOW
+        if not self.flows.wants(p):
+            return NULL
+        for tries in range(3):
+            f = self.flows.lookup(p)
+            if f == NULL:
+                old = self.flows.oldest()
+                if old == NULL:
+                    return NULL
+                old.end = FLOW_END_EVICTED
+                self.finish(old)
+            elif self.flows.reuse(p, f):
+                self.finish(f)
+            else:
+                return f
+        return NULL
+
+    cdef bint _policy(self, int which, Packet *p, Flow *f, const Packet *outer) noexcept nogil:
+        """Apply an exception policy; True when the packet needs no inspection any more."""
+        cdef int action = self.policies[which]
+        self.policy_count[which][action] += 1
+        if action == ACT_IGNORE:
+            return False
+        if action == ACT_DROP_PACKET or action == ACT_DROP_FLOW or action == ACT_REJECT:
+            if not self.inline_mode:
+                return False
+            if action != ACT_DROP_PACKET and f != NULL:
+                f.flags |= FLOW_DROP
+            self.frame.verdict = VERDICT_DROP
+            if action == ACT_DROP_FLOW:
+                self.frame.verdict = VERDICT_DROP_FLOW
+            elif action == ACT_REJECT:
+                self.frame.verdict = VERDICT_REJECT
+            self._drop(p, f, outer, WHY_POLICY, which, NO_RULE)
+            return True
+        if f != NULL and action == ACT_PASS_FLOW:
+            f.flags |= FLOW_PASS
+        elif f != NULL and action == ACT_BYPASS:
+            f.flags |= FLOW_BYPASS
+            self.frame.verdict = VERDICT_BYPASS_FLOW
+        self.frame.skipped = WHY_FLOW_BYPASS if action == ACT_BYPASS else WHY_FLOW_PASS
+        return True
+
+    cdef void _layer(self, Packet *p, const Packet *outer) noexcept nogil:
+        cdef FrameState *s = &self.frame
+        cdef Flow *f = self._flow(p)
+        cdef bint picked_up
+        cdef uint64_t refused
+        if p.ip_version == 0:
+            if not self.detector.has_pkthdr:
+                s.skipped = WHY_NOT_IP
+                return
+        if f == NULL:
+            if self.flows.wants(p) and self._policy(POLICY_FLOW_MEMCAP, p, NULL, outer):
+                return
+            self._inspect(p, NULL, outer)
+            return
+        if f.flags & FLOW_DROP and self.inline_mode:
+            s.verdict = VERDICT_DROP
+            self._drop(p, f, outer, WHY_FLOW_DROP, 0, NO_RULE)
+            return
+        if f.flags & FLOW_BYPASS:
+            s.skipped = WHY_FLOW_BYPASS
+            return
+        if f.flags & FLOW_PASS:
+            s.skipped = WHY_FLOW_PASS
+            return
+        if p.proto == 6 and f.proto == 6:
+            picked_up = f.flags & FLOW_MIDSTREAM == 0
+            refused = self.streams.core.session_memcap
+            self.streams.packet(p, f)
+            if self.streams.core.session_memcap != refused:
+                if self._policy(POLICY_STREAM_MEMCAP, p, f, outer):
+                    return
+            elif p.events[MEMCAP_WORD] & MEMCAP_BIT:
+                if self._policy(POLICY_STREAM_REASSEMBLY, p, f, outer):
+                    return
+            picked_up = picked_up and f.flags & FLOW_MIDSTREAM
+            if (p.flags & PKT_MIDSTREAM_REFUSED or picked_up) \
+                    and p.ts_ns >= self.grace_until_ns:
+                if self._policy(POLICY_MIDSTREAM, p, f, outer):
+                    return
+            elif p.flags & PKT_OUT_OF_STATE and self.drop_invalid and self.inline_mode \
+                    and p.ts_ns >= self.grace_until_ns:
+                s.verdict = VERDICT_DROP
+                self._drop(p, f, outer, WHY_POLICY, POLICY_STREAM_ERROR, NO_RULE)
+                return
+        self._inspect(p, f, outer)
+        if p.stream_data != NULL and f.tcp != NULL:
+            self.streams.inspected(p, f)
+
+    cdef void _inspect(self, Packet *p, Flow *f, const Packet *outer) noexcept nogil:
+        cdef FrameState *s = &self.frame
+        cdef Decision *d = &self.decision
+        s.inspected = 1
+        self.detector.run(p, f)
+        if self.detector.n_matches == 0:
+            return
+        self.verdicts.decide(self.detector.matches, self.detector.n_matches, p, f, d)
+        if d.n_alerts:
+            self._alerts(p, f, outer)
+        if d.drop and self.inline_mode:
+            if d.reject:
+                s.verdict = VERDICT_REJECT
+            else:
+                s.verdict = VERDICT_DROP_FLOW if d.drop_flow else VERDICT_DROP
+            self._drop(p, f, outer, WHY_RULE_REJECT if d.reject else WHY_RULE_DROP, 0,
+                       d.drop_rule)
+        elif d.passed:
+            s.passed = 1
+        elif d.bypass_flow and f != NULL:
+            s.verdict = VERDICT_BYPASS_FLOW
+
+    cdef void _alerts(self, Packet *p, Flow *f, const Packet *outer) noexcept nogil:
+        cdef Decision *d = &self.decision
+        cdef Record *r
+        cdef Record *shared = NULL
+        cdef uint32_t i
+        for i in range(d.n_alerts):
+            r = self.records.packet(REC_ALERT, p, f, outer)
+            if r == NULL:
+                return
+            r.rule = d.alert_rule[i]
+            if d.alert_blocked[i]:
+                r.flags |= RECF_BLOCKED
+            if d.drop and self.inline_mode:
+                r.flags |= RECF_VERDICT_DROP
+            elif d.passed:
+                r.flags |= RECF_VERDICT_PASS
+            if d.reject & 1:
+                r.flags |= RECF_REJECT_SRC
+            if d.reject & 2:
+                r.flags |= RECF_REJECT_DST
+            if d.alert_stream[i]:
+                r.flags |= RECF_STREAM
+                self.records.payload(r, p.stream_data, p.stream_len)
+            elif shared != NULL:
+                r.payload_off = shared.payload_off
+                r.payload_len = shared.payload_len
+            else:
+                self.records.payload(r, p.payload, p.payload_len)
+                shared = r
+            self.records.frame(r, p)
+
+    cdef void _drop(self, Packet *p, Flow *f, const Packet *outer, int why, int policy,
+                    uint32_t rule) noexcept nogil:
+        """The frame is blocked; say so once."""
+        cdef FrameState *s = &self.frame
+        cdef Record *r
+        cdef uint32_t logged
+        s.dropped = 1
+        s.why = <uint8_t> why
+        if f != NULL and self.drop_log_start:
+            logged = FLOW_DROP_LOGGED_TC if p.dir == TO_CLIENT else FLOW_DROP_LOGGED
+            if f.flags & logged:
+                return
+            f.flags |= logged
+        r = self.records.packet(REC_DROP, p, f, outer)
+        if r == NULL:
+            return
+        r.why = <uint8_t> why
+        r.policy = <uint8_t> policy
+        r.rule = rule
+        r.flags |= RECF_VERDICT_DROP
+        if rule != NO_RULE:
+            r.flags |= RECF_BLOCKED
+            if self.decision.reject & 1:
+                r.flags |= RECF_REJECT_SRC
+            if self.decision.reject & 2:
+                r.flags |= RECF_REJECT_DST
+        r.urgent = p.urgent
+        r.icmp_id = p.icmp_id
+        r.icmp_seq = p.icmp_seq
+        if p.proto == 17 and p.l4 != NULL:
+            r.udp_len = <uint16_t> (p.l4[4] << 8 | p.l4[5])
+
+    # --- the end of a flow -----------------------------------------------------------
+
+    cdef void finish(self, Flow *f) noexcept nogil:
+        """Inspect what its streams still hold, report the flow, and let it go."""
+        cdef FrameState saved = self.frame
+        cdef int dir
+        cdef int turns
+        if f.tcp != NULL and not f.flags & (FLOW_DROP | FLOW_PASS | FLOW_BYPASS):
+            for dir in range(2):
+                for turns in range(64):
+                    if not self.streams.flush(f, dir, self.pseudo):
+                        break
+                    self._count_events(self.pseudo)
+                    self.detector.run(self.pseudo, f)
+                    if self.detector.n_matches:
+                        self.verdicts.decide(self.detector.matches, self.detector.n_matches,
+                                             self.pseudo, f, &self.decision)
+                        self._alerts(self.pseudo, f, NULL)
+                    self.streams.inspected(self.pseudo, f)
+        self.records.flow_end(f)
+        self.streams.free(f)
+        self.state.release(f)
+        self.flows.release(f)
+        self.frame = saved
+
+    cdef bint expire(self, uint64_t now_ns) noexcept nogil:
+        """End the flows whose time-out passed; False: the records have to be drained."""
+        cdef Flow *f
+        self.defrag.expire(now_ns)
+        while True:
+            if not self.records.room():
+                return False
+            f = self.flows.timed_out(now_ns)
+            if f == NULL:
+                break
+            self.finish(f)
+        return True
