@@ -61,6 +61,8 @@ class Op:
 
 @dataclass(frozen=True, slots=True)
 class ThresholdIR:
+    """A threshold or detection_filter; numbers as in rulebase.pxd, times in seconds."""
+
     kind: int
     track: int
     count: int

@@ -13,6 +13,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from nsdata.errors import RuleError
 
@@ -22,8 +23,7 @@ MAX_RULE_LENGTH = 65536
 _BLANK = " \t\r\n\f\v"
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
+class Option(NamedTuple):
     """One option. `value` is the raw text after the colon (outer blanks stripped) or None
     when there was no colon; `offset` counts characters from the rule's start."""
 

@@ -12,12 +12,16 @@ from nsdata.rules.parse import Option
 
 
 class Value(Enum):
+    """Whether a keyword has a value."""
+
     REQUIRED = "required"
     OPTIONAL = "optional"
     NONE = "none"
 
 
 class Quotes(Enum):
+    """Whether the value stands in double quotes."""
+
     FORBIDDEN = "forbidden"
     OPTIONAL = "optional"
     MANDATORY = "mandatory"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -70,7 +72,22 @@ def load_rules(
     """
     if isinstance(paths, str | Path):
         paths = [paths]
-    return _load([(str(path), parse_file(path)) for path in paths], settings)
+    with _no_collection():
+        return _load([(str(path), parse_file(path)) for path in paths], settings)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """A rule file makes objects by the hundred thousand and no garbage in circles: looking
+    for it meanwhile takes a third of the time."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def load_text(text: str, path: str = "<rules>", settings: RuleSettings | None = None) -> RuleSet:
