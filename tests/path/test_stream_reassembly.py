@@ -99,6 +99,7 @@ def test_bytes_beyond_an_unacknowledged_hole_are_no_gap() -> None:
     talk = opened(tracker)
     talk.feed(1, "PA", S, C, b"Please ")
     talk.feed(1, "PA", S + 11, C, b"Me In!")
+    assert talk.feed(0, "A", C, S + 7)["events"] == set()
     out = talk.feed(0, "RA", C, S + 7, b"Access Denied")
     assert out["state"] == "closed" and "reassembly_seq_gap" not in out["events"]
     assert talk.flush(1) == [(0, b"", b"Please "), (11, b"", b"Me In!")]
