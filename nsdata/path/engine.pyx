@@ -6,7 +6,6 @@ every frame one verdict and one line in the ledger, and stops early where its ho
 act: at the time or frame it was told, or when the ring of records has to be drained.
 """
 
-from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
@@ -26,6 +25,10 @@ cdef enum:
     EXPIRE_EVERY_NS = 100000000       # packet time between two looks at the time-outs
 
 cdef uint64_t NEVER = 0xFFFFFFFFFFFFFFFFULL
+
+
+cdef bint _sound(uint8_t version, uint8_t prefix):
+    return version == 0 or (version == 4 and prefix <= 32) or (version == 6 and prefix <= 128)
 
 
 cdef class Engine:
@@ -73,15 +76,23 @@ cdef class Engine:
     def set_bypass(self, rules) -> None:
         """Replace the inspection bypass rules at once (array of 64-byte records, ≤ 32)."""
         cdef const uint8_t[::1] raw
+        cdef const BypassRule *r
+        cdef int i
         array = np.ascontiguousarray(rules)
         if array.dtype.itemsize != sizeof(BypassRule) or array.shape[0] > MAX_BYPASS_RULES:
             raise EngineError(f"at most {MAX_BYPASS_RULES} bypass rules of "
                               f"{sizeof(BypassRule)} bytes each")
+        if array.shape[0]:
+            raw = array.view(np.uint8)
+            for i in range(array.shape[0]):     # a longer prefix would read past an address
+                r = <const BypassRule *> &raw[i * sizeof(BypassRule)]
+                if not (_sound(r.src_version, r.src_prefix)
+                        and _sound(r.dst_version, r.dst_prefix)):
+                    raise EngineError(f"bypass rule {i}: an address is of version 4 with a prefix "
+                                      "of at most 32, 6 with at most 128, or 0 (any)")
+            memcpy(self.bypass, &raw[0], raw.shape[0])
         memset(self.bypass_hits, 0, sizeof(self.bypass_hits))
         self.n_bypass = array.shape[0]
-        if self.n_bypass:
-            raw = array.view(np.uint8)
-            memcpy(self.bypass, &raw[0], <size_t> self.n_bypass * sizeof(BypassRule))
 
     # --- the border ------------------------------------------------------------------
 
