@@ -77,7 +77,9 @@ def replay(
     ] = 4096,
     fallback_at: Annotated[
         list[str],
-        typer.Option(metavar="T|#N", help="Fall back by hand: 10s after the start, or at packet #N."),
+        typer.Option(
+            metavar="T|#N", help="Fall back by hand: 10s after the start, or at packet #N."
+        ),
     ] = [],  # noqa: B006
     restore_at: Annotated[
         list[str], typer.Option(metavar="T|#N", help="Restore by hand, likewise.")
@@ -125,7 +127,8 @@ def replay(
     _say_refusals(ruleset.refused)
     if strict and ruleset.refused:
         raise NsdataError(
-            f"{len(ruleset.refused)} rules were refused and --strict was given; nothing was replayed"
+            f"{len(ruleset.refused)} rules were refused and --strict was given: nothing was "
+            "replayed. Mend them, or leave --strict out to run with the rest"
         )
     loaded = LoadedRules.build(ruleset, settings)
     total = sum(p.stat().st_size for p in captures if p.is_file()) * loops
@@ -212,7 +215,9 @@ def info(captures: Captures) -> None:
     damaged = False
     for path in captures:
         found = capture_info(path)
-        table = Table(box=None, show_header=False, pad_edge=False, title=str(path), title_justify="left")
+        table = Table(
+            box=None, show_header=False, pad_edge=False, title=str(path), title_justify="left"
+        )
         for name, value in info_rows(found):
             table.add_row(name, value)
         console.print(table)

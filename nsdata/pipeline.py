@@ -105,7 +105,7 @@ class Pipeline:
         dropped = self.engine.rule_counts()["dropped"]
         result = dict(self._dropped_before)
         for number in np.flatnonzero(dropped[: len(self._sids)]):
-            sid = self._sids[number]
+            sid = self._sids[int(number)]
             result[sid] = result.get(sid, 0) + int(dropped[number])
         return result
 

@@ -6,7 +6,7 @@ direction), then evaluates them in the image's order: header, packet checks, buf
 post-match. Marking is a bit per rule, so candidates need no sorting and none runs twice.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memset
 

@@ -1,6 +1,6 @@
 """Packet checks: conditions on header fields, events and flow counters (CHK_* ops)."""
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memcmp
 
 from nsdata.path.packet cimport *

@@ -6,7 +6,7 @@ next place of this one is tried if the rest fails. Work per rule is bounded by a
 (a rule that reaches it does not match; `Inspection.limited` counts them).
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stddef cimport size_t
 from libc.string cimport memchr, memcmp
 
@@ -34,8 +34,6 @@ cdef int64_t _find_nocase(const uint8_t *at, int64_t length, const uint8_t *lowe
     """Offset of the lower-case needle in `at`, or -1. memchr on the first byte in both cases."""
     cdef const uint8_t *end = at + length - n + 1
     cdef const uint8_t *p = at
-    cdef const uint8_t *a
-    cdef const uint8_t *b
     cdef uint8_t first = lower[0]
     cdef uint8_t upper = first
     if 97 <= first <= 122:

@@ -166,11 +166,11 @@ cdef class Inspector:
         """The packet's flow; makes room or ends a finished flow where it must."""
         cdef Flow *f
         cdef Flow *old
-        cdef int tries
+        cdef int _
         p.flow = NO_FLOW
         if not self.flows.wants(p):
             return NULL
-        for tries in range(3):
+        for _ in range(3):
             f = self.flows.lookup(p)
             if f == NULL:
                 old = self.flows.oldest()
@@ -349,10 +349,10 @@ cdef class Inspector:
         """Inspect what its streams still hold, report the flow, and let it go."""
         cdef FrameState saved = self.frame
         cdef int dir
-        cdef int turns
+        cdef int _
         if f.tcp != NULL and not f.flags & (FLOW_DROP | FLOW_PASS | FLOW_BYPASS):
             for dir in range(2):
-                for turns in range(64):
+                for _ in range(64):
                     if not self.streams.flush(f, dir, self.pseudo):
                         break
                     self._count_events(self.pseudo)

@@ -103,7 +103,8 @@ cdef struct Packet:
     uint8_t n_vlan
     uint8_t layer             # 0 = outermost
     uint8_t tunnel            # Tunnel: how the layer above wraps this one
-    uint16_t link_len         # engine: bytes before the IP header in the frame of a rebuilt datagram
+    # engine: bytes before the IP header in the frame of a rebuilt datagram
+    uint16_t link_len
     uint32_t flags            # PacketFlag
     uint64_t events[EVENT_WORDS]
     # flow (owner: flow)
@@ -129,7 +130,7 @@ cdef enum FlowFlag:
     FLOW_DROP_LOGGED = 1 << 10
     FLOW_SEEN_TS = 1 << 11        # flow: a packet to server was seen (ICMP errors do not count)
     FLOW_SEEN_TC = 1 << 12        # flow: ... to client
-    FLOW_DROP_LOGGED_TC = 1 << 13 # engine: as FLOW_DROP_LOGGED (to server), to client
+    FLOW_DROP_LOGGED_TC = 1 << 13  # engine: as FLOW_DROP_LOGGED (to server), to client
 
 cdef enum FlowState:
     FLOW_FREE = 0
@@ -217,7 +218,7 @@ cdef enum Why:
     WHY_RULE_DROP = 6         # blocked: a drop rule on this packet
     WHY_RULE_REJECT = 7       # blocked: a reject rule
     WHY_FLOW_DROP = 8         # blocked: its flow was dropped
-    WHY_BYPASS_RULE_BLOCK = 9 # blocked: an inspection bypass rule with action block
+    WHY_BYPASS_RULE_BLOCK = 9  # blocked: an inspection bypass rule with action block
     WHY_POLICY = 10           # blocked: exception policy (midstream, stream error, memcap)
     WHY_OVERSUBSCRIBED = 11   # lost: the inspection queue was full
     WHY_COUNT = 12

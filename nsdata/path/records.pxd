@@ -22,7 +22,7 @@ cdef class Records:
     cdef uint32_t last_off
     cdef uint32_t last_len
     cdef readonly uint64_t clipped    # byte copies left out: the arena was full
-    cdef readonly uint64_t overflowed # records left out: the ring was full
+    cdef readonly uint64_t overflowed  # records left out: the ring was full
     cdef bint room(self) noexcept nogil
     cdef Record *packet(self, uint8_t kind, const Packet *p, const Flow *f,
                         const Packet *outer) noexcept nogil

@@ -5,8 +5,7 @@ while fewer than RECORD_RESERVE records or ARENA_RESERVE bytes are free, so noth
 frame can cause is ever lost.
 """
 
-from libc.stddef cimport size_t
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 

@@ -17,8 +17,10 @@ cpdef enum Action:
 # Decides what an action applies to (packet, flow, flow if a stream matched).
 cpdef enum RuleType:
     RULE_PACKET = 0           # action on the packet alone
-    RULE_IPONLY = 1           # addresses and protocol alone: runs once per flow and direction; action on the flow
-    RULE_LIKE_IPONLY = 2      # as IPONLY but cannot run in the address-only engine; action on the flow
+    # addresses and protocol alone: runs once per flow and direction; action on the flow
+    RULE_IPONLY = 1
+    # as IPONLY but cannot run in the address-only engine; action on the flow
+    RULE_LIKE_IPONLY = 2
     RULE_EVENT = 3            # decode-event: action on the packet
     RULE_PACKET_STREAM = 4    # needs packet and stream: action on the flow if the stream matched
     RULE_STREAM = 5           # as above
@@ -149,17 +151,19 @@ cpdef enum OpFlag:
     OPF_VAR_DEPTH = 1 << 10
     OPF_VAR_DISTANCE = 1 << 11
     OPF_VAR_WITHIN = 1 << 12
-    OPF_VAR_A = 1 << 13       # op.a is a variable number (byte_test value, rvalue, isdataat, bsize…)
+    # op.a is a variable number (byte_test value, rvalue, isdataat, bsize…)
+    OPF_VAR_A = 1 << 13
     OPF_VAR_NBYTES = 1 << 14  # op.nbytes is a variable number
     OPF_LITTLE = 1 << 15      # byte_*: little endian (else big)
     OPF_STRING = 1 << 16      # byte_*: text; base in op.c (8, 10, 16)
-    OPF_ALIGN = 1 << 17       # byte_jump/extract align to 4 (extract: op.c when not STRING… see `align`)
+    # byte_jump/extract align to 4 (extract: op.c when not STRING… see `align`)
+    OPF_ALIGN = 1 << 17
     OPF_FROM_BEGINNING = 1 << 18
     OPF_FROM_END = 1 << 19
     OPF_BITMASK = 1 << 20     # op.mask; result shifted right by its trailing zeros
     OPF_FAST_PATTERN = 1 << 21    # informative
     OPF_FAST_PATTERN_ONLY = 1 << 22   # Hyperscan's hit is enough: op need not be checked again
-    OPF_CMP_NEGATED = 1 << 23 # byte_test: !operator
+    OPF_CMP_NEGATED = 1 << 23  # byte_test: !operator
     OPF_STARTSWITH = 1 << 24  # informative (offset 0, depth = length are set too)
 
 cpdef enum Compare:
@@ -338,8 +342,10 @@ cdef class RuleBase:
     # groups
     cdef Group *groups
     cdef uint32_t n_groups
-    cdef const uint32_t *pattern_rules_at # per pattern of every group: begin in lists; end = next entry's begin
-    cdef const uint16_t *group_of         # [CLASS_COUNT][2][GROUP_KINDS][n_port_classes], 0xffff none
+    # per pattern of every group: begin in lists; end = next entry's begin
+    cdef const uint32_t *pattern_rules_at
+    # [CLASS_COUNT][2][GROUP_KINDS][n_port_classes], 0xffff none
+    cdef const uint16_t *group_of
     cdef uint32_t n_port_classes
     cdef const uint16_t *port_class       # [65536]
     cdef const uint64_t *port_bits        # [n_port_classes][port_words], bit = port set number
@@ -356,7 +362,8 @@ cdef class RuleBase:
     # other candidates
     cdef const uint32_t *iponly           # rule indices, ascending
     cdef uint32_t n_iponly
-    cdef const uint32_t *event_at         # [EV_COUNT + 1] begin in lists of the rules keyed by that event
+    # [EV_COUNT + 1] begin in lists of the rules keyed by that event
+    cdef const uint32_t *event_at
     cdef uint64_t event_mask[4]           # events some rule is keyed by
     # foreign
     cdef pcre2_code **pcres

@@ -100,7 +100,8 @@ def replay(
         raise SettingError(f"loops must be 1 or more, not {loops}")
     clock = clock_for(speed)
     if loaded is None:
-        loaded = LoadedRules.build(load_rules([Path(r) for r in _listed(rules)], settings), settings)
+        ruleset = load_rules([Path(r) for r in _listed(rules)], settings)
+        loaded = LoadedRules.build(ruleset, settings)
     bypass = load_bypass_rules(bypass_rules) if bypass_rules is not None else None
     engine = build_engine(
         loaded, settings, inline=inline, checksums=checksum_validation,
