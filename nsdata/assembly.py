@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +36,8 @@ POLICY_ACTIONS = {
     ExceptionPolicy.BYPASS: 5,
     ExceptionPolicy.REJECT: 6,
 }
+# Names of the settings that the stream stage has another word for.
+HOST_POLICIES = {"bsd-right": "last", "old-solaris": "solaris"}
 FLOW_BYTES = 512  # memory a flow may take, for flow.memcap
 
 
@@ -116,6 +119,11 @@ def engine_arguments(settings: Settings, inline: bool, checksums: bool) -> dict[
             number: POLICY_ACTIONS[settings.policy(key, inline)]
             for number, key in POLICY_KEYS.items()
         },
+        "hosts": [
+            (net.network_address.packed, net.prefixlen, HOST_POLICIES.get(str(name), str(name)))
+            for name, networks in settings.host_os_policy.items()
+            for net in map(lambda text: ipaddress.ip_network(text, strict=False), networks)
+        ],
         "flow": {
             "max_flows": max(64, min(settings.flow.memcap // FLOW_BYTES, 1 << 24)),
             "timeouts": classes,

@@ -1,4 +1,4 @@
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ class Engine:
         drop_log_start: bool = False,
         drop_invalid: bool = True,
         policies: Mapping[int, int] | None = None,
+        hosts: Sequence[tuple[bytes, int, str]] | None = None,
         capacity_pps: float = 0,
         queue: int = 4096,
         bypass: npt.NDArray[np.void] | None = None,

@@ -12,7 +12,15 @@ from nsdata.path.stream cimport StreamTracker
 from nsdata.path.verdict cimport Decision, Verdicts
 
 cdef enum:
+    MAX_HOSTS = 64
     MAX_NESTING = 3           # datagrams rebuilt inside rebuilt datagrams
+
+# Hosts whose overlap policy is known: a prefix and what they do (host-os-policy).
+cdef struct HostPolicy:
+    uint8_t version           # 4 or 6
+    uint8_t prefix            # bits
+    uint8_t policy            # 1 + OsPolicy
+    uint8_t net[16]           # network order
 
 # What an exception policy does (numbers used by Engine's `policies`).
 cdef enum PolicyAction:
@@ -51,6 +59,8 @@ cdef class Inspector:
     cdef bint drop_log_start
     cdef bint drop_invalid
     cdef uint8_t policies[16]         # PolicyAction by Policy
+    cdef HostPolicy hosts[MAX_HOSTS]  # longest prefix first
+    cdef int n_hosts
     cdef uint64_t grace_until_ns      # until then sessions may lack a handshake
     # counters
     cdef uint64_t invalid
@@ -61,6 +71,8 @@ cdef class Inspector:
     cdef uint64_t policy_count[16][8]
 
     cdef object load(self, RuleBase base, uint32_t numbers, uint32_t alert_max)
+    cdef void _set_hosts(self, hosts)
+    cdef uint8_t _host_policy(self, const uint8_t *address, uint8_t version) noexcept nogil
     cdef void run(self, Packet *p, int n) noexcept nogil
     cdef bint expire(self, uint64_t now_ns) noexcept nogil
     cdef bint end_flows(self) noexcept nogil

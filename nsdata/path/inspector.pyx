@@ -7,10 +7,11 @@ which frames get here.
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memset
+from libc.string cimport memcmp, memset
 
 from nsdata.errors import EngineError
 from nsdata.path.events import event_names
+from nsdata.path.stream import POLICIES
 
 from nsdata.path.decode cimport decode_datagram
 from nsdata.path.events cimport EV_STREAM__REASSEMBLY_INSERT_MEMCAP
@@ -31,8 +32,8 @@ cdef class Inspector:
             raise MemoryError
 
     def __init__(self, RuleBase base, uint32_t numbers, *, bint inline, bint checksums,
-                 uint32_t alert_max, bint drop_log_start, bint drop_invalid, policies, flow,
-                 stream, defrag, records, uint64_t seed):
+                 uint32_t alert_max, bint drop_log_start, bint drop_invalid, policies, hosts,
+                 flow, stream, defrag, records, uint64_t seed):
         self.inline_mode = inline
         self.checksums = checksums
         self.drop_log_start = drop_log_start
@@ -48,6 +49,38 @@ cdef class Inspector:
             if not 0 <= which < 16 or not 0 <= action <= ACT_REJECT:
                 raise EngineError(f"no such exception policy: {which} = {action}")
             self.policies[which] = action
+        self._set_hosts(hosts or ())
+
+    cdef void _set_hosts(self, hosts):
+        ordered = sorted(hosts, key=lambda item: -item[1])
+        if len(ordered) > MAX_HOSTS:
+            raise EngineError(f"at most {MAX_HOSTS} networks may have a host-os-policy")
+        for address, prefix, name in ordered:
+            if name not in POLICIES or len(address) not in (4, 16):
+                raise EngineError(f"no such host policy: {address!r}/{prefix} {name}")
+            self.hosts[self.n_hosts].version = 4 if len(address) == 4 else 6
+            self.hosts[self.n_hosts].prefix = prefix
+            self.hosts[self.n_hosts].policy = 1 + POLICIES.index(name)
+            for k, byte in enumerate(address):
+                self.hosts[self.n_hosts].net[k] = byte
+            self.n_hosts += 1
+
+    cdef uint8_t _host_policy(self, const uint8_t *address, uint8_t version) noexcept nogil:
+        """1 + overlap policy of a host, 0 when none is set for it."""
+        cdef const HostPolicy *h
+        cdef int k
+        cdef int whole
+        cdef int rest
+        for k in range(self.n_hosts):
+            h = &self.hosts[k]
+            if h.version != version:
+                continue
+            whole = h.prefix >> 3
+            rest = h.prefix & 7
+            if memcmp(address, h.net, whole) == 0 \
+                    and (rest == 0 or (address[whole] ^ h.net[whole]) >> (8 - rest) == 0):
+                return h.policy
+        return 0
 
     def __dealloc__(self):
         free(self.layers)
@@ -181,6 +214,9 @@ cdef class Inspector:
             elif self.flows.reuse(p, f):
                 self.finish(f)
             else:
+                if self.n_hosts and f.packets[0] + f.packets[1] == 1:
+                    f.os_policy[0] = self._host_policy(f.src, f.ip_version)
+                    f.os_policy[1] = self._host_policy(f.dst, f.ip_version)
                 return f
         return NULL
 

@@ -193,6 +193,8 @@ cdef struct Flow:
     uint32_t alerts
     # flow's own
     uint64_t seen_ns          # the table's clock at its last packet; unlike last_ns never back
+    # inspector: 1 + overlap policy (OsPolicy of stream) of the hosts src and dst; 0: none set
+    uint8_t os_policy[2]
     uint32_t isn              # stream: the client's initial sequence number, valid with `tcp`
     uint32_t elder            # list of live flows in the order of their creation
     uint32_t younger

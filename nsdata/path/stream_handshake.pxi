@@ -155,7 +155,9 @@ cdef Session *open_session(Core *t, Packet *p, Flow *f) noexcept nogil:
         t.session_memcap += 1
         return NULL
     memset(ss, 0, sizeof(Session))
-    ss.side[0].policy = ss.side[1].policy = t.policy
+    # a side's bytes are put together by the host that receives them
+    ss.side[0].policy = f.os_policy[1] - 1 if f.os_policy[1] else t.policy
+    ss.side[1].policy = f.os_policy[0] - 1 if f.os_policy[0] else t.policy
     f.tcp = ss
     t.sessions += 1
     t.active += 1
