@@ -4,8 +4,9 @@
 
 Replays the capture once, 20 times (`loops`), and as one file of 20 copies made in a temporary
 directory (needs 20 times its size there), each in a process of its own, with EVE going to a
-file. Prints the peak resident set (ru_maxrss) as a whole, and without what is mapped from
-files: pages of a mapped capture count as resident, but the kernel may take them back.
+file. Prints the peak resident set (VmHWM; ru_maxrss would count the parent's) as a whole, and
+without what is mapped from files: pages of a mapped capture count as resident, but the kernel
+may take them back. Linux only.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ GAP_S = 1  # between two copies
 HEADER, RECORD = 24, 16
 
 CHILD = """
-import json, resource, sys
+import json, sys
 from nsdata import Settings, LoadedRules, load_rules, replay
 capture, rules, loops, eve = sys.argv[1:5]
 loaded = LoadedRules.build(load_rules([rules] if rules else [], Settings()), Settings())
@@ -37,7 +38,7 @@ def watch(progress):
 result = replay(capture, loaded=loaded, loops=int(loops), eve=eve, progress=watch)
 print(json.dumps({
     "packets": result.summary.packets, "ok": result.ok,
-    "rss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, "anonymous": peak[0],
+    "rss": status("VmHWM"), "anonymous": peak[0],
     "rules": before,
 }))
 """
