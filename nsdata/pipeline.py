@@ -125,13 +125,14 @@ class Pipeline:
         while at < n:
             self._due(int(batch.ts_ns[at]))
             stop_frame = min((s.at_frame for s in self.switches if s.at_frame), default=0)
+            start = at
             at = self.engine.process(
                 batch.data, batch.offset, batch.caplen, batch.wirelen, batch.ts_ns,
                 batch.linktype, verdicts, at, self._stop_ns(), stop_frame,
             )  # fmt: skip
             self.drain()
-        if n:
-            self.last_ns = max(self.last_ns, int(batch.ts_ns.max()))
+            if at > start:  # times may run back: what counts is the latest of those taken
+                self.last_ns = max(self.last_ns, int(batch.ts_ns[start:at].max()))
         return verdicts
 
     def finish(self) -> None:
