@@ -38,6 +38,8 @@ POLICY_ACTIONS = {
 }
 # Names of the settings that the stream stage has another word for.
 HOST_POLICIES = {"bsd-right": "last", "old-solaris": "solaris"}
+FRAGMENT_PAGE = 2048  # bytes of defrag memory a fragment takes at least
+MAX_PAYLOAD = 65536
 FLOW_BYTES = 512  # memory a flow may take, for flow.memcap
 
 
@@ -127,6 +129,7 @@ def engine_arguments(settings: Settings, inline: bool, checksums: bool) -> dict[
         "flow": {
             "max_flows": max(64, min(settings.flow.memcap // FLOW_BYTES, 1 << 24)),
             "timeouts": classes,
+            "use_vlan": settings.vlan.use_for_tracking,
         },
         "stream": {
             "inline": inline_stream,
@@ -140,12 +143,13 @@ def engine_arguments(settings: Settings, inline: bool, checksums: bool) -> dict[
         },
         "defrag": {
             "max_trackers": settings.defrag.max_trackers,
-            "memcap": settings.defrag.memcap,
+            "memcap": min(settings.defrag.memcap, settings.defrag.max_frags * FRAGMENT_PAGE),
             "timeout_s": settings.defrag.timeout / ns,
         },
         "records": {
-            "keep_payload": eve.payload or eve.payload_printable,
+            "keep_payload": eve.payload,
             "keep_packet": eve.packet,
+            "max_payload": min(eve.payload_buffer_size, MAX_PAYLOAD),
         },
     }
 

@@ -145,7 +145,6 @@ class Flow(_Group):
 
     memcap: Size = _of("128mb", "memory for the flow table")
     memcap_policy: ExceptionPolicy | None = _of(None, "policy when the table is full" + FOLLOWS)
-    hash_size: int = _of(65536, "buckets of the flow table", ge=16, le=1 << 28)
 
 
 class Timeouts(_Group):
@@ -256,9 +255,8 @@ class Eve(_Group):
     types: Annotated[tuple[EveType, ...], BeforeValidator(listed)] = _of(
         tuple(EveType), "event types written"
     )
-    payload: bool = _of(True, "payload in alerts, base64")
-    payload_printable: bool = _of(True, "payload in alerts, as text with dots")
-    payload_buffer_size: Size = _of("4kb", "payload bytes written at most")
+    payload: bool = _of(True, "payload in alerts, base64 and as text with dots")
+    payload_buffer_size: Size = _of("4kb", "payload bytes written at most (64kb is the most there can be)")
     packet: bool = _of(True, "the whole packet in alerts, base64")
     metadata: bool = _of(True, "the rule's metadata in alerts")
 

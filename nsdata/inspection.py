@@ -65,7 +65,7 @@ class Engine:
         writer = EveWriter(
             None,
             [str(t) for t in eve.types],
-            payload=eve.payload or eve.payload_printable,
+            payload=eve.payload,
             packet=eve.packet,
         )
         self.pipeline = Pipeline(engine, guard, writer)

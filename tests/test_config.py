@@ -107,7 +107,7 @@ def test_maps_keep_their_defaults() -> None:
     ("text", "said"),
     [
         ("stream.midstrem=true", "did you mean stream.midstream"),
-        ("stream.midstrem=true", "flow.hash-size"),
+        ("stream.midstrem=true", "flow.memcap-policy"),
         ("stream=1", "stream is a group of settings: stream.memcap"),
         ("stream.midstream.x=1", "unknown setting"),
         ("stream.midstream", "write key=value"),
@@ -124,7 +124,7 @@ def test_maps_keep_their_defaults() -> None:
         ("host-os-policy.bsd.0=1.1.1", "host-os-policy"),
         ("vars.port-groups.A-B=1", "not a name"),
         ("vars.address-groups.A=", "empty"),
-        ("flow.hash-size=x", "flow.hash-size = 'x': legal: an integer"),
+        ("defrag.max-frags=x", "defrag.max-frags = 'x': legal: an integer"),
         ("outputs.eve.types=alert,foo", "'foo': legal: 'alert'"),
     ],
 )

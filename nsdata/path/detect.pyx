@@ -195,7 +195,7 @@ cdef class Detector:
         cdef int kind
         for kind in range(GROUP_KINDS):
             if kind == GROUP_ANY:
-                number = of[0]
+                number = of[self.base.port_class[p.dport]] if self.dport_row != NULL else of[0]
             elif self.dport_row == NULL:
                 break
             elif kind == GROUP_DPORT:

@@ -16,6 +16,7 @@ cdef class FlowTable:
     cdef uint32_t *buckets
     cdef uint32_t bucket_mask
     cdef uint32_t max_flows
+    cdef bint no_vlan             # frames of different VLANs are of one flow
     cdef uint32_t carved          # flows ever carved out of slabs
     cdef uint32_t free_head
     cdef uint32_t eldest          # live flows in the order of creation

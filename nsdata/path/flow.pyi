@@ -13,6 +13,7 @@ class FlowTable:
         max_flows: int = 262144,
         seed: int = 0,
         timeouts: Mapping[str, Mapping[str, float] | float] | None = None,
+        use_vlan: bool = True,
     ) -> None: ...
     def stats(self) -> dict[str, int]: ...
 

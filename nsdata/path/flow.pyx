@@ -114,7 +114,7 @@ cdef class FlowTable:
     Raises ValueError on a limit or a time-out out of range, KeyError on an unknown name.
     """
 
-    def __cinit__(self, *, max_flows=262144, seed=0, timeouts=None):
+    def __cinit__(self, *, max_flows=262144, seed=0, timeouts=None, use_vlan=True):
         cdef uint32_t n = 1024
         cdef int i
         if not 1 <= max_flows <= LIMIT:
@@ -133,6 +133,7 @@ cdef class FlowTable:
             self.lists[i].head = self.lists[i].tail = NONE
             self.lists[i].timeout_ns = int(merged[name][state] * 1_000_000_000)
         self.max_flows = max_flows
+        self.no_vlan = not use_vlan
         while n < self.max_flows:
             n <<= 1
         self.bucket_mask = n - 1
@@ -182,6 +183,8 @@ cdef class FlowTable:
         if p.flags & PKT_ICMP_ERROR and p.icmp_inner_proto != IP_ICMP \
                 and p.icmp_inner_proto != IP_ICMP6:
             key_of(p, &k)
+            if self.no_vlan:
+                memset(k.vlan, 0, sizeof(k.vlan))
             k.proto = p.icmp_inner_proto
             memcpy(k.src, p.icmp_inner_src, 16)
             memcpy(k.dst, p.icmp_inner_dst, 16)
@@ -199,6 +202,8 @@ cdef class FlowTable:
                     return f
                 i = f.next
         key_of(p, &k)
+        if self.no_vlan:
+            memset(k.vlan, 0, sizeof(k.vlan))
         h = hash_of(&k, self.key0, self.key1)
         i = self.buckets[h & self.bucket_mask]
         while i != NONE:

@@ -9,7 +9,6 @@ cdef enum:
     RECORD_RESERVE = 8192     # always left free when a frame (or a flow's end) begins
     ARENA = 8 << 20           # bytes
     ARENA_RESERVE = 2 << 20
-    MAX_PAYLOAD = 4096        # payload bytes kept with an alert
 
 cdef class Records:
     cdef Record *items
@@ -18,6 +17,7 @@ cdef class Records:
     cdef size_t used
     cdef bint keep_payload
     cdef bint keep_packet
+    cdef uint32_t max_payload         # payload bytes kept with an alert
     cdef const uint8_t *last_frame    # already in the arena for this frame
     cdef uint32_t last_off
     cdef uint32_t last_len

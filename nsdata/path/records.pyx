@@ -16,15 +16,18 @@ cdef enum:
 
 
 cdef class Records:
-    """The ring. `keep_payload` and `keep_packet` say whether alerts carry bytes."""
+    """The ring. `keep_payload` and `keep_packet` say whether alerts carry
+    bytes, `max_payload` how many of the payload."""
 
-    def __cinit__(self, bint keep_payload=True, bint keep_packet=True):
+    def __cinit__(self, bint keep_payload=True, bint keep_packet=True,
+                  uint32_t max_payload=4096):
         self.items = <Record *> calloc(RECORDS, sizeof(Record))
         self.arena = <uint8_t *> malloc(ARENA)
         if self.items == NULL or self.arena == NULL:
             raise MemoryError
         self.keep_payload = keep_payload
         self.keep_packet = keep_packet
+        self.max_payload = min(max_payload, <uint32_t> 65536)
         self.clear()
 
     def __dealloc__(self):
@@ -146,10 +149,10 @@ cdef class Records:
             r.flags |= RECF_FLOW_BYPASS
 
     cdef void payload(self, Record *r, const uint8_t *data, uint32_t length) noexcept nogil:
-        """Keep the first MAX_PAYLOAD bytes of what matched."""
+        """Keep the first `max_payload` bytes of what matched."""
         if self.keep_payload and length:
-            if length > MAX_PAYLOAD:
-                length = MAX_PAYLOAD
+            if length > self.max_payload:
+                length = self.max_payload
             if self._store(data, length, &r.payload_off):
                 r.payload_len = length
 

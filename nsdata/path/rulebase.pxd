@@ -300,7 +300,9 @@ cdef struct Match:
 #   else                        -> GROUP_ANY
 # in direction to_server unless RF_TO_CLIENT, and to_client unless RF_TO_SERVER (both when
 # it names neither). Port classes with the same rules share one group number.
-# ICMP, SCTP-without-ports, other protocols: GROUP_ANY alone is looked at.
+# Where they are few, the rules of GROUP_ANY are also in each GROUP_DPORT group, and GROUP_ANY
+# has no group for its port class: one scan for both.
+# ICMP, SCTP-without-ports, other protocols: GROUP_ANY of port class 0 alone is looked at.
 # Rules keyed elsewhere are in no group: RULE_IPONLY (iponly list) and rules whose
 # candidate is an event (a CHK_EVENT check and no fast pattern: event lists).
 # A rule with protocol `ip` sits in several classes.

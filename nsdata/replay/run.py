@@ -116,7 +116,7 @@ def replay(
     writer = EveWriter(
         eve,
         [str(t) for t in options.types],
-        payload=options.payload or options.payload_printable,
+        payload=options.payload,
         packet=options.packet,
     )
     pipeline = Pipeline(engine, guard, writer, list(switches))

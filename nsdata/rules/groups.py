@@ -109,12 +109,36 @@ class Groups:
             NO_GROUP,
             dtype=np.uint16,
         )
+        absorbed = self._absorb(members)
         for place, rules in members.items():
             number = self._group(tuple(rules))
             if place[2] == GroupKind.GROUP_ANY:
                 self.group_of[place[:3]] = number
             else:
                 self.group_of[place] = number
+        for pair, port in absorbed:
+            self.group_of[(*pair, GroupKind.GROUP_ANY, port)] = NO_GROUP
+
+    @staticmethod
+    def _absorb(
+        members: dict[tuple[int, int, int, int], list[int]],
+    ) -> list[tuple[tuple[int, int], int]]:
+        """Put the rules of all ports into the groups by destination port, where they are few,
+        so that a packet is scanned once for both; returns ((class, direction), port class).
+
+        Port class 0 keeps two groups: what has no ports looks for the rules of all ports there.
+        """
+        absorbed = []
+        everywhere = [place for place in members if place[2] == GroupKind.GROUP_ANY]
+        for place_of_all in everywhere:
+            pair, rules = place_of_all[:2], members[place_of_all]
+            kind = (*pair, int(GroupKind.GROUP_DPORT))
+            places = [place for place in members if place[:3] == kind and place[3]]
+            if len(rules) * len(places) <= MAX_ENTRIES:
+                for place in places:
+                    members[place] = sorted({*members[place], *rules})
+                    absorbed.append((pair, place[3]))
+        return absorbed
 
     @staticmethod
     def _widest(candidates: Sequence[Candidate], of_set: Sequence[Sequence[int]]) -> int:
