@@ -79,7 +79,7 @@ def reached(image: Image, group_class: int, direction: int, sport: int, dport: i
     found: set[int] = set()
     of = image.group_of[group_class, direction]
     for kind, port in (
-        (GroupKind.GROUP_ANY, 0),
+        (GroupKind.GROUP_ANY, int(image.port_class[dport])),
         (GroupKind.GROUP_DPORT, int(image.port_class[dport])),
         (GroupKind.GROUP_SPORT, int(image.port_class[sport])),
     ):
