@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from nsdata.cli_values import parse_capacity, parse_duration_option, parse_switches
-from nsdata.errors import NsdataError, RuleError, SettingError
+from nsdata.errors import CaptureError, NsdataError, RuleError, SettingError
 
 app = typer.Typer(
     name="nsdata",
@@ -223,7 +223,8 @@ def info(captures: Captures) -> None:
         console.print(table)
         if found.error is not None:
             damaged = True
-            print(f"nsdata: {found.error}", file=sys.stderr)
+            fault = CaptureError(found.path, found.error, found.error_offset)
+            print(f"nsdata: {fault}", file=sys.stderr)
     if damaged:
         raise typer.Exit(1)
 
@@ -254,6 +255,10 @@ def main() -> None:
     except KeyboardInterrupt:
         print("nsdata: interrupted", file=sys.stderr)
         sys.exit(130)
+    except SystemExit as end:
+        if end.code == 130:  # typer made it of an interrupt, without a word
+            print("nsdata: interrupted", file=sys.stderr)
+        raise
     except BrokenPipeError:
         sys.exit(1)
 
