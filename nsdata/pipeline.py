@@ -102,11 +102,10 @@ class Pipeline:
 
     def drops_by_rule(self) -> Mapping[int, int]:
         """Packets blocked so far by signature number."""
-        dropped = self.engine.rule_counts()["dropped"]
         result = dict(self._dropped_before)
-        for number in np.flatnonzero(dropped[: len(self._sids)]):
-            sid = self._sids[int(number)]
-            result[sid] = result.get(sid, 0) + int(dropped[number])
+        for number, packets in self.engine.drops().items():
+            sid = self._sids[number]
+            result[sid] = result.get(sid, 0) + packets
         return result
 
     def moment(self, now_ns: int) -> Moment:

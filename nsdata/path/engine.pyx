@@ -187,6 +187,10 @@ cdef class Engine:
         `dropped` packets."""
         return self.inspector.verdicts.per_rule()
 
+    def drops(self) -> dict:
+        """Packets dropped since the image was loaded, by source rule, where not zero."""
+        return self.inspector.verdicts.drops()
+
     def bypass_counts(self) -> list:
         """Hits of each bypass rule."""
         cdef int k

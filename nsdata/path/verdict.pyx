@@ -48,6 +48,11 @@ cdef class Verdicts:
         cdef uint64_t[::1] d = <uint64_t[:self.n_numbers]> self.dropped
         return {"matched": np.array(m), "alerted": np.array(a), "dropped": np.array(d)}
 
+    def drops(self) -> dict:
+        """Packets dropped, by source rule; those that dropped none are left out."""
+        cdef uint32_t i
+        return {i: self.dropped[i] for i in range(self.n_numbers) if self.dropped[i]}
+
     cdef void decide(self, const Match *matches, uint32_t n, const Packet *p, Flow *f,
                      Decision *d) noexcept nogil:
         """Fill `d`; set FLOW_DROP, FLOW_PASS and FLOW_BYPASS on the flow."""
