@@ -22,8 +22,8 @@ def udp_frames(flows: int) -> list[Batch]:
     data = np.zeros((PACKETS, SIZE), np.uint8)
     data[:, : len(frame)] = frame
     number = np.arange(PACKETS, dtype=np.uint32) % flows
-    address = (np.uint32(10 << 24) + number // 60_000).astype(">u4")
-    port = (1024 + number % 60_000).astype(">u2")
+    address = (np.uint32(10 << 24) + number // 50_000).astype(">u4")
+    port = (10_000 + number % 50_000).astype(">u2")
     data[:, 26:30] = address.view(np.uint8).reshape(-1, 4)
     data[:, 34:36] = port.view(np.uint8).reshape(-1, 2)
     size = np.full(PACKETS, SIZE, np.uint32)
