@@ -57,15 +57,13 @@ check: setup ## linters, types, laws, and no hidden GIL in the packet path
 laws: setup ## who may import whom, file sizes, docstrings
 	$(PY) -m pytest tests/test_laws.py
 
-# Settings the engine honours: comma-separated regular expressions over `--set` key=value.
-SUPPORTED_SETS ?=
 conformance: setup ## shared conformance cases, when they are there (LEVELS=L1)
 	@if [ ! -f $(SHARED)/conformance/run_conformance.py ]; then \
 	  echo "no $(SHARED)/conformance here; say where it is with: make conformance SHARED=DIR"; exit 0; fi; \
 	mkdir -p out && $(PY) $(SHARED)/conformance/run_conformance.py $(SHARED)/conformance/cases \
 	  --levels $(or $(LEVELS),L1) \
 	  --command '$(CURDIR)/$(NSDATA) replay {pcap} --rules {rules} --eve {eve} {extra}' \
-	  $(if $(SUPPORTED_SETS),--supported-sets '$(SUPPORTED_SETS)') \
+	  --config-mode pass \
 	  --strict-arg=--strict --json out/conformance.json --show fail $(CONFORMANCE_ARGS)
 
 fuzz: setup ## fuzz the decoder and the capture readers (SECONDS=60)

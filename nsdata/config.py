@@ -33,9 +33,7 @@ from nsdata.bypass_table import BypassTable
 from nsdata.config_keys import Tree
 from nsdata.config_values import (
     ACTION_ORDER,
-    ADDRESS_GROUPS,
     HOST_OS_POLICY,
-    PORT_GROUPS,
     Action,
     DropLogFlows,
     DurationNs,
@@ -52,6 +50,7 @@ from nsdata.config_values import (
 from nsdata.errors import SettingError
 from nsdata.fallback.bypass_rules import parse_bypass_rules
 from nsdata.fallback.drop_meter import DropMeter
+from nsdata.rules.variables import DEFAULT_ADDRESSES, DEFAULT_PORTS
 from nsdata.toml_text import place_of, read_toml
 
 
@@ -219,18 +218,18 @@ class Vlan(_Group):
 class Vars(_Group):
     """Variables of the rule language."""
 
-    address_groups: Mapping[str, GroupText] = _of(ADDRESS_GROUPS, "addresses of $NAME in rules")
-    port_groups: Mapping[str, GroupText] = _of(PORT_GROUPS, "ports of $NAME in rules")
+    address_groups: Mapping[str, GroupText] = _of(DEFAULT_ADDRESSES, "addresses of $NAME in rules")
+    port_groups: Mapping[str, GroupText] = _of(DEFAULT_PORTS, "ports of $NAME in rules")
 
     @field_validator("address_groups", mode="before")
     @classmethod
     def _addresses(cls, value: Any) -> Any:
-        return {**ADDRESS_GROUPS, **value} if isinstance(value, Mapping) else value
+        return {**DEFAULT_ADDRESSES, **value} if isinstance(value, Mapping) else value
 
     @field_validator("port_groups", mode="before")
     @classmethod
     def _port_groups(cls, value: Any) -> Any:
-        return {**PORT_GROUPS, **value} if isinstance(value, Mapping) else value
+        return {**DEFAULT_PORTS, **value} if isinstance(value, Mapping) else value
 
     @field_validator("address_groups", "port_groups")
     @classmethod
@@ -256,7 +255,7 @@ class Eve(_Group):
         tuple(EveType), "event types written"
     )
     payload: bool = _of(True, "payload in alerts, base64 and as text with dots")
-    payload_buffer_size: Size = _of("4kb", "payload bytes written at most (64kb is the most there can be)")
+    payload_buffer_size: Size = _of("4kb", "payload bytes written, at most 64kb")
     packet: bool = _of(True, "the whole packet in alerts, base64")
     metadata: bool = _of(True, "the rule's metadata in alerts")
 

@@ -182,7 +182,7 @@ def _traffic(summary: Summary) -> Table:
     if summary.seconds:
         rate = scaled(summary.packets_per_second, "pkt/s")
         rows += [
-            ("engine time", duration(summary.seconds)),
+            ("modelled time" if summary.modelled else "engine time", duration(summary.seconds)),
             ("rate", f"{rate}, {scaled(summary.bits_per_second, 'bit/s')}"),
         ]
     refused = f", {count(summary.rules_refused)} refused" if summary.rules_refused else ""

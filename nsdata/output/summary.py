@@ -86,7 +86,10 @@ class Summary(Part):
     lost: int = Field(default=0, ge=0, description="dropped because the inspection queue was full")
     alerts: int = Field(default=0, ge=0, description="alerts raised")
     seconds: float = Field(
-        default=0.0, ge=0, description="engine time; rule compilation not included"
+        default=0.0,
+        ge=0,
+        description="engine time; rule compilation not included. Of a modelled run: packets "
+        "served / capacity",
     )
     rules_loaded: int = Field(default=0, ge=0)
     rules_refused: int = Field(default=0, ge=0)
@@ -115,6 +118,9 @@ class Summary(Part):
     flows: int = Field(default=0, ge=0, description="flows seen")
     capture_seconds: float = Field(
         default=0.0, ge=0, description="first to last packet, capture time"
+    )
+    modelled: bool = Field(
+        default=False, description="the engine's capacity was modelled in virtual time"
     )
     events: dict[str, int] = Field(default_factory=dict, description="EVE lines by type")
     captures: list[str] = Field(default_factory=list, description="files read")

@@ -28,8 +28,9 @@ def summarise(
     captures: Sequence[str],
     errors: Sequence[NsdataError],
     seconds: float,
+    modelled: bool = False,
 ) -> Summary:
-    """The summary of a finished run; `seconds` is the engine's time."""
+    """The summary of a finished run; `seconds` is the engine's time, measured or modelled."""
     ledger = pipeline.ledger()
     stats = pipeline.engine.stats()
     rules = loaded.ruleset
@@ -45,6 +46,7 @@ def summarise(
         lost=ledger.lost.packets,
         alerts=stats["detect"]["alerts"],
         seconds=seconds,
+        modelled=modelled,
         rules_loaded=len(rules.rules),
         rules_refused=len(rules.refused),
         state=pipeline.guard.state.value,

@@ -18,6 +18,7 @@ from nsdata.assembly import LoadedRules, build_engine
 from nsdata.capture import CaptureReader, CaptureWriter, open_capture
 from nsdata.config import Settings, load_bypass_rules
 from nsdata.errors import NsdataError, SettingError
+from nsdata.fallback.controller import Transition
 from nsdata.fallback.guard import Guard
 from nsdata.output.console import DropPoint
 from nsdata.output.events import EveWriter, pcap_tail
@@ -133,7 +134,7 @@ def replay(
     modelled = run.modelled_seconds(capacity_pps)
     result = summarise(
         pipeline, loaded, settings, paths, run.errors,
-        run.seconds if modelled is None else modelled,
+        run.seconds if modelled is None else modelled, modelled is not None,
     )  # fmt: skip
     if summary is not None:
         result.write(summary)
@@ -146,6 +147,14 @@ def _listed(given: PathLike | Sequence[PathLike]) -> list[str]:
     if isinstance(given, (str, os.PathLike)):
         return [os.fspath(given)]
     return [os.fspath(item) for item in given]
+
+
+def _note(transition: Transition) -> str:
+    """A transition in a line, for the progress display."""
+    states = f"{transition.from_state.value} → {transition.to_state.value}"
+    if transition.refused:
+        return f"restore refused: {transition.reason.value} still holds"
+    return f"{states}: {transition.reason.value} (packet {transition.at_packet:,})"
 
 
 def _size(path: str) -> int:
@@ -226,7 +235,7 @@ class _Run:
                 self.seconds,
                 reading.ratio if reading is not None else 0.0,
                 guard.state.value,
-                [f"{t.from_state.value} → {t.to_state.value}: {t.reason.value}" for t in fresh],
+                [_note(t) for t in fresh],
             )
         )
 
