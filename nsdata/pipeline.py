@@ -169,7 +169,7 @@ class Pipeline:
         if self.guard.next_evaluation_ns() <= now_ns:
             self._apply(self.guard.evaluate(self.moment(now_ns)))
             self._point()
-        received = self.engine.counts()[0]
+        received = self.engine.counts()[0] if self.switches else 0
         for switch in list(self.switches):
             by_time = switch.at_ns is not None and now_ns >= self.first_ns + switch.at_ns
             by_frame = switch.at_frame is not None and received + 1 >= switch.at_frame
