@@ -42,7 +42,10 @@ def test_every_error_is_an_nsdata_error() -> None:
 
 
 def test_importing_is_free_of_side_effects() -> None:
-    code = "import nsdata, sys; print(sorted(m for m in ('typer','scapy','dpkt') if m in sys.modules))"
+    code = (
+        "import nsdata, sys; "
+        "print(sorted(m for m in ('typer', 'scapy', 'dpkt') if m in sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]" and done.stderr == ""
 

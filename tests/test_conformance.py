@@ -1,4 +1,4 @@
-"""The shared conformance cases: the pass rate of level 1, and no crash at any level.
+"""The shared conformance cases: the pass rate of level 1, and no crash at the others.
 
 The runner that lies beside the cases judges; only how a command is run is replaced: by a
 fork of this process, so that hundreds of cases take seconds and a crash is still a signal.
@@ -23,7 +23,8 @@ from nsdata.config import TREE
 
 pytest.importorskip("yaml", reason="the conformance runner reads YAML")
 
-LEVEL_1_FLOOR = 0.60
+LEVEL_1_FLOOR = 0.80
+EVERY = 3  # of the cases of other levels: one in so many
 TIMEOUT_S = 60
 
 
@@ -141,19 +142,18 @@ def test_level_1(runner: ModuleType, shared: Path, tmp_path: Path) -> None:
     failed = [r["id"] for r in results if r["status"] == "fail"]
     print(f"L1: {positive['pass']} of {ran} positive cases passed; failed: {failed}")
     assert positive["pass"] >= LEVEL_1_FLOOR * ran, failed
-    # an unverified zero case would mean that nothing was inspected at all
-    zero = Counter(r["status"] for r in results if r["kind"] == "zero")
-    assert zero["zero-unverified"] == 0, zero
+    # a zero case is unverified where its own rules or policy keep the canary silent
+    apart = Counter(r["status"] for r in results if r["kind"] in ("zero", "reject"))
+    print(dict(apart))
+    assert apart["fail"] == 0 and apart["zero-verified"] and apart["reject-verified"], apart
 
 
-def test_no_crash_at_any_other_level(runner: ModuleType, shared: Path, tmp_path: Path) -> None:
+def test_no_crash_at_the_other_levels(runner: ModuleType, shared: Path, tmp_path: Path) -> None:
     judge = make_runner(runner, tmp_path, canary=False)
     crashed = []
-    for case in cases_of(runner, shared):
-        if case.level != "L1":
-            result = judge.run(case)
-            if result["status"] == "fail" and re.match(
-                "crash|timeout|EVE", str(result["reason"])
-            ):
-                crashed.append((case.id, result["reason"], result["output"]))
+    others = [case for case in cases_of(runner, shared) if case.level != "L1"]
+    for case in others[::EVERY]:
+        result = judge.run(case)
+        if result["status"] == "fail" and re.match("crash|timeout|EVE", str(result["reason"])):
+            crashed.append((case.id, result["reason"], result["output"]))
     assert crashed == []

@@ -1,6 +1,7 @@
 """The pipeline: however a capture is cut into batches, the outcome is the same bytes."""
 
 import json
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -50,7 +51,7 @@ def play(p: Pipeline, whole: Batch, cuts: list[int] | None = None) -> tuple[list
     """Verdicts and EVE of a capture fed in the batches that `cuts` make of it."""
     verdicts: list[int] = []
     edges = sorted({0, len(whole), *(c % (len(whole) + 1) for c in cuts or ())})
-    for start, stop in zip(edges, edges[1:], strict=False):
+    for start, stop in pairwise(edges):
         verdicts += p.feed(traffic.part(whole, start, stop)).tolist()
     p.finish()
     p.eve.ledger(p.last_ns, p.ledger())
@@ -82,7 +83,9 @@ frames = st.lists(
     st.sampled_from([0, 2, 20]),
     st.lists(
         st.builds(
-            lambda to, n, by_time: Switch(to, at_ns=n * 200 * MS) if by_time else Switch(to, at_frame=n),
+            lambda to, n, by_time: (
+                Switch(to, at_ns=n * 200 * MS) if by_time else Switch(to, at_frame=n)
+            ),
             st.sampled_from([State.FALLBACK, State.NORMAL]), st.integers(1, 60), st.booleans(),
         ),
         max_size=4,

@@ -141,7 +141,8 @@ def test_bypass_acts_before_inspection_and_on_open_flows() -> None:
 
 
 def test_tunnels_are_matched_by_their_outermost_layer() -> None:
-    inner = traffic.ip(17, traffic.udp_datagram(b"", "10.9.0.1", "10.9.0.2"), "10.9.0.1", "10.9.0.2")
+    ends = ("10.9.0.1", "10.9.0.2")
+    inner = traffic.ip(17, traffic.udp_datagram(b"", *ends), *ends)
     frame = traffic.frame(traffic.ip(4, inner, "192.0.2.1", "192.0.2.2"))
     for net, hits in (("10.9.0.0/16", 0), ("192.0.2.0/24", 1)):
         table = BypassTable((BypassRule(id=1, src=net),))  # type: ignore[arg-type]

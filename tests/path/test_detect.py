@@ -1,12 +1,17 @@
 """detect: headers, flows, streams, and what rules remember, over frames built by hand."""
 
+import ipaddress
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 import traffic
 from engines import ALERT, Run, fired
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from traffic import ACK, FIN, PSH, SYN, Talk
+
+from nsdata.rules.ruleset import load_text
 
 UDP = traffic.udp(b"hello")
 UDP6 = traffic.udp(b"hello", traffic.CLIENT6, traffic.SERVER6)
@@ -135,6 +140,85 @@ HEADERS = [
 @pytest.mark.parametrize(("rule", "frame", "times"), HEADERS)
 def test_headers(rule: str, frame: bytes, times: int) -> None:
     assert one(rule, frame) == times
+
+
+# ---- addresses and ports against plain membership ---------------------------------------
+
+NETS = ["10.0.0.0/8", "10.0.0.1", "10.0.0.0/30", "10.0.0.2-10.0.0.9", "192.168.0.0/16", "0.0.0.0/1",
+        "fd00::/16", "fd00::1", "::/0"]  # fmt: skip
+SPANS = ["80", "0:1023", "1024:", ":79", "8080", "5000:6000", "65535"]
+HOSTS = ["10.0.0.1", "10.0.0.4", "10.200.0.1", "192.168.1.1", "200.1.1.1", "fd00::1", "fe80::2"]
+PORTS = [0, 79, 80, 1023, 1024, 5000, 8080, 65535]
+groups = st.tuples(st.booleans(), st.lists(st.tuples(st.booleans(), st.integers(0, 8)),
+                                           min_size=1, max_size=3))  # fmt: skip
+Group = tuple[bool, list[tuple[bool, int]]]
+
+
+def inside(net: str, host: str) -> bool:
+    address = ipaddress.ip_address(host)
+    if "-" in net:
+        low, high = map(ipaddress.ip_address, net.split("-"))
+        return address.version == 4 and int(low) <= int(address) <= int(high)
+    return address in ipaddress.ip_network(net)
+
+
+def within(span: str, port: int) -> bool:
+    low, colon, high = span.partition(":")
+    return int(low or 0) <= port <= int(high or (65535 if colon else low))
+
+
+def text_of(group: Group | None, names: list[str]) -> str:
+    if group is None:
+        return "any"
+    parts = [("!" if no else "") + names[n % len(names)] for no, n in group[1]]
+    return ("!" if group[0] else "") + f"[{','.join(parts)}]"
+
+
+def member(group: Group | None, names: list[str], has: Any, thing: Any) -> bool:
+    """In any of what the group lists (all, when it only negates) and in nothing it negates."""
+    if group is None:
+        return True
+    yes = [names[n % len(names)] for no, n in group[1] if not no]
+    negated = [names[n % len(names)] for no, n in group[1] if no]
+    found = any(has(name, thing) for name in yes) or not yes
+    return (found and not any(has(name, thing) for name in negated)) != group[0]
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.lists(st.tuples(*[st.none() | groups] * 2, *[st.none() | groups] * 2, st.booleans()),
+             min_size=3, max_size=12),
+    st.lists(st.tuples(st.sampled_from(HOSTS), st.sampled_from(HOSTS), st.sampled_from(PORTS),
+                       st.sampled_from(PORTS)), min_size=5, max_size=20),
+)  # fmt: skip
+def test_headers_match_by_plain_membership(
+    rules: list[tuple[Any, ...]], packets: list[tuple[str, str, int, int]]
+) -> None:
+    lines, kept = [], []
+    for sid, (src, dst, sport, dport, both) in enumerate(rules, 1):
+        head = (
+            f"alert udp {text_of(src, NETS)} {text_of(sport, SPANS)} "
+            f"{'<>' if both else '->'} {text_of(dst, NETS)} {text_of(dport, SPANS)}"
+        )
+        line = f'{head} (content:"x"; ttl:>0; sid:{sid};)'
+        # a group that leaves nothing is refused, and all-negated groups keep to a family
+        plain = all(g is None or (not g[0] and any(not no for no, _ in g[1])) for g in (src, dst))
+        if plain and not load_text(line).refused:
+            lines.append(line)
+            kept.append((sid, src, dst, sport, dport, both))
+    if not lines:
+        return
+    packets = [p for p in packets if (":" in p[0]) == (":" in p[1])]
+    frames = [traffic.udp(b"x", *ends) for ends in packets]
+    expected = set()
+    for number, (src_host, dst_host, src_port, dst_port) in enumerate(packets, 1):
+        for sid, src, dst, sport, dport, both in kept:
+            for a, b, c, d in ((src_host, dst_host, src_port, dst_port),
+                               (dst_host, src_host, dst_port, src_port))[: 1 + both]:  # fmt: skip
+                if (member(src, NETS, inside, a) and member(dst, NETS, inside, b)
+                        and member(sport, SPANS, within, c) and member(dport, SPANS, within, d)):
+                    expected.add((number, sid))  # fmt: skip
+    assert set(Run("\n".join(lines)).feed(frames).alerts()) == expected, "\n".join(lines)
 
 
 # ---- flows and streams -----------------------------------------------------------------

@@ -191,7 +191,8 @@ OTHER = [
     ("byte_math:bytes 1, offset 0, oper <<, rvalue 2, result r; byte_test:1,=,r,1;", b"\1\4", True),
     ("byte_math:bytes 1, offset 0, oper >>, rvalue 2, result r; byte_test:1,=,r,1;", b"\4\1", True),
     ("byte_math:bytes 1, offset 0, oper +, rvalue 3, result r; byte_test:1,=,r,1;", b"\2\6", False),
-    ("byte_extract:1,0,n; byte_math:bytes 1, offset 1, oper /, rvalue n, result r;", b"\0\1", False),
+    ("byte_extract:1,0,n; byte_math:bytes 1, offset 1, oper /, rvalue n, result r;", b"\0\1",
+     False),
     ("byte_extract:1,0,n; byte_math:bytes 1, offset 1, oper +, rvalue n, result r; "
      "byte_test:1,=,r,2;", b"\1\2\3", True),
     # sizes of packets and buffers
@@ -221,9 +222,10 @@ def test_bytes(options: str, payload: bytes, expected: bool) -> None:
 def test_a_rule_that_never_comes_to_an_end_is_cut_off_and_counted() -> None:
     from engines import Run
 
+    again = 'content:"a"; distance:0; ' * 3
     rule = (
-        'alert udp any any -> any any (content:"a"; content:"a"; distance:0; content:"a"; '
-        'distance:0; content:"a"; distance:0; content:"b"; distance:0; content:"c"; within:1; sid:1;)'
+        f'alert udp any any -> any any (content:"a"; {again} content:"b"; distance:0; '
+        'content:"c"; within:1; sid:1;)'
     )
     run = Run(rule).feed([traffic.udp(b"a" * 1400 + b"b" + b"xc"), traffic.udp(b"aaaabc")]).finish()
     assert run.alerts() == [(2, 1)]

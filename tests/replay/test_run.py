@@ -90,7 +90,7 @@ def test_the_size_of_batches_changes_nothing(
     assert (tmp_path / "a.pcap").read_bytes() == (tmp_path / "b.pcap").read_bytes()
 
 
-def test_rules_compiled_before_and_rules_named_are_the_same(office: Path, demo: LoadedRules) -> None:
+def test_rules_compiled_before_and_rules_named_are_alike(office: Path, demo: LoadedRules) -> None:
     one, two = replay(office, DEMO), replay(office, loaded=demo)
     assert one.eve == two.eve and one.summary.alerts == two.summary.alerts > 0
 
