@@ -1,6 +1,7 @@
 """detect: headers, flows, streams, and what rules remember, over frames built by hand."""
 
 import ipaddress
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -175,12 +176,18 @@ def text_of(group: Group | None, names: list[str]) -> str:
 
 
 def member(group: Group | None, names: list[str], has: Any, thing: Any) -> bool:
-    """In any of what the group lists (all, when it only negates) and in nothing it negates."""
+    """In any of what the group lists and in nothing it negates; where it only negates, in
+    everything. Addresses are taken by family."""
     if group is None:
         return True
-    yes = [names[n % len(names)] for no, n in group[1] if not no]
-    negated = [names[n % len(names)] for no, n in group[1] if no]
-    found = any(has(name, thing) for name in yes) or not yes
+    mine = [
+        (no, names[n % len(names)])
+        for no, n in group[1]
+        if not isinstance(thing, str) or (":" in names[n % len(names)]) == (":" in thing)
+    ]
+    yes = [name for no, name in mine if not no]
+    negated = [name for no, name in mine if no]
+    found = any(has(name, thing) for name in yes) or (bool(negated) and not yes)
     return (found and not any(has(name, thing) for name in negated)) != group[0]
 
 
@@ -282,6 +289,40 @@ def test_content_across_segments(
     rule = f"alert tcp any any -> any any ({options} sid:1;)"
     talk = Talk().open().client(*parts).close()
     assert fired(rule, talk.frames, inline=inline)[1] == times
+
+
+PLACES = "|".join(f'content:"{text}";' for text in ("foobar", "ab", "xyzzy", "a.b"))
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    st.text("fobarxyz.", min_size=1, max_size=80).map(lambda t: t + "foobar"[: len(t) % 7]),
+    st.lists(st.integers(1, 80), max_size=8),
+    st.randoms(use_true_random=False),
+    st.booleans(),
+    st.booleans(),
+)
+def test_however_a_stream_is_cut_the_same_rules_match(
+    text: str, cuts: list[int], order: Any, inline: bool, shuffled: bool
+) -> None:
+    rules = "\n".join(
+        f"alert tcp any any -> any any (flow:established; {place} sid:{sid};)"
+        for sid, place in enumerate(PLACES.split("|"), 1)
+    )
+    data = text.encode()
+    edges = sorted({0, len(data), *(c for c in cuts if c < len(data))})
+    talk = Talk().open()
+    start = talk.next[0]
+    pieces = [
+        talk.segment(0, PSH | ACK, data[a:b], start + a) for a, b in itertools.pairwise(edges)
+    ]
+    if shuffled:
+        order.shuffle(pieces)
+    talk.frames += pieces
+    talk.next[0] += len(data)
+    talk.send(1, ACK).close()
+    expected = {sid for sid, place in enumerate(PLACES.split("|"), 1) if place[9:-2] in text}
+    assert set(fired(rules, talk.frames, inline=inline)) == expected
 
 
 @pytest.mark.parametrize("inline", [False, True])
