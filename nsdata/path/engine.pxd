@@ -18,6 +18,7 @@ cdef class Engine:
     cdef int n_bypass
     cdef bint checksums
     cdef bint fallback
+    cdef bint busy                    # a thread is inside, the GIL released
     cdef uint64_t grace_ns            # how long after a restore sessions may lack a handshake
     # over-subscription in virtual time
     cdef uint64_t service_ns          # per packet; 0: no limit
@@ -34,5 +35,6 @@ cdef class Engine:
 
     cdef int _frame(self, const uint8_t *data, uint32_t caplen, uint32_t wirelen, uint64_t ts_ns,
                     uint16_t linktype) noexcept nogil
+    cdef object _take(self)
     cdef bint _admit(self, uint64_t ts_ns) noexcept nogil
     cdef int _book(self, int why, int verdict, uint32_t wirelen) noexcept nogil

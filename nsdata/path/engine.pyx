@@ -70,6 +70,7 @@ cdef class Engine:
         """Inspect with another image from the next frame on. Flows, streams, flowbits and
         thresholds live on, the counts per rule begin anew; drain the records of the old
         image first (EngineError)."""
+        self._take()
         if self.records.n:
             raise EngineError("drain the records of the old rules before loading new ones")
         self.inspector.load(base, numbers, self.inspector.verdicts.alert_max)
@@ -95,6 +96,11 @@ cdef class Engine:
         memset(self.bypass_hits, 0, sizeof(self.bypass_hits))
         self.n_bypass = array.shape[0]
 
+    cdef object _take(self):
+        """Refuse a second thread: the GIL is free while frames run."""
+        if self.busy:
+            raise EngineError("the engine is running in another thread; give each its own engine")
+
     # --- the border ------------------------------------------------------------------
 
     def process(self, const uint8_t[::1] data, const uint64_t[::1] offset,
@@ -115,9 +121,11 @@ cdef class Engine:
         cdef Py_ssize_t i
         cdef uint64_t size = data.shape[0]
         cdef const uint8_t *base = &data[0] if size else NULL
+        self._take()
         if not (caplen.shape[0] == wirelen.shape[0] == ts_ns.shape[0] == linktype.shape[0] == n
                 and verdict.shape[0] >= n and 0 <= start <= n):
             raise EngineError("the arrays of a batch must have one element per frame")
+        self.busy = True
         with nogil:
             i = start
             while i < n:
@@ -137,12 +145,14 @@ cdef class Engine:
                 verdict[i] = <uint8_t> self._frame(base + offset[i], caplen[i], wirelen[i],
                                                    ts_ns[i], linktype[i])
                 i += 1
+        self.busy = False
         if i < n and (offset[i] > size or caplen[i] > size - offset[i]):
             raise EngineError(f"frame {i} of the batch lies outside its data")
         return i
 
     def drain(self) -> None:
         """The host has taken the records; the ring is free again."""
+        self._take()
         self.records.clear()
 
     def set_fallback(self, bint on) -> bool:
@@ -152,6 +162,7 @@ cdef class Engine:
         engine will not see how they go on: while False is returned, drain and call again.
         After leaving, sessions without a handshake are no reason to drop for `grace_s`.
         """
+        self._take()
         if on == self.fallback:
             return True
         if on:
@@ -167,8 +178,11 @@ cdef class Engine:
     def end_flows(self) -> bool:
         """End all flows in the order they began (shutdown); False: drain and call again."""
         cdef bint done
+        self._take()
+        self.busy = True
         with nogil:
             done = self.inspector.end_flows()
+        self.busy = False
         return done
 
     @property

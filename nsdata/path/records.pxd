@@ -11,6 +11,8 @@ cdef enum:
     ARENA_RESERVE = 2 << 20
 
 cdef class Records:
+    cdef object _items
+    cdef object _arena
     cdef Record *items
     cdef uint8_t *arena
     cdef uint32_t n

@@ -6,8 +6,9 @@ frame can cause is ever lost.
 """
 
 from libc.stdint cimport uint8_t, uint32_t
-from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
+
+import numpy as np
 
 from nsdata.path.packet cimport *
 
@@ -21,18 +22,18 @@ cdef class Records:
 
     def __cinit__(self, bint keep_payload=True, bint keep_packet=True,
                   uint32_t max_payload=4096):
-        self.items = <Record *> calloc(RECORDS, sizeof(Record))
-        self.arena = <uint8_t *> malloc(ARENA)
-        if self.items == NULL or self.arena == NULL:
-            raise MemoryError
+        cdef size_t address
+        # owned by numpy, so that a view outlives the ring
+        self._items = np.zeros(RECORDS * sizeof(Record), np.uint8)
+        self._arena = np.zeros(ARENA, np.uint8)
+        address = self._items.ctypes.data
+        self.items = <Record *> address
+        address = self._arena.ctypes.data
+        self.arena = <uint8_t *> address
         self.keep_payload = keep_payload
         self.keep_packet = keep_packet
         self.max_payload = min(max_payload, <uint32_t> 65536)
         self.clear()
-
-    def __dealloc__(self):
-        free(self.items)
-        free(self.arena)
 
     cdef void clear(self) noexcept nogil:
         self.n = 0
@@ -44,13 +45,8 @@ cdef class Records:
 
     def view(self) -> tuple:
         """(records, arena) as memoryviews of bytes, valid until the next `process` call."""
-        cdef uint8_t[::1] records
-        cdef uint8_t[::1] arena
-        if self.n == 0:
-            return memoryview(b""), memoryview(b"")
-        records = <uint8_t[:self.n * sizeof(Record)]> <uint8_t *> self.items
-        arena = <uint8_t[:max(1, self.used)]> self.arena
-        return memoryview(records), memoryview(arena)
+        return (memoryview(self._items[:self.n * sizeof(Record)]),
+                memoryview(self._arena[:self.used]))
 
     cdef bint _store(self, const uint8_t *data, uint32_t length, uint32_t *at) noexcept nogil:
         if data == NULL or length == 0:
