@@ -39,8 +39,8 @@ cdef class Engine:
     drop_log_start: log only the first drop of a flow's direction. drop_invalid: inline, drop
     TCP packets that do not fit their session. policies: PolicyAction by Policy number
     (packet.pxd, inspector.pxd). hosts: (address bytes, prefix bits, overlap policy), at most
-    64 networks. capacity_pps, queue: the modelled inspection capacity (0:
-    none) and its queue in packets. bypass: array of bypass rules
+    64 networks. capacity_pps, queue: the modelled inspection capacity (0: none) and its queue
+    in packets. bypass: array of bypass rules
     (nsdata.fallback.bypass_rules). flow, stream, defrag, records: keyword arguments of
     FlowTable, StreamTracker, Defrag and Records. seed: of the hashes. grace_s: how long
     after a fallback sessions may lack a handshake. Raises EngineError on misuse.
@@ -48,8 +48,8 @@ cdef class Engine:
 
     def __init__(self, RuleBase base, uint32_t numbers, *, bint inline=False,
                  bint checksums=True, uint32_t alert_max=15, bint drop_log_start=False,
-                 bint drop_invalid=True, policies=None, hosts=None,
-                 double capacity_pps=0, uint32_t queue=4096, bypass=None, flow=None, stream=None, defrag=None,
+                 bint drop_invalid=True, policies=None, hosts=None, double capacity_pps=0,
+                 uint32_t queue=4096, bypass=None, flow=None, stream=None, defrag=None,
                  records=None, uint64_t seed=0, double grace_s=600):
         self.inspector = Inspector(
             base, numbers, inline=inline, checksums=checksums, alert_max=alert_max,
