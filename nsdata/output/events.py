@@ -101,10 +101,10 @@ def pcap_tail(path: str | os.PathLike[str] | bytes | None) -> bytes:
 
 
 DECODER_COUNTERS = (
-    "pkts", "bytes", "invalid", "ipv4", "ipv6", "ethernet", "arp", "unknown_ethertype", "raw",
-    "null", "sll", "sll2", "tcp", "udp", "sctp", "icmpv4", "icmpv6", "ppp", "pppoe", "chdlc",
+    "pkts", "bytes", "invalid", "ipv4", "ipv6", "ethernet", "arp", "raw",
+    "null", "sll", "sll2", "tcp", "udp", "sctp", "icmpv4", "icmpv6", "ppp", "chdlc",
     "geneve", "gre", "vlan", "vlan_qinq", "vxlan", "ipv4_in_ipv4", "ipv4_in_ipv6",
-    "ipv6_in_ipv4", "ipv6_in_ipv6", "mpls", "avg_pkt_size", "max_pkt_size", "erspan",
+    "ipv6_in_ipv4", "ipv6_in_ipv6", "avg_pkt_size", "max_pkt_size", "erspan",
     "teredo",
 )  # fmt: skip
 DROP_REASONS = (
@@ -121,10 +121,9 @@ def stats_skeleton() -> dict[str, Any]:
         "uptime": 0,
         "decoder": {**dict.fromkeys(DECODER_COUNTERS, 0), "event": {}},
         "tcp": dict.fromkeys(
-            ("sessions", "ssn_memcap_drop", "syn", "synack", "rst", "urg", "active_sessions",
+            ("sessions", "ssn_memcap_drop", "syn", "synack", "rst", "active_sessions",
              "midstream_pickups", "invalid_checksum", "stream_depth_reached",
-             "reassembly_gap", "overlap", "segment_memcap_drop", "memuse",
-             "reassembly_memuse"), 0
+             "reassembly_gap", "overlap", "segment_memcap_drop", "memuse"), 0
         ),
         "flow": {
             **dict.fromkeys(
@@ -135,10 +134,9 @@ def stats_skeleton() -> dict[str, Any]:
         },
         "defrag": dict.fromkeys(
             ("ipv4.fragments", "ipv4.reassembled", "ipv6.fragments", "ipv6.reassembled",
-             "max_trackers_reached", "memuse"), 0
+             "max_trackers_reached"), 0
         ),
         "stream": {},
-        "flow_bypassed": dict.fromkeys(("local_pkts", "local_bytes", "closed"), 0),
         "detect": {
             "engines": [
                 {"id": 0, "rules_loaded": 0, "rules_failed": 0, "rules_skipped": 0}

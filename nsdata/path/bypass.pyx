@@ -34,6 +34,13 @@ cdef bint _tuple(const BypassRule *r, const Packet *p, const uint8_t *src, const
     return not r.ports & 2 or r.dport_lo <= dport <= r.dport_hi
 
 
+cdef uint8_t _protocol(const Packet *p) noexcept nogil:
+    """The IP protocol after extension headers, of IPv6 fragments too."""
+    if p.proto == 44 and p.flags & PKT_FRAGMENT and p.l4 != NULL and p.l4 - p.ip >= 48:
+        return (p.l4 - 8)[0]          # next header, first byte of the fragment header
+    return p.proto
+
+
 cdef bint _matches(const BypassRule *r, const Packet *p) noexcept nogil:
     cdef bint is_ip
     if not r.enabled:
@@ -48,7 +55,7 @@ cdef bint _matches(const BypassRule *r, const Packet *p) noexcept nogil:
             return False
     if r.vlan >= 0 and (p.n_vlan == 0 or p.vlan[0] != r.vlan):
         return False
-    if r.proto >= 0 and (p.ip_version == 0 or p.proto != r.proto):
+    if r.proto >= 0 and (p.ip_version == 0 or _protocol(p) != r.proto):
         return False
     if r.ports and (p.l4 == NULL or p.flags & PKT_FRAGMENT
                     or (p.proto != 6 and p.proto != 17)):

@@ -59,6 +59,8 @@ cdef struct Tracker:
 cdef struct DefragStats:
     uint64_t fragments        # given to add()
     uint64_t rebuilt
+    uint64_t fragments_v4     # ... of IPv4
+    uint64_t rebuilt_v4
     uint64_t timed_out        # trackers
     uint64_t overlap          # fragments that overlapped another
     uint64_t too_large        # fragments reaching past 65,535 bytes

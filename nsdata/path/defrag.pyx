@@ -329,6 +329,7 @@ cdef class Defrag:
                 proto = out[count]
             out[count] = t.next_header
         length[0] = size
+        self.counts.rebuilt_v4 += t.version == 4
         self.drop(index)
         self.counts.rebuilt += 1
         return out
@@ -341,6 +342,7 @@ cdef class Defrag:
         if not p.flags & PKT_FRAGMENT or p.l4 == NULL:
             return NULL
         self.counts.fragments += 1
+        self.counts.fragments_v4 += p.ip_version == 4
         start = p.frag_off
         end = start + p.l4_len
         # What stands before the data counts too: all of an IPv4 header, of IPv6 the

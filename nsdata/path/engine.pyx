@@ -253,6 +253,9 @@ cdef class Engine:
             if k >= 0:
                 self.bypass_hits[k] += 1
                 if self.bypass[k].action:
+                    p.ts_ns = ts_ns
+                    p.frame_no = self.received
+                    self.inspector.blocked_by_bypass(p)
                     return self._book(WHY_BYPASS_RULE_BLOCK, VERDICT_DROP, wirelen)
                 return self._book(WHY_BYPASS_RULE, VERDICT_PASS, wirelen)
         if self.service_ns and not self._admit(ts_ns):

@@ -33,6 +33,7 @@ cdef class FlowTable:
     cdef uint64_t created_tcp
     cdef uint64_t created_udp
     cdef uint64_t created_icmp
+    cdef uint64_t created_icmp6   # ... of them ICMPv6
     cdef uint64_t created_other
     cdef uint64_t refused
     cdef uint64_t ended[4]        # by FlowEnd

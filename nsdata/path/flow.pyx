@@ -24,7 +24,7 @@ import ipaddress
 from nsdata.path.packet cimport (
     FLOW_BYPASS, FLOW_CLOSED, FLOW_END_EVICTED, FLOW_END_REUSED, FLOW_END_SHUTDOWN,
     FLOW_END_TIMEOUT, FLOW_EST, FLOW_ESTABLISHED, FLOW_FREE, FLOW_NEW, FLOW_SEEN_TC, FLOW_SEEN_TS,
-    MAX_VLAN, NO_FLOW, PKT_ESTABLISHED, PKT_FRAGMENT, PKT_ICMP_ERROR, PKT_INVALID, TCP_ESTABLISHED,
+    MAX_VLAN, NO_FLOW, PKT_ESTABLISHED, PKT_FRAGMENT, PKT_ICMP_ERROR, PKT_INVALID, PKT_REBUILT, TCP_ESTABLISHED,
     TCP_LAST_ACK, TCP_NONE, TO_CLIENT, TO_SERVER,
 )
 from libc.stdint cimport uint8_t, uint16_t
@@ -296,6 +296,7 @@ cdef class FlowTable:
             self.created_udp += 1
         elif p.proto == IP_ICMP or p.proto == IP_ICMP6:
             self.created_icmp += 1
+            self.created_icmp6 += p.proto == IP_ICMP6
         else:
             self.created_other += 1
         p.flow = i
@@ -304,7 +305,10 @@ cdef class FlowTable:
     cdef void account(self, Packet *p, Flow *f) noexcept nogil:
         cdef uint32_t which
         f.packets[p.dir] += 1
-        f.bytes[p.dir] += p.wirelen if p.layer == 0 else p.ip_len
+        if p.flags & PKT_REBUILT:         # every fragment's bytes, not those of the last frame
+            f.bytes[p.dir] += p.link_len + p.ip_len
+        else:
+            f.bytes[p.dir] += p.wirelen if p.layer == 0 else p.ip_len
         if p.ts_ns > f.last_ns:
             f.last_ns = p.ts_ns
         if p.ts_ns > self.clock_ns:
@@ -459,6 +463,7 @@ cdef class FlowTable:
             "tcp": self.created_tcp,
             "udp": self.created_udp,
             "icmp": self.created_icmp,
+            "icmpv6": self.created_icmp6,
             "other": self.created_other,
             "memory": (self.bucket_mask + 1) * sizeof(uint32_t)
             + ((self.carved + SLAB - 1) >> SLAB_BITS) * SLAB * sizeof(Flow),

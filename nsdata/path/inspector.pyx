@@ -117,12 +117,14 @@ cdef class Inspector:
         return {
             "decode": {
                 "invalid": self.invalid,
+                "frames": self.counts,
                 "protocols": {k: self.protocols[k] for k in range(256) if self.protocols[k]},
                 "versions": {k: self.versions[k] for k in range(16) if self.versions[k]},
                 "tunnels": {k: self.tunnels[k] for k in range(16) if self.tunnels[k]},
                 "events": {names[k]: self.event_count[k] for k in range(256)
                            if self.event_count[k]},
             },
+            "policy_drops": [self.policy_drops[i] for i in range(16)],
             "policies": [[self.policy_count[i][k] for k in range(7)] for i in range(16)],
             "flow": self.flows.stats(),
             "stream": self.streams.stats(),
@@ -152,7 +154,16 @@ cdef class Inspector:
             datagram = NULL
             if p[k].flags & PKT_FRAGMENT and not p[k].flags & PKT_INVALID:
                 datagram = self._rebuild(&p[k], &length)
-            self._count_events(&p[k])
+            self._count(&p[k])
+            if k and (p[k].tunnel == TUN_IPV4 or p[k].tunnel == TUN_IPV6):
+                if p[k].ip_version == 4 and p[k - 1].ip_version == 4:
+                    self.counts.ipv4_in_ipv4 += 1
+                elif p[k].ip_version == 4:
+                    self.counts.ipv4_in_ipv6 += 1
+                elif p[k - 1].ip_version == 4:
+                    self.counts.ipv6_in_ipv4 += 1
+                else:
+                    self.counts.ipv6_in_ipv6 += 1
             if not self.frame.dropped:
                 self._layer(&p[k], self.layers if p[k].layer else NULL)
             if self.frame.dropped or self.frame.passed:
@@ -176,16 +187,46 @@ cdef class Inspector:
             self._policy(POLICY_DEFRAG_MEMCAP, p, NULL, NULL)
         return datagram
 
-    cdef void _count_events(self, const Packet *p) noexcept nogil:
-        cdef uint64_t bits
-        cdef int w
-        cdef int bit
+    cdef void _count(self, const Packet *p) noexcept nogil:
+        """Decode counters, as the EVE stats event has them."""
+        cdef uint8_t flags
         self.versions[p.ip_version & 15] += 1
         if p.ip_version:
             self.protocols[p.proto] += 1
         self.tunnels[p.tunnel & 15] += 1
         if p.flags & PKT_INVALID:
             self.invalid += 1
+        if p.layer == 0 and not p.flags & PKT_REBUILT:
+            if p.linktype == 1:
+                self.counts.ethernet += 1
+            elif p.linktype == 0 or p.linktype == 108:
+                self.counts.null += 1
+            elif p.linktype == 113:
+                self.counts.sll += 1
+            elif p.linktype == 276:
+                self.counts.sll2 += 1
+            elif p.linktype == 9:
+                self.counts.ppp += 1
+            elif p.linktype == 104:
+                self.counts.chdlc += 1
+            else:
+                self.counts.raw += 1
+            self.counts.arp += p.ethertype == 0x0806
+            self.counts.vlan += p.n_vlan > 0
+            self.counts.vlan_qinq += p.n_vlan > 1
+            if p.wirelen > self.counts.max_pkt_size:
+                self.counts.max_pkt_size = p.wirelen
+        if p.proto == 6 and p.l4 != NULL and not p.flags & PKT_FRAGMENT:
+            flags = p.tcp_flags & 0x16
+            self.counts.syn += flags == 0x02
+            self.counts.synack += flags == 0x12
+            self.counts.rst += flags & 0x04 != 0
+        self._count_events(p)
+
+    cdef void _count_events(self, const Packet *p) noexcept nogil:
+        cdef uint64_t bits
+        cdef int w
+        cdef int bit
         for w in range(EVENT_WORDS):
             bits = p.events[w]
             bit = 0
@@ -262,6 +303,7 @@ cdef class Inspector:
             return
         if f.flags & FLOW_DROP and self.inline_mode:
             s.verdict = VERDICT_DROP
+            self.verdicts.dropped_by_flow(f)
             self._drop(p, f, outer, WHY_FLOW_DROP, 0, NO_RULE)
             return
         if f.flags & FLOW_BYPASS:
@@ -355,6 +397,8 @@ cdef class Inspector:
         cdef uint32_t logged
         s.dropped = 1
         s.why = <uint8_t> why
+        if why == WHY_POLICY:
+            self.policy_drops[policy & 15] += 1
         if f != NULL and self.drop_log_start:
             logged = FLOW_DROP_LOGGED_TC if p.dir == TO_CLIENT else FLOW_DROP_LOGGED
             if f.flags & logged:
@@ -379,6 +423,13 @@ cdef class Inspector:
         if p.proto == 17 and p.l4 != NULL:
             r.udp_len = <uint16_t> (p.l4[4] << 8 | p.l4[5])
 
+    cdef void blocked_by_bypass(self, Packet *p) noexcept nogil:
+        """An inspection bypass rule blocks the frame: say so."""
+        cdef Record *r = self.records.packet(REC_DROP, p, NULL, NULL)
+        if r != NULL:
+            r.why = WHY_BYPASS_RULE_BLOCK
+            r.flags |= RECF_VERDICT_DROP
+
     # --- the end of a flow -----------------------------------------------------------
 
     cdef void finish(self, Flow *f) noexcept nogil:
@@ -398,6 +449,14 @@ cdef class Inspector:
                                              self.pseudo, f, &self.decision)
                         self._alerts(self.pseudo, f, NULL)
                     self.streams.inspected(self.pseudo, f)
+        if f.flags & FLOW_BYPASS:
+            self.counts.flows_bypassed += 1
+        elif f.state == FLOW_NEW:
+            self.counts.flows_new += 1
+        elif f.state == FLOW_EST:
+            self.counts.flows_established += 1
+        else:
+            self.counts.flows_closed += 1
         self.records.flow_end(f)
         self.streams.free(f)
         self.state.release(f)

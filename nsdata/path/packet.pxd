@@ -186,6 +186,9 @@ cdef struct Flow:
     uint8_t tcp_flags[2]      # union of flags seen
     uint32_t stream_bytes[2]  # stream: sequence space used by each direction's sender
     void *tcp                 # stream: its session, or NULL
+    # verdict: the source rule that dropped the flow (FLOW_DROP), 1 + its number; 0: a policy
+    uint32_t drop_rule
+    uint32_t drop_generation  # rule image that number belongs to
     # detect's scratch
     uint32_t addr_generation  # rule image the rows below belong to; 0 = none
     uint32_t addr_row[2]      # address class of src, of dst

@@ -31,5 +31,6 @@ cdef class Verdicts:
     cdef readonly uint64_t alerts
     cdef readonly uint64_t suppressed     # by thresholds and noalert
     cdef readonly uint64_t discarded      # beyond packet-alert-max
+    cdef void dropped_by_flow(self, const Flow *f) noexcept nogil
     cdef void decide(self, const Match *matches, uint32_t n, const Packet *p, Flow *f,
                      Decision *d) noexcept nogil

@@ -42,7 +42,8 @@ cdef class Verdicts:
         free(self.dropped)
 
     def per_rule(self) -> dict:
-        """uint64 arrays by source rule: `matched`, `alerted`, `dropped` packets."""
+        """uint64 arrays by source rule: `matched`, `alerted`, `dropped` packets
+        (those of flows the rule dropped are its own)."""
         cdef uint64_t[::1] m = <uint64_t[:self.n_numbers]> self.matched
         cdef uint64_t[::1] a = <uint64_t[:self.n_numbers]> self.alerted
         cdef uint64_t[::1] d = <uint64_t[:self.n_numbers]> self.dropped
@@ -52,6 +53,11 @@ cdef class Verdicts:
         """Packets dropped, by source rule; those that dropped none are left out."""
         cdef uint32_t i
         return {i: self.dropped[i] for i in range(self.n_numbers) if self.dropped[i]}
+
+    cdef void dropped_by_flow(self, const Flow *f) noexcept nogil:
+        """A packet was dropped because a rule had dropped its flow: the rule's doing."""
+        if f.drop_rule and f.drop_generation == self.base.generation:
+            self.dropped[f.drop_rule - 1] += 1
 
     cdef void decide(self, const Match *matches, uint32_t n, const Packet *p, Flow *f,
                      Decision *d) noexcept nogil:
@@ -112,6 +118,8 @@ cdef class Verdicts:
                 f.alerts += d.n_alerts
             if d.drop_flow and self.inline_mode:
                 f.flags |= FLOW_DROP
+                f.drop_rule = 1 + self.base.rules[d.drop_rule].number
+                f.drop_generation = self.base.generation
                 if d.reject:
                     f.flags |= FLOW_REJECTED
             elif d.pass_flow:

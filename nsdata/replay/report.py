@@ -8,9 +8,10 @@ from typing import Any
 from nsdata.assembly import LoadedRules
 from nsdata.config import Settings
 from nsdata.errors import NsdataError
+from nsdata.fallback.bypass_rules import BypassRules
 from nsdata.fallback.ledger import Why
 from nsdata.output.eve import format_time
-from nsdata.output.summary import Drops, Fault, RuleCount, Summary, Transition
+from nsdata.output.summary import BypassRuleCount, Drops, Fault, RuleCount, Summary, Transition
 from nsdata.pipeline import Pipeline
 
 TOP_RULES = 10
@@ -19,6 +20,14 @@ POLICY_NAMES = {
     "drop_packet": 1, "drop_flow": 2, "pass_packet": 3, "pass_flow": 4, "bypass": 5, "reject": 6,
 }  # fmt: skip
 MIDSTREAM = 1
+POLICY_DROPS = {  # drop reasons by number of Policy (packet.pxd)
+    "stream_midstream": 1, "stream_error": 2, "stream_memcap": 3, "stream_reassembly": 4,
+    "flow_memcap": 6, "defrag_memcap": 7,
+}  # fmt: skip
+FRAME_COUNTERS = (
+    "ethernet", "raw", "null", "sll", "sll2", "ppp", "chdlc", "arp", "vlan", "vlan_qinq",
+    "ipv4_in_ipv4", "ipv4_in_ipv6", "ipv6_in_ipv4", "ipv6_in_ipv6", "max_pkt_size",
+)  # fmt: skip
 
 
 def summarise(
@@ -29,6 +38,7 @@ def summarise(
     errors: Sequence[NsdataError],
     seconds: float,
     modelled: bool = False,
+    bypass: BypassRules | None = None,
 ) -> Summary:
     """The summary of a finished run; `seconds` is the engine's time, measured or modelled."""
     ledger = pipeline.ledger()
@@ -59,6 +69,7 @@ def summarise(
         verdicts=dict(zip(VERDICTS, stats["verdicts"], strict=True)),
         drops=_drops(pipeline, settings, dropped, ledger.received.packets),
         top_rules=_top_rules(pipeline, loaded),
+        bypass_rules=_bypass_rules(pipeline, bypass),
         refused_keywords=dict(rules.refused_by_keyword.most_common()),
         decode_events=dict(sorted(stats["decode"]["events"].items())),
         flows=stats["flow"]["created"],
@@ -80,6 +91,7 @@ def _drops(pipeline: Pipeline, settings: Settings, dropped: int, received: int) 
         peak_seconds=round((peak_at - first) / 1e9, 9) if peak_at is not None else None,
         threshold=settings.drop_meter.threshold,
         window_seconds=settings.drop_meter.window / 1e9,
+        minimum_packets=settings.drop_meter.minimum_packets,
         attribution=next(
             (
                 str(t.evidence["attribution"])
@@ -105,6 +117,16 @@ def _top_rules(pipeline: Pipeline, loaded: LoadedRules) -> list[RuleCount]:
     ]
 
 
+def _bypass_rules(pipeline: Pipeline, bypass: BypassRules | None) -> list[BypassRuleCount]:
+    if bypass is None:
+        return []
+    hits = pipeline.engine.bypass_counts()
+    return [
+        BypassRuleCount(id=rule.id, name=rule.name, action=rule.action.value, hits=count)
+        for rule, count in zip(bypass.rules, hits, strict=True)
+    ]
+
+
 def eve_stats(pipeline: Pipeline, loaded: LoadedRules, settings: Settings) -> dict[str, Any]:
     """Counters for the EVE stats event, under the ecosystem's names."""
     stats = pipeline.engine.stats()
@@ -115,13 +137,22 @@ def eve_stats(pipeline: Pipeline, loaded: LoadedRules, settings: Settings) -> di
     verdicts = dict(zip(VERDICTS, stats["verdicts"], strict=True))
     blocked = ledger.blocked.packets
     midstream = stats["policies"][MIDSTREAM]
+    frames, tunnels, defrag = decode["frames"], decode["tunnels"], stats["defrag"]
+    first = pipeline.first_ns
     return {
+        "uptime": (pipeline.last_ns - first) // 1_000_000_000 if first is not None else 0,
         "decoder": {
             "pkts": ledger.received.packets,
             "bytes": ledger.received.bytes,
             "invalid": decode["invalid"],
             "ipv4": versions.get(4, 0),
             "ipv6": versions.get(6, 0),
+            **{name: frames[name] for name in FRAME_COUNTERS},
+            "vxlan": tunnels.get(4, 0),
+            "geneve": tunnels.get(5, 0),
+            "erspan": tunnels.get(6, 0),
+            "teredo": tunnels.get(7, 0),
+            "avg_pkt_size": ledger.received.bytes // max(1, ledger.received.packets),
             "tcp": protocols.get(6, 0),
             "udp": protocols.get(17, 0),
             "sctp": protocols.get(132, 0),
@@ -133,6 +164,9 @@ def eve_stats(pipeline: Pipeline, loaded: LoadedRules, settings: Settings) -> di
         "stream": {k[7:]: v for k, v in events.items() if k.startswith("stream.")},
         "tcp": {
             "sessions": stream["sessions"],
+            "syn": frames["syn"],
+            "synack": frames["synack"],
+            "rst": frames["rst"],
             "ssn_memcap_drop": stream["ssn_memcap_drop"],
             "active_sessions": stream["active"],
             "midstream_pickups": stream["midstream_pickups"],
@@ -148,9 +182,30 @@ def eve_stats(pipeline: Pipeline, loaded: LoadedRules, settings: Settings) -> di
             "active": flow["active"],
             "tcp": flow["tcp"],
             "udp": flow["udp"],
+            "icmpv4": flow["icmp"] - flow["icmpv6"],
+            "icmpv6": flow["icmpv6"],
             "tcp_reuse": flow["reused"],
             "memcap": flow["refused"],
             "memuse": flow["memory"],
+            "end": {
+                "state": {
+                    "new": frames["flows_new"],
+                    "established": frames["flows_established"],
+                    "closed": frames["flows_closed"],
+                    "local_bypassed": frames["flows_bypassed"],
+                }
+            },
+        },
+        "defrag": {
+            "max_trackers_reached": defrag["dropped_trackers"],
+            "ipv4": {
+                "fragments": defrag["fragments_v4"],
+                "reassembled": defrag["rebuilt_v4"],
+            },
+            "ipv6": {
+                "fragments": defrag["fragments"] - defrag["fragments_v4"],
+                "reassembled": defrag["rebuilt"] - defrag["rebuilt_v4"],
+            },
         },
         "detect": {
             "alert": detect["alerts"],
@@ -167,6 +222,10 @@ def eve_stats(pipeline: Pipeline, loaded: LoadedRules, settings: Settings) -> di
             "drop_reason": {
                 "rules": ledger.why(Why.RULE_DROP).packets + ledger.why(Why.RULE_REJECT).packets,
                 "flow_drop": ledger.why(Why.FLOW_DROP).packets,
+                **{
+                    name: stats["policy_drops"][number]
+                    for name, number in POLICY_DROPS.items()
+                },
                 "bypass_rule": ledger.why(Why.BYPASS_RULE_BLOCK).packets,
                 "over_subscription": ledger.lost.packets,
             },
