@@ -19,8 +19,9 @@ echo "What fired:"
 .venv/bin/python demo/show.py alerts $out/eve.json
 
 say "2. The same 50 seconds on an engine that inspects 30 packets a second, queue 64"
-echo "At 18 s a meter goes wild: 700 packets a second for 10 s. Above 90 % drops in 5 s, inspection"
-echo "gives way: from the next packet everything is permitted. A restore is tried every 7 s."
+echo "At 18 s a meter goes wild: 600 readings a second for 10 s, 700 packets with the rest."
+echo "Above 90 % drops in 5 s, inspection gives way: from the next packet everything is permitted."
+echo "A restore is tried every 7 s."
 $nsdata replay $capture --rules $rules --inline --capacity 30pps --queue 64 --restore-after 7s \
     --eve $out/eve-over.json --summary $out/summary-over.json
 echo

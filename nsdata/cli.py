@@ -1,4 +1,9 @@
-"""The command line: one function per verb. Exit status 0 done, 1 the run failed, 2 misuse."""
+"""The command line: one function per verb.
+
+Exit status 0 done, 1 the run failed, 2 misuse; 130 and 143 when SIGINT or SIGTERM ended a
+replay, whose record is complete nevertheless. What came from files and captures is printed
+by `safe`: it cannot steer the terminal.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +15,16 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from nsdata.cli_values import parse_capacity, parse_duration_option, parse_switches
+from nsdata.cli_values import (
+    Stop,
+    notes_after,
+    notes_before,
+    parse_capacity,
+    parse_duration_option,
+    parse_switches,
+)
 from nsdata.errors import CaptureError, NsdataError, RuleError, SettingError
 
 app = typer.Typer(
@@ -25,6 +38,7 @@ rules_app = typer.Typer(help="Work with rule files.", no_args_is_help=True)
 app.add_typer(rules_app, name="rules")
 
 SHOWN_REFUSALS = 10
+DEFAULT_QUEUE = 4096
 
 Captures = Annotated[
     list[Path], typer.Argument(help="pcap or pcapng files, plain, gzip or zstd; played in order.")
@@ -37,6 +51,30 @@ Sets = Annotated[
     ),
 ]  # fmt: skip
 Config = Annotated[Path | None, typer.Option(help="TOML file of settings; --set goes before it.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from nsdata import __version__
+
+        print(f"nsdata {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def _say(text: object) -> None:
+    """A line on standard error, of which no part can steer the terminal."""
+    from nsdata.output.console import safe
+
+    print(f"nsdata: {safe(str(text))}", file=sys.stderr)
 
 
 @app.command()
@@ -73,8 +111,12 @@ def replay(
         ),
     ] = None,
     queue: Annotated[
-        int, typer.Option(min=1, help="Packets that may wait for the modelled engine.")
-    ] = 4096,
+        int | None,
+        typer.Option(
+            min=1, help="Packets that may wait for the modelled engine.",
+            show_default=str(DEFAULT_QUEUE),
+        ),
+    ] = None,
     fallback_at: Annotated[
         list[str],
         typer.Option(
@@ -113,16 +155,26 @@ def replay(
     from nsdata.assembly import LoadedRules
     from nsdata.config import Settings
     from nsdata.output.console import ReplayProgress, print_summary
-    from nsdata.replay.run import Progress
+    from nsdata.replay.files import check_files
+    from nsdata.replay.run import Progress, read_by, written_by
     from nsdata.replay.run import replay as run_replay
     from nsdata.rules.ruleset import load_rules
 
     if checksum_validation not in ("all", "none"):
         raise SettingError(f"--checksum-validation {checksum_validation}: legal are all and none")
+    inputs = read_by(captures, rules, bypass_rules)
+    if config is not None:
+        inputs.append(("--config", config))
+    check_files(inputs, written_by(eve, summary, write_forwarded))
     settings = Settings.load(config, sets)
     switches = parse_switches(fallback_at, restore_at, force_restore)
     capacity_pps = parse_capacity(capacity) if capacity is not None else 0.0
     restore_after_ns = parse_duration_option("--restore-after", restore_after)
+    for note in notes_before(
+        queue=queue is not None, capacity=capacity is not None, force_restore=force_restore,
+        restore_at=bool(restore_at),
+    ):  # fmt: skip
+        _say(note)
     ruleset = load_rules(rules, settings)
     _say_refusals(ruleset.refused)
     if strict and ruleset.refused:
@@ -133,7 +185,7 @@ def replay(
     loaded = LoadedRules.build(ruleset, settings)
     total = sum(p.stat().st_size for p in captures if p.is_file()) * loops
     console = Console(stderr=True, quiet=quiet)
-    with ReplayProgress(total, console) as bar:
+    with ReplayProgress(total, console) as bar, Stop() as stop:
 
         def show(progress: Progress) -> None:
             rate = progress.packets / progress.seconds if progress.seconds else 0.0
@@ -145,17 +197,26 @@ def replay(
             captures, eve=eve, summary=summary, inline=inline,
             checksum_validation=checksum_validation == "all", settings=settings,
             write_forwarded=write_forwarded, bypass_rules=bypass_rules, speed=speed,
-            capacity_pps=capacity_pps, queue=queue, switches=switches,
+            capacity_pps=capacity_pps, queue=queue or DEFAULT_QUEUE, switches=switches,
             restore_after_ns=restore_after_ns, loaded=loaded, loops=loops, progress=show,
+            stop=stop.asked,
         )  # fmt: skip
     to_stdout = "-" in (str(eve), str(summary))
-    if not quiet:
-        print_summary(result.summary, result.points, Console(stderr=to_stdout))
+    nothing = not result.summary.received  # tables of nothing would only mislead
+    if not quiet and not nothing:
+        print_summary(result.summary, result.points, Console(stderr=to_stdout), faults=False)
+    if nothing and result.ok and not quiet:
+        _say("the captures hold no packets")
+    if not nothing:
+        for note in notes_after(result.summary, result.not_reached):
+            _say(note)
     if eve is None and not quiet and result.summary.alerts:
         print("(no --eve FILE given: the events were not kept)", file=sys.stderr)
+    for fault in result.summary.errors:
+        _say(fault.message)
+    if stop.signal:
+        raise typer.Exit(128 + stop.signal)
     if not result.ok:
-        for fault in result.summary.errors:
-            print(f"nsdata: {fault.message}", file=sys.stderr)
         raise typer.Exit(1)
 
 
@@ -174,24 +235,25 @@ def rules_check(
     """Load rule files; say what is refused, where and why, and what the rest comes to."""
     from nsdata.assembly import LoadedRules
     from nsdata.config import Settings
+    from nsdata.output.console import safe
     from nsdata.rules.ruleset import load_rules
 
     settings = Settings.load(config, sets)
     ruleset = load_rules(files, settings)
     for error in ruleset.refused:
-        print(error)
+        print(safe(str(error)))
     for raw, why in ruleset.skipped:
-        print(f"{raw.path}:{raw.line}: skipped: {why}")
+        print(safe(f"{raw.path}:{raw.line}: skipped: {why}"))
     console = Console()
     total = len(ruleset.rules) + len(ruleset.refused)
     if ruleset.refused:
         table = Table("keyword", "rules refused", box=None, pad_edge=False)
         for keyword, n in ruleset.refused_by_keyword.most_common():
-            table.add_row(keyword, f"{n:,}")
+            table.add_row(Text(safe(keyword)), f"{n:,}")
         console.print(table)
-    share = 100 * len(ruleset.rules) / total if total else 100.0
+    share = f" ({100 * len(ruleset.rules) / total:.1f} %)" if total else ""
     print(
-        f"{len(ruleset.rules):,} of {total:,} rules loaded ({share:.1f} %), "
+        f"{len(ruleset.rules):,} of {total:,} rules loaded{share}, "
         f"{len(ruleset.refused):,} refused, {len(ruleset.skipped):,} skipped"
     )
     if compile_:
@@ -210,35 +272,37 @@ def info(captures: Captures) -> None:
     """Say what captures hold: format, frames, times, link types, and where they are damaged."""
     from nsdata.capture import capture_info
     from nsdata.cli_values import info_rows
+    from nsdata.output.console import safe
 
     console = Console()
     damaged = False
     for path in captures:
         found = capture_info(path)
         table = Table(
-            box=None, show_header=False, pad_edge=False, title=str(path), title_justify="left"
-        )
+            box=None, show_header=False, pad_edge=False, title=Text(safe(str(path))),
+            title_justify="left",
+        )  # fmt: skip
         for name, value in info_rows(found):
-            table.add_row(name, value)
+            table.add_row(name, Text(safe(value)))
         console.print(table)
         if found.error is not None:
             damaged = True
-            fault = CaptureError(found.path, found.error, found.error_offset)
-            print(f"nsdata: {fault}", file=sys.stderr)
+            _say(CaptureError(
+                found.path, found.error, found.error_offset, found.compression is not None
+            ))  # fmt: skip
     if damaged:
         raise typer.Exit(1)
 
 
 def _say_refusals(refused: list[RuleError]) -> None:
     for error in refused[:SHOWN_REFUSALS]:
-        print(f"nsdata: {error}", file=sys.stderr)
+        _say(error)
     if len(refused) > SHOWN_REFUSALS:
         worst = Counter(error.keyword or "syntax" for error in refused).most_common(5)
         words = ", ".join(f"{keyword} {n:,}" for keyword, n in worst)
-        print(
-            f"nsdata: … {len(refused):,} rules refused in all (by keyword: {words}, …); "
-            "nsdata rules check FILE names each",
-            file=sys.stderr,
+        _say(
+            f"… {len(refused):,} rules refused in all (by keyword: {words}, …); "
+            "nsdata rules check FILE names each"
         )
 
 
@@ -247,16 +311,16 @@ def main() -> None:
     try:
         app()
     except SettingError as error:
-        print(f"nsdata: {error}", file=sys.stderr)
+        _say(error)
         sys.exit(2)
     except NsdataError as error:
-        print(f"nsdata: {error}", file=sys.stderr)
+        _say(error)
         sys.exit(1)
     except KeyboardInterrupt:
         print("nsdata: interrupted", file=sys.stderr)
         sys.exit(130)
     except SystemExit as end:
-        if end.code == 130:  # typer made it of an interrupt, without a word
+        if end.code == 130 and not Stop.last:  # typer made it of an interrupt, without a word
             print("nsdata: interrupted", file=sys.stderr)
         raise
     except BrokenPipeError:

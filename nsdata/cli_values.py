@@ -1,17 +1,26 @@
-"""Values of the command line: rates, times and packet numbers, and what `info` prints."""
+"""Values of the command line: rates, times and packet numbers; what `info` prints; notes on
+options without effect; and signals that end a run."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from types import FrameType
+from typing import Any, ClassVar
 
 from nsdata.capture import CaptureInfo
+from nsdata.capture.info import linktype_text
+from nsdata.capture.pcapfile import Interface
 from nsdata.errors import SettingError
 from nsdata.fallback.reasons import State
 from nsdata.output.eve import format_time
+from nsdata.output.summary import Summary
 from nsdata.pipeline import Switch
-from nsdata.units import parse_duration
+from nsdata.units import duration_text, parse_duration
 
+SHOWN_INTERFACES = 16
 _RATES = {"pps": 1.0, "kpps": 1e3, "mpps": 1e6}
 
 
@@ -56,6 +65,83 @@ def parse_switches(
     return switches
 
 
+class Stop:
+    """SIGINT and SIGTERM end a run in good order while this context is open: `asked()` is
+    then true. The second one ends the process as it would without this."""
+
+    last: ClassVar[int] = 0  # the signal that ended the last run of this process
+
+    def __init__(self) -> None:
+        self.signal = 0
+        self._before: dict[int, Any] = {}
+
+    def asked(self) -> bool:
+        return bool(self.signal)
+
+    def _take(self, number: int, frame: FrameType | None) -> None:
+        self.signal = Stop.last = number
+        self._restore()
+
+    def _restore(self) -> None:
+        while self._before:
+            signal.signal(*self._before.popitem())
+
+    def __enter__(self) -> Stop:
+        Stop.last = 0
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._take)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._restore()
+
+
+def notes_before(
+    *, queue: bool, capacity: bool, force_restore: bool, restore_at: bool
+) -> Iterator[str]:
+    """Options given that can have no effect, as sentences."""
+    if queue and not capacity:
+        yield "note: --queue has no effect without --capacity"
+    if force_restore and not restore_at:
+        yield "note: --force-restore has no effect without --restore-at"
+
+
+def notes_after(summary: Summary, not_reached: Sequence[Switch]) -> Iterator[str]:
+    """Switches by hand that did nothing, as sentences."""
+    for switch in not_reached:
+        option = "--restore-at" if switch.to is State.NORMAL else "--fallback-at"
+        given = f"#{switch.at_frame}" if switch.at_ns is None else duration_text(switch.at_ns)
+        yield (
+            f"note: {option} {given} was never reached: {summary.packets:,} packets in "
+            f"{summary.capture_seconds:.6g} s were read"
+        )
+    for item in summary.transitions:
+        by_hand = (item.model_extra or {}).get("input")
+        if item.outcome != "refused" or by_hand not in ("restore by hand", "fallback by hand"):
+            continue
+        at = f"at packet {item.at_packet:,}" if item.at_packet is not None else ""
+        if by_hand == "fallback by hand":
+            yield f"note: --fallback-at had no effect {at}: the engine was in fallback already"
+        elif item.to == "normal":
+            yield f"note: --restore-at had no effect {at}: the engine was not in fallback"
+        else:
+            yield (
+                f"note: --restore-at was refused {at}: {item.reason} still holds; "
+                "--force-restore restores nevertheless"
+            )
+
+
+def _interface_text(interface: Interface) -> str:
+    """An interface in plain words."""
+    step = {"10^-3 s": "milliseconds", "10^-6 s": "microseconds", "10^-9 s": "nanoseconds"}
+    words = [interface.name] if interface.name else []
+    snaplen = f"at most {interface.snaplen:,} bytes a frame" if interface.snaplen else "no limit"
+    words += [linktype_text(interface.linktype), snaplen]
+    words.append(f"times in {step.get(interface.resolution, interface.resolution)}")
+    return ", ".join(words)
+
+
 def info_rows(info: CaptureInfo) -> list[tuple[str, str]]:
     """What `nsdata info` prints of a capture, as (name, value)."""
     rows = [
@@ -66,11 +152,21 @@ def info_rows(info: CaptureInfo) -> list[tuple[str, str]]:
         ("mean frame", f"{info.mean_size:.1f} bytes"),
         (
             "link types",
-            ", ".join(f"{kind} ({n:,} frames)" for kind, n in info.frames_by_linktype.items())
+            ", ".join(
+                f"{linktype_text(kind)}: {n:,} frames"
+                for kind, n in info.frames_by_linktype.items()
+            )
             or "none",
         ),
-        ("interfaces", ", ".join(str(i) for i in info.interfaces) or "none"),
+        *(
+            ("interface" if len(info.interfaces) == 1 else f"interface {n}", _interface_text(each))
+            for n, each in enumerate(info.interfaces[:SHOWN_INTERFACES])
+        ),
     ]
+    if not info.interfaces:
+        rows.append(("interfaces", "none"))
+    elif more := len(info.interfaces[SHOWN_INTERFACES:]):
+        rows.append(("interfaces", f"… and {more:,} more"))
     if info.first_ns is not None and info.last_ns is not None:
         rows.append(("first", format_time(info.first_ns)))
         rows.append(("last", format_time(info.last_ns)))

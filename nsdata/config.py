@@ -364,6 +364,11 @@ class Settings(_Group):
         if config is not None:
             text = _read(config, "configuration")
             data, lines = read_toml(text, str(config))
+            if "rule" in data:
+                raise SettingError(
+                    f"{place_of(lines, str(config), ('rule', 0))}: [[rule]] is of inspection bypass "
+                    "rules, not of settings; give such a file with --bypass-rules"
+                )
             for key, value, path in TREE.flatten(data):
                 place = place_of(lines, str(config), path)
                 places[TREE.put(given, key, value, place)] = place
@@ -444,7 +449,14 @@ _FLOW_POLICY = {
 
 def load_bypass_rules(path: str | PathLike[str]) -> BypassTable:
     """Inspection bypass rules from a TOML file; SettingError names file, line and key."""
-    return BypassTable(parse_bypass_rules(_read(path, "bypass rules"), str(path)).rules)
+    text = _read(path, "bypass rules")
+    try:
+        return BypassTable(parse_bypass_rules(text, str(path)).rules)
+    except SettingError as fault:
+        data, _ = read_toml(text, str(path))
+        if "rule" not in data and any(TREE.find(key) or TREE.is_group(key) for key in data):
+            raise SettingError(f"{fault}. These are settings: give them with --config") from None
+        raise
 
 
 def settings_table() -> str:

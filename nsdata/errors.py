@@ -6,7 +6,8 @@
     ├── SettingError        a setting or option that makes no sense: key, value
     ├── EngineError         the packet path cannot go on (memory, wrong use of the API)
     │   └── LedgerError     received ≠ inspected + bypassed + blocked + lost: a bug
-    └── OutputError         the output cannot be written (full disk, wrong path)
+    ├── OutputError         the output cannot be written (full disk, wrong path)
+    └── Interrupted         the operator ended the run; what was read is on record
 
 Each message says what is wrong, where, and what to try. The command line prints the
 message alone and exits 1 (the run failed) or 2 (misuse: SettingError).
@@ -23,20 +24,24 @@ class CaptureError(NsdataError):
     """A capture file that cannot be read or written.
 
     `path` is the file, `offset` the byte offset of the fault in the (decompressed) file
-    or None when the fault has no place in it.
+    or None when the fault has no place in it; `decompressed`: the file is compressed.
     """
 
-    def __init__(self, path: str, reason: str, offset: int | None = None) -> None:
+    def __init__(
+        self, path: str, reason: str, offset: int | None = None, decompressed: bool = False
+    ) -> None:
         self.path = path
         self.offset = offset
         self.reason = reason
         where = path if offset is None else f"{path}: byte {offset}"
+        if decompressed and offset is not None:
+            where += " of the decompressed data"
         super().__init__(f"{where}: {reason}")
 
 
 class RuleError(NsdataError):
-    """A rule that is refused: `path`, `line` (1-based), `column` (1-based or None),
-    `keyword` it failed on (or None) and `reason`."""
+    """A rule that is refused: `path`, `line` (1-based; 0: the file as a whole), `column`
+    (1-based or None), `keyword` it failed on (or None) and `reason`."""
 
     def __init__(
         self,
@@ -51,7 +56,7 @@ class RuleError(NsdataError):
         self.column = column
         self.keyword = keyword
         self.reason = reason
-        place = f"{path}:{line}" if column is None else f"{path}:{line}:{column}"
+        place = ":".join(str(part) for part in (path, line, column) if part)
         super().__init__(f"{place}: {keyword + ': ' if keyword else ''}{reason}")
 
 
@@ -69,3 +74,7 @@ class LedgerError(EngineError):
 
 class OutputError(NsdataError):
     """An output file cannot be written."""
+
+
+class Interrupted(NsdataError):
+    """The run was ended by the operator before the captures were read to their end."""

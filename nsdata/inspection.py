@@ -33,7 +33,8 @@ class Engine:
         verdicts = engine.inspect(frames)        # numpy array of nsdata.Verdict
         alerts = engine.events()                 # EVE events so far, as dicts
 
-    rules: rule text, a path, or several paths. inline: drops take effect. The other
+    rules: rule text, a path, or several paths (a text with a blank in it that names no file
+    and does not end in `.rules` is rule text). inline: drops take effect. The other
     arguments are those of nsdata.replay. Refused rules are in `refused`.
     """
 
@@ -74,7 +75,7 @@ class Engine:
     def _ruleset(
         self, rules: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
     ) -> RuleSet:
-        if isinstance(rules, str) and ("\n" in rules or "(" in rules or not rules.strip()):
+        if isinstance(rules, str) and _is_text(rules):
             return load_text(rules, settings=self.settings)
         if isinstance(rules, (str, os.PathLike)):
             rules = [rules]
@@ -146,3 +147,10 @@ class Engine:
     def finish(self) -> None:
         """End every flow: what streams still hold is inspected, flow events are written."""
         self.pipeline.finish()
+
+
+def _is_text(rules: str) -> bool:
+    """Whether this is rule text rather than the name of a file."""
+    if "\n" in rules or "(" in rules or not rules.strip():
+        return True
+    return " " in rules.strip() and not rules.endswith(".rules") and not os.path.exists(rules)

@@ -68,7 +68,8 @@ class Pipeline:
     eve: EveWriter
     switches: list[Switch] = field(default_factory=list)
     transitions: list[Transition] = field(default_factory=list)
-    points: list[tuple[int, float, str]] = field(default_factory=list)  # ns, drop ratio, state
+    # readings: ns, drop ratio, state, whether it was judged (enough packets)
+    points: list[tuple[int, float, str, bool]] = field(default_factory=list)
     first_ns: int | None = None
     last_ns: int = 0
     _verdicts: EveryVerdict = field(default_factory=lambda: np.zeros(0, np.uint8))
@@ -122,16 +123,14 @@ class Pipeline:
         verdicts = self._verdicts[:n]
         at = 0
         while at < n:
-            self._due(int(batch.ts_ns[at]))
+            self._due(self.engine.clock_at(int(batch.ts_ns[at])))
             stop_frame = min((s.at_frame for s in self.switches if s.at_frame), default=0)
-            start = at
             at = self.engine.process(
                 batch.data, batch.offset, batch.caplen, batch.wirelen, batch.ts_ns,
                 batch.linktype, verdicts, at, self._stop_ns(), stop_frame,
             )  # fmt: skip
             self.drain()
-            if at > start:  # times may run back: what counts is the latest of those taken
-                self.last_ns = max(self.last_ns, int(batch.ts_ns[start:at].max()))
+            self.last_ns = max(self.last_ns, self.engine.clock_ns)
         return verdicts
 
     def finish(self) -> None:
@@ -180,8 +179,9 @@ class Pipeline:
     def _point(self) -> None:
         """Keep the reading for the graph; thin them out when there are very many."""
         reading = self.guard.meter.last
-        if reading is not None and reading.judged:
-            self.points.append((reading.now_ns, reading.ratio, self.guard.state.value))
+        if reading is not None and reading.received:
+            state = self.guard.state.value
+            self.points.append((reading.now_ns, reading.ratio, state, reading.judged))
         if len(self.points) > MAX_POINTS:
             del self.points[1::2]
 

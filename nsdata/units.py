@@ -65,3 +65,12 @@ def parse_rate(value: str) -> float:
     if not rate:
         raise ValueError("legal: a rate above 0 with its unit, such as 900pps, 200kpps or 1.5Mpps")
     return float(rate)
+
+
+def duration_text(ns: int) -> str:
+    """The shortest exact form that `parse_duration` takes: 7000000000 -> 7s, 1500000000 ->
+    1500ms."""
+    for unit in ("h", "m", "s", "ms", "us"):
+        if ns and ns % _TIME_UNITS[unit] == 0:
+            return f"{ns // _TIME_UNITS[unit]}{unit}"
+    return f"{ns}ns"

@@ -107,7 +107,7 @@ def test_maps_keep_their_defaults() -> None:
     ("text", "said"),
     [
         ("stream.midstrem=true", "did you mean stream.midstream"),
-        ("stream.midstrem=true", "flow.memcap-policy"),
+        ("nonsense=true", "docs/operations.md lists all"),
         ("stream=1", "stream is a group of settings: stream.memcap"),
         ("stream.midstream.x=1", "unknown setting"),
         ("stream.midstream", "write key=value"),
@@ -119,7 +119,7 @@ def test_maps_keep_their_defaults() -> None:
         ("stream.midstream-policy=drop-packet", "legal: drop-flow, pass-flow"),
         ("packet-alert-max=256", "packet-alert-max = '256'"),
         ("drop-meter.threshold=1", "drop-meter.threshold = '1'"),
-        ("drop-meter.window=1500ms", "whole multiple"),
+        ("drop-meter.window=1500ms", "window 1500ms must be a whole multiple of drop-meter.int"),
         ("host-os-policy.beos=1.1.1.1", "host-os-policy.beos"),
         ("host-os-policy.bsd.0=1.1.1", "host-os-policy"),
         ("vars.port-groups.A-B=1", "not a name"),

@@ -34,7 +34,7 @@ PURE = {
     "fractions", "functools", "heapq", "ipaddress", "itertools", "json", "libc", "math",
     "operator", "pydantic", "re", "string", "struct", "tomllib", "types", "typing",
 }  # fmt: skip
-PURE_HELPERS = ("nsdata.toml_text",)  # held to the same law as fallback
+PURE_HELPERS = ("nsdata.toml_text", "nsdata.units")  # held to the same law as fallback
 WORLDLY_CALLS = {"open", "print", "input", "exec", "eval", "__import__"}
 
 

@@ -10,6 +10,32 @@ import numpy as np
 from nsdata.capture.pcapfile import Interface, open_capture
 from nsdata.errors import CaptureError
 
+# Link types by number, in plain words; the numbers are those of libpcap's LINKTYPE_*.
+LINKTYPES = {
+    0: "BSD loopback (NULL)",
+    1: "Ethernet",
+    9: "PPP",
+    12: "raw IP",
+    14: "raw IP",
+    50: "PPP over HDLC",
+    51: "PPPoE",
+    101: "raw IP",
+    104: "Cisco HDLC",
+    105: "IEEE 802.11 (not decoded)",
+    108: "OpenBSD loopback (LOOP)",
+    113: "Linux cooked (SLL)",
+    127: "IEEE 802.11 with radiotap (not decoded)",
+    228: "raw IPv4",
+    229: "raw IPv6",
+    276: "Linux cooked v2 (SLL2)",
+}
+
+
+def linktype_text(linktype: int) -> str:
+    """`Ethernet (link type 1)`."""
+    name = LINKTYPES.get(linktype, "not decoded")
+    return f"{name} (link type {linktype})"
+
 
 @dataclass(frozen=True)
 class CaptureInfo:

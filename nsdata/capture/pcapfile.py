@@ -229,6 +229,12 @@ class CaptureReader:
 
     def _open(self) -> _Window:
         path = self.path
+        if path == "-":
+            raise CaptureError(
+                path,
+                "captures are not read from standard input; save it to a file first, then name "
+                "the file (a file that is called - is ./-)",
+            )
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except FileNotFoundError:
@@ -287,10 +293,10 @@ class CaptureReader:
                     f"{len(head)} bytes of {indexer.state['need']} are there"
                 )
             self.truncated = True
-            raise CaptureError(self.path, reason, window.size)
+            raise self._fault(reason, window.size)
         if index.FAULTS[status] == "magic":
-            raise CaptureError(self.path, inside + sniff.describe(head), 0)
-        raise CaptureError(self.path, inside + self._reason(status), 0)
+            raise self._fault(inside + sniff.describe(head), 0)
+        raise self._fault(inside + self._reason(status), 0)
 
     # -- what is known about the capture
 
@@ -387,7 +393,7 @@ class CaptureReader:
                 continue
             if status != index.MORE:
                 fault_at = window.base + indexer.state["fault_at"]
-                raise CaptureError(self.path, self._reason(status) + _ADVICE, fault_at)
+                raise self._fault(self._reason(status) + _ADVICE, fault_at)
             moved = window.slide(position, indexer.state["need"])
             if moved is None:
                 self._end(window, position)
@@ -400,17 +406,18 @@ class CaptureReader:
         if window.fault:
             self.truncated = True
             place = window.base + min(position, window.size)
-            raise CaptureError(self.path, window.fault + _ADVICE, place)
+            raise self._fault(window.fault + _ADVICE, place)
         if left:
             self.truncated = True
             what = "packet" if self.format == "pcap" else "block"
             need = self._indexer.state["need"]
             known = f"{left} bytes of {'at least ' if need <= 16 else ''}{need} are there"
-            raise CaptureError(
-                self.path,
-                f"the file ends inside this {what} ({known}){_ADVICE}",
-                window.base + position,
+            raise self._fault(
+                f"the file ends inside this {what} ({known}){_ADVICE}", window.base + position
             )
+
+    def _fault(self, reason: str, offset: int) -> CaptureError:
+        return CaptureError(self.path, reason, offset, decompressed=self.compression is not None)
 
     def _reason(self, status: int) -> str:
         state = self._indexer.state

@@ -28,6 +28,7 @@ from typing import NamedTuple
 
 from nsdata.errors import EngineError, LedgerError, SettingError
 from nsdata.fallback.ledger import LedgerSnapshot
+from nsdata.units import duration_text
 
 SECOND_NS = 1_000_000_000
 DEFAULT_WINDOW_NS = 5 * SECOND_NS
@@ -147,8 +148,8 @@ class DropMeter:
     ) -> None:
         if interval_ns <= 0 or window_ns <= 0 or window_ns % interval_ns:
             raise SettingError(
-                f"drop-meter.window {window_ns} ns must be a whole multiple of "
-                f"drop-meter.interval {interval_ns} ns, both above 0"
+                f"drop-meter.window {duration_text(window_ns)} must be a whole multiple of "
+                f"drop-meter.interval {duration_text(interval_ns)}, both above 0"
             )
         if window_ns // interval_ns > MAX_SAMPLES:
             raise SettingError(

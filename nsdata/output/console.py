@@ -26,7 +26,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from nsdata.output.summary import RuleCount, Summary, Transition
+from nsdata.output.summary import BypassRuleCount, Drops, RuleCount, Summary, Transition
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 ASCII_BLOCKS = ".:-=+*#%"
@@ -36,11 +36,13 @@ SPARK_WIDTH = 60
 @dataclass(frozen=True, slots=True)
 class DropPoint:
     """One reading of the drop meter for the graph: seconds since the first packet, the
-    ratio (0-1), and the state the engine was in."""
+    ratio (0-1), the state the engine was in, and whether the window held packets enough
+    to be judged."""
 
     seconds: float
     ratio: float
     state: str = "normal"
+    judged: bool = True
 
 
 def count(number: float) -> str:
@@ -94,14 +96,14 @@ def resample(points: Sequence[DropPoint], width: int) -> list[DropPoint]:
 
 
 def sparkline(points: Sequence[DropPoint], threshold: float, *, ascii_only: bool = False) -> Text:
-    """The drop ratio over time: a block per reading, red above the threshold, and yellow
-    where the engine was in fallback."""
+    """The drop ratio over time: a block per reading, red where it was judged above the
+    threshold, and yellow where the engine was in fallback."""
     blocks = ASCII_BLOCKS if ascii_only else BLOCKS
     text = Text()
     for point in resample(points, SPARK_WIDTH):
         ratio = min(max(point.ratio, 0.0), 1.0)
         level = min(int(ratio * len(blocks)), len(blocks) - 1)
-        if point.ratio > threshold:
+        if point.ratio > threshold and point.judged:
             style = "bold red"
         elif point.state == "fallback":
             style = "yellow"
@@ -205,16 +207,26 @@ def _verdicts(summary: Summary) -> Table:
     )
 
 
-def _drops(summary: Summary, points: Sequence[DropPoint], ascii_only: bool) -> Table:
-    drops = summary.drops
+def _peak(drops: Drops) -> Text:
+    """The highest judged ratio, and of what it is the highest."""
+    few = f"≥ {count(drops.minimum_packets)} packets"
+    if drops.peak_at is None and drops.peak_seconds is None and not drops.peak:
+        return Text(f"none: no window held {few}")
     peak = Text(percent(drops.peak), "bold red" if drops.peak > drops.threshold else "")
     if drops.peak_seconds is not None:
         peak.append(f" at {duration(drops.peak_seconds)}", "default not bold")
+    if drops.ratio > drops.peak:
+        peak.append(f", of windows with {few}", "default not bold")
     if drops.attribution and drops.attribution != "none":
         peak.append(f", {drops.attribution}", "default not bold")
+    return peak
+
+
+def _drops(summary: Summary, points: Sequence[DropPoint], ascii_only: bool) -> Table:
+    drops = summary.drops
     rows: list[tuple[str, RenderableType]] = [
         ("over all", percent(drops.ratio)),
-        ("peak", peak),
+        ("peak", _peak(drops)),
         ("threshold", f"{percent(drops.threshold)} of {duration(drops.window_seconds)}"),
     ]
     if points:
@@ -237,6 +249,52 @@ def _rules(rules: Sequence[RuleCount]) -> Table:
     return table
 
 
+def _bypass_rules(rules: Sequence[BypassRuleCount]) -> Table:
+    table = Table(title="Inspection bypass rules", title_justify="left", box=None, pad_edge=False)
+    table.add_column("id", justify="right")
+    table.add_column("action")
+    table.add_column("hits", justify="right")
+    table.add_column("name", overflow="fold")
+    for rule in rules:
+        table.add_row(str(rule.id), rule.action, count(rule.hits), Text(safe(rule.name)))
+    return table
+
+
+def _by_hand(state: str, reason: str) -> bool:
+    """Whether it is a fallback that somebody asked for: one without an error."""
+    return state != "normal" and reason == "no error"
+
+
+def _change(item: Transition) -> Text:
+    """What was done: the states, or what was refused."""
+    line = Text()
+    if item.outcome == "refused":
+        if item.to == "normal":
+            return line.append("restore refused, the engine was in normal state already")
+        given = (item.model_extra or {}).get("input")
+        if given == "fallback by hand":
+            line.append("fallback refused, the engine was in ").append_text(state_text(item.to))
+            return line.append(" already")
+        line.append("restore refused, stays in ").append_text(state_text(item.to))
+        return line.append(f"  {item.reason}", "bold")
+    line.append_text(state_text(item.from_))
+    line.append(" → ")
+    line.append_text(state_text(item.to))
+    line.append("  by hand" if _by_hand(item.to, item.reason) else f"  {item.reason}", "bold")
+    if item.outcome and item.outcome not in ("entered", "restored"):
+        line.append(f" ({item.outcome})")
+    return line
+
+
+def _resolution(item: Transition) -> str:
+    """What to do about a fallback; nothing for the way back to normal."""
+    if item.to == "normal":
+        return ""
+    if _by_hand(item.to, item.reason):
+        return "Restore to normal to resume inspection."
+    return item.resolution
+
+
 def _transitions(transitions: Sequence[Transition]) -> Group:
     parts: list[RenderableType] = [Text("Transitions", "italic")]
     for item in transitions:
@@ -245,23 +303,35 @@ def _transitions(transitions: Sequence[Transition]) -> Group:
         if item.at and item.at_packet is not None:
             when += f" (packet {count(item.at_packet)})"
         line.append(f"{when}  ")
-        line.append_text(state_text(item.from_))
-        line.append(" → ")
-        line.append_text(state_text(item.to))
-        line.append(f"  {item.reason}", "bold")
-        if item.outcome and item.outcome not in ("entered", "restored"):
-            line.append(f" ({item.outcome})")
+        line.append_text(_change(item))
         parts.append(line)
         parts += [Text(safe(f"    {words}")) for words in evidence_words(item.evidence)]
-        if item.to != "normal" and item.resolution:
-            parts.append(Text(f"    {item.resolution}"))
+        if resolution := _resolution(item):
+            parts.append(Text(safe(f"    {resolution}")))
     return Group(*parts)
 
 
+def _hint(summary: Summary) -> str:
+    """What an operator should know who wonders why so much was blocked."""
+    many = 20 * summary.midstream_blocked >= summary.received
+    if not many or 2 * summary.midstream_blocked <= summary.blocked:
+        return ""
+    return (
+        f"{count(summary.midstream_blocked)} packets were blocked because their TCP handshake was "
+        "not in the capture; to inspect such sessions: --set stream.midstream=true, to let them "
+        "through: --set stream.midstream-policy=ignore"
+    )
+
+
 def print_summary(
-    summary: Summary, points: Sequence[DropPoint] = (), console: Console | None = None
+    summary: Summary,
+    points: Sequence[DropPoint] = (),
+    console: Console | None = None,
+    *,
+    faults: bool = True,
 ) -> None:
-    """The closing tables of a run on `console` (standard output by default)."""
+    """The closing tables of a run on `console` (standard output by default); faults: with
+    what went wrong."""
     console = console or Console()
     ascii_only = not (console.encoding or "").lower().startswith("utf")
     blocks: list[RenderableType] = [
@@ -269,14 +339,20 @@ def print_summary(
     ]  # fmt: skip
     if summary.top_rules:
         blocks.append(_rules(summary.top_rules))
+    if summary.bypass_rules:
+        blocks.append(_bypass_rules(summary.bypass_rules))
     if summary.transitions:
         blocks.append(_transitions(summary.transitions))
     ending = Text("The engine ended in state ")
     ending.append_text(state_text(summary.state))
-    if summary.reason and (summary.state != "normal" or summary.reason != "no error"):
+    if _by_hand(summary.state, summary.reason):
+        ending.append(": put there by hand")
+    elif summary.reason and summary.reason != "no error":
         ending.append(f": {summary.reason}")
     blocks.append(ending)
-    for fault in summary.errors:
+    if hint := _hint(summary):
+        blocks.append(Text(hint, "yellow"))
+    for fault in summary.errors if faults else ():
         blocks.append(Text(safe(f"{fault.kind}: {fault.message}"), "red"))
     for block in blocks:
         console.print(block)

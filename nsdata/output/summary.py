@@ -30,6 +30,15 @@ class RuleCount(Part):
     )
 
 
+class BypassRuleCount(Part):
+    """An inspection bypass rule and how often it decided."""
+
+    id: int
+    name: str = ""
+    action: str = Field(description="bypass or block")
+    hits: int = Field(default=0, ge=0, description="packets it decided on")
+
+
 class Drops(Part):
     """The drop ratio: (blocked + lost) / received, in a sliding window and over all."""
 
@@ -41,6 +50,9 @@ class Drops(Part):
     )
     threshold: float = Field(default=0.9, ge=0, le=1, description="above it the engine falls back")
     window_seconds: float = Field(default=5.0, gt=0, description="length of the window")
+    minimum_packets: int = Field(
+        default=200, ge=1, description="a window of fewer packets is not judged"
+    )
     attribution: str | None = Field(
         default=None, description="over-subscription, over-tuning, both"
     )
@@ -70,7 +82,9 @@ class Transition(Part):
 class Fault(Part):
     """Something that went wrong while the run went on, or ended it."""
 
-    kind: str = Field(description="class of the error, e.g. CaptureError")
+    kind: str = Field(
+        description="class of the error, e.g. CaptureError; Interrupted when a signal ended the run"
+    )
     message: str
 
 
@@ -109,11 +123,20 @@ class Summary(Part):
     top_rules: list[RuleCount] = Field(
         default_factory=list, description="rules that acted most, most first"
     )
+    bypass_rules: list[BypassRuleCount] = Field(
+        default_factory=list, description="inspection bypass rules, in file order"
+    )
     refused_keywords: dict[str, int] = Field(
         default_factory=dict, description="refused rules by the keyword that was not understood"
     )
     decode_events: dict[str, int] = Field(
         default_factory=dict, description="decode events by name, those that happened"
+    )
+    midstream_blocked: int = Field(
+        default=0,
+        ge=0,
+        description="of the blocked: by stream.midstream-policy, as the TCP handshake was not in "
+        "the capture",
     )
     flows: int = Field(default=0, ge=0, description="flows seen")
     capture_seconds: float = Field(

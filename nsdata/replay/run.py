@@ -17,7 +17,7 @@ import numpy as np
 from nsdata.assembly import LoadedRules, build_engine
 from nsdata.capture import CaptureReader, CaptureWriter, open_capture
 from nsdata.config import Settings, load_bypass_rules
-from nsdata.errors import NsdataError, SettingError
+from nsdata.errors import Interrupted, NsdataError, SettingError
 from nsdata.fallback.controller import Transition
 from nsdata.fallback.guard import Guard
 from nsdata.output.console import DropPoint
@@ -25,21 +25,25 @@ from nsdata.output.events import EveWriter, pcap_tail
 from nsdata.output.summary import Summary
 from nsdata.pipeline import FORWARDED, Pipeline, Switch
 from nsdata.replay.clock import RealClock, clock_for
+from nsdata.replay.files import Named, check_files, check_forwarded
 from nsdata.replay.report import eve_stats, summarise
 from nsdata.rules.ruleset import load_rules
 
 PathLike = str | os.PathLike[str]
 PACED_FRAMES = 64  # frames per batch when paced by the clock
+PAUSE_NS = 100_000_000  # longest sleep before `stop` is asked again
 LOOP_GAP_NS = 1_000_000  # between the last frame of a loop and the first of the next
 
 
 @dataclass(slots=True)
 class ReplayResult:
-    """What a replay came to. `ok` is False when a capture or an output failed."""
+    """What a replay came to. `ok` is False when a capture failed or the run was stopped:
+    `summary.errors` says how."""
 
     summary: Summary
     points: list[DropPoint] = field(default_factory=list)  # drop ratio over time
-    eve: bytes = b""  # the EVE lines when no file was given
+    eve: bytes = b""  # the EVE lines (JSON, one a line) when no file was given
+    not_reached: list[Switch] = field(default_factory=list)  # switches beyond the end
 
     @property
     def ok(self) -> bool:
@@ -78,6 +82,7 @@ def replay(
     loaded: LoadedRules | None = None,
     loops: int = 1,
     progress: Callable[[Progress], None] | None = None,
+    stop: Callable[[], bool] | None = None,
 ) -> ReplayResult:
     """Replay captures, one after the other, through one engine.
 
@@ -89,12 +94,23 @@ def replay(
     rules compiled before (LoadedRules.build), instead of `rules`. loops: play the captures so
     often, times following on. bypass_rules: a TOML file.
 
+    stop: asked before every batch; once true nothing more is read, and the run ends as if
+    the captures did, with an Interrupted in `summary.errors`.
+
     A capture that cannot be read to its end is reported in `summary.errors` after all whole
     packets before the fault were processed. Raises SettingError for options that make no
-    sense, RuleError and OutputError for files that cannot be used.
+    sense (such as an output that is also an input; nothing is touched then), RuleError and
+    OutputError for files that cannot be used.
     """
     settings = settings or Settings()
     paths = _listed(captures)
+    rule_files = loaded.ruleset.paths if loaded is not None else _listed(rules)
+    check_files(
+        read_by(paths, rule_files, bypass_rules),
+        written_by(eve, summary, write_forwarded),
+    )
+    if write_forwarded is not None:
+        check_forwarded("--write-forwarded", write_forwarded)
     if not paths:
         raise SettingError("no capture to replay; name at least one pcap or pcapng file")
     if loops < 1:
@@ -122,7 +138,7 @@ def replay(
     )
     pipeline = Pipeline(engine, guard, writer, list(switches))
     pipeline.set_rules(loaded.fragments, loaded.sids)
-    run = _Run(pipeline, clock, progress, sum(_size(p) for p in paths) * loops)
+    run = _Run(pipeline, clock, progress, sum(_size(p) for p in paths) * loops, stop)
     forward = CaptureWriter(write_forwarded, inputs=paths) if write_forwarded is not None else None
     try:
         run.captures(paths, loops, forward)
@@ -134,13 +150,33 @@ def replay(
     modelled = run.modelled_seconds(capacity_pps)
     result = summarise(
         pipeline, loaded, settings, paths, run.errors,
-        run.seconds if modelled is None else modelled, modelled is not None,
+        run.seconds if modelled is None else modelled, modelled is not None, bypass,
     )  # fmt: skip
     if summary is not None:
         result.write(summary)
     first = pipeline.first_ns or 0
-    points = [DropPoint((at - first) / 1e9, ratio, state) for at, ratio, state in pipeline.points]
-    return ReplayResult(result, points, writer.take() if eve is None else b"")
+    points = [
+        DropPoint((at - first) / 1e9, ratio, state, judged)
+        for at, ratio, state, judged in pipeline.points
+    ]
+    lines = writer.take() if eve is None else b""
+    return ReplayResult(result, points, lines, list(pipeline.switches))
+
+
+def read_by(
+    captures: Sequence[PathLike], rules: Sequence[PathLike], bypass_rules: PathLike | None = None
+) -> list[Named]:
+    """The files a replay reads, by option."""
+    named = [("the capture", path) for path in captures] + [("--rules", path) for path in rules]
+    return named if bypass_rules is None else [*named, ("--bypass-rules", bypass_rules)]
+
+
+def written_by(
+    eve: PathLike | None, summary: PathLike | None, write_forwarded: PathLike | None
+) -> list[Named]:
+    """The files a replay writes, by option."""
+    outputs = (("--eve", eve), ("--summary", summary), ("--write-forwarded", write_forwarded))
+    return [(option, path) for option, path in outputs if path is not None]
 
 
 def _listed(given: PathLike | Sequence[PathLike]) -> list[str]:
@@ -173,8 +209,10 @@ class _Run:
         clock: object,
         progress: Callable[[Progress], None] | None,
         total_bytes: int,
+        stop: Callable[[], bool] | None = None,
     ) -> None:
         self.pipeline = pipeline
+        self._stop = stop
         self.clock = clock if isinstance(clock, RealClock) else None
         self.progress = progress
         self.total_bytes = total_bytes
@@ -187,6 +225,8 @@ class _Run:
         shift = 0
         for _ in range(loops):
             for path in paths:
+                if self.stopped():
+                    break
                 try:
                     with open_capture(path) as reader:
                         self.pipeline.eve.formatter.set_tail(pcap_tail(path))
@@ -198,10 +238,20 @@ class _Run:
             first = self.pipeline.first_ns
             if first is not None:
                 shift = self.pipeline.last_ns + LOOP_GAP_NS - first
+        if self.stopped():
+            packets = self.pipeline.engine.counts()[0]
+            self.errors.append(
+                Interrupted(
+                    f"interrupted after {packets:,} packets; the record of these is complete"
+                )
+            )
+
+    def stopped(self) -> bool:
+        return self._stop is not None and self._stop()
 
     def _capture(self, reader: CaptureReader, forward: CaptureWriter | None, shift: int) -> None:
         batches = reader.batches(PACED_FRAMES) if self.clock else reader.batches()
-        while True:
+        while not self.stopped():
             start = time.perf_counter()
             batch = next(batches, None)
             if batch is None:
@@ -210,15 +260,21 @@ class _Run:
                 batch.ts_ns = batch.ts_ns + np.uint64(shift)
             if self.clock is not None and len(batch):
                 self.seconds += time.perf_counter() - start
-                wait = self.clock.wait_ns(time.monotonic_ns(), int(batch.ts_ns[0]))
-                if wait:
-                    time.sleep(wait / 1e9)
+                self._sleep(self.clock.wait_ns(time.monotonic_ns(), int(batch.ts_ns[0])))
+                if self.stopped():
+                    return
                 start = time.perf_counter()
             verdicts = self.pipeline.feed(batch)
             self.seconds += time.perf_counter() - start
             if forward is not None:
                 forward.write(batch, np.isin(verdicts, FORWARDED))
             self._report(reader)
+
+    def _sleep(self, wait_ns: int) -> None:
+        """Sleep so long, in short pieces: a signal that only sets a flag wakes nobody."""
+        while wait_ns > 0 and not self.stopped():
+            time.sleep(min(wait_ns, PAUSE_NS) / 1e9)
+            wait_ns -= PAUSE_NS
 
     def _report(self, reader: CaptureReader) -> None:
         guard = self.pipeline.guard

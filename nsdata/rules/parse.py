@@ -22,6 +22,21 @@ DIRECTIONS = ("->", "<>", "=>")
 MAX_RULE_LENGTH = 65536
 _BLANK = " \t\r\n\f\v"
 
+# First bytes of a file that is no rule file -> what it looks like, and what to do.
+_CAPTURE = "a capture", "captures are given without --rules"
+_LOOKS_LIKE: tuple[tuple[bytes, tuple[str, str]], ...] = (
+    *((magic, _CAPTURE) for magic in (
+        b"\xd4\xc3\xb2\xa1", b"\xa1\xb2\xc3\xd4", b"\x4d\x3c\xb2\xa1", b"\xa1\xb2\x3c\x4d",
+        b"\x0a\x0d\x0d\x0a",
+    )),
+    (b"\x1f\x8b", ("gzip data", "decompress it first: gzip -d")),
+    (b"\x28\xb5\x2f\xfd", ("zstd data", "decompress it first: zstd -d")),
+    (b"PK\x03\x04", ("a zip archive", "unzip it first")),
+    (b"\xff\xfe", ("UTF-16 text", "save it as UTF-8")),
+    (b"\xfe\xff", ("UTF-16 text", "save it as UTF-8")),
+)  # fmt: skip
+_LOOKED_AT = 8192  # bytes searched for a NUL
+
 
 class Option(NamedTuple):
     """One option. `value` is the raw text after the colon (outer blanks stripped) or None
@@ -74,15 +89,31 @@ class Parsed:
 def parse_file(path: str | Path) -> Parsed:
     """Parse a rule file. Bytes that are no UTF-8 survive (surrogateescape).
 
-    Raises RuleError when the file cannot be read; a bad rule is in `Parsed.errors`.
+    Raises RuleError when the file cannot be read, or is something else than text; a bad
+    rule is in `Parsed.errors`.
     """
     try:
         data = Path(path).read_bytes()
     except OSError as error:
         reason = f"cannot read the rule file: {error.strerror}. Check path and permissions"
         raise RuleError(str(path), 0, reason) from error
+    if found := _something_else(data):
+        what, advice = found
+        raise RuleError(str(path), 0, f"this looks like {what}, not a rule file: {advice}")
     data = data.removeprefix(b"\xef\xbb\xbf")  # some editors put a byte order mark
     return parse_text(data.decode("utf-8", "surrogateescape"), str(path))
+
+
+def _something_else(data: bytes) -> tuple[str, str] | None:
+    """What the bytes of a file look like when they are no rules, and what to do about it."""
+    for magic, found in _LOOKS_LIKE:
+        if data.startswith(magic):
+            return found
+    if data[257:262] == b"ustar":
+        return "a tar archive", "unpack it first: tar -x"
+    if b"\0" in data[:_LOOKED_AT]:
+        return "binary data (it holds zero bytes)", "name a file of rules as text"
+    return None
 
 
 def parse_text(text: str, path: str = "<rules>") -> Parsed:
