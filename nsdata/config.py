@@ -365,9 +365,10 @@ class Settings(_Group):
             text = _read(config, "configuration")
             data, lines = read_toml(text, str(config))
             if "rule" in data:
+                place = place_of(lines, str(config), ("rule", 0))
                 raise SettingError(
-                    f"{place_of(lines, str(config), ('rule', 0))}: [[rule]] is of inspection bypass "
-                    "rules, not of settings; give such a file with --bypass-rules"
+                    f"{place}: [[rule]] is of inspection bypass rules, not of settings; give such "
+                    "a file with --bypass-rules"
                 )
             for key, value, path in TREE.flatten(data):
                 place = place_of(lines, str(config), path)

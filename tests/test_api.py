@@ -196,3 +196,16 @@ def test_replay_is_the_same_pipeline(captures: Path, tmp_path: Path) -> None:
     engine.finish()
     assert len(sids(engine)) == replayed.summary.alerts > 0
     assert engine.ledger.received.packets == replayed.summary.packets == 40
+
+
+def test_text_without_brackets_is_rule_text_unless_it_names_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (refusal,) = nsdata.Engine("bad rule").refused
+    assert "<rules>:1" in refusal and "no options" in refusal
+    (tmp_path / "my rules").write_text("alert udp any any -> any any (ttl:>0; sid:1;)\n")
+    assert nsdata.Engine("my rules").refused == []
+    for absent in ("absent.rules", "my absent.rules", "absent"):
+        with pytest.raises(nsdata.RuleError, match=rf"^{absent}: cannot read"):
+            nsdata.Engine(absent)

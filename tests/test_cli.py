@@ -147,6 +147,13 @@ def test_a_damaged_capture_is_status_1_and_what_was_whole_is_kept(
         ([PLAIN, "--eve", "/dev/full"], 1, "/dev/full"),
         ([ROOT / "README.md"], 1, "README.md"),
         ([ROOT], 1, str(ROOT)),
+        (["-"], 1, "standard input"),
+        ([PLAIN, "--eve", "-", "--summary", "-"], 2, "--summary - and --eve -"),
+        ([PLAIN, "--write-forwarded", "f.pcap.gz"], 2, "f.pcap.gz"),
+        ([PLAIN, "-r", PLAIN], 1, "plain.pcap: this looks like a capture, not a rule file"),
+        ([PLAIN, "-r", "absent.rules"], 1, "absent.rules: cannot read"),
+        ([PLAIN, "--config", ROOT / "demo" / "bypass.toml"], 2, "--bypass-rules"),
+        ([PLAIN, "--set", "drop-meter.window=1500ms"], 2, "window 1500ms"),
     ],
 )
 def test_mistakes_are_one_line(
@@ -244,6 +251,121 @@ def test_over_subscribed_twice_is_the_same_bytes(
     assert written[0] == written[1] and len(written[0]) == 3
 
 
+def test_an_output_that_is_an_input_is_refused(
+    nsdata: Any, rules: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text("[stream]\nmidstream = true\n")
+    for option in ("--eve", "--summary", "--write-forwarded"):
+        for path in (rules, config):
+            before = path.read_bytes()
+            done = nsdata("replay", PLAIN, "-r", rules, "--config", config, option, path)
+            assert done.status == 2 and option in done.said and path.read_bytes() == before
+            assert ("--config" if path is config else "--rules") in done.said
+
+
+def test_what_cannot_be_read_is_said_once_and_without_tables(nsdata: Any, tmp_path: Path) -> None:
+    (tmp_path / "empty.pcap").touch()
+    for name in ("absent.pcap", "empty.pcap"):
+        done = nsdata("replay", tmp_path / name)
+        assert done.status == 1 and name in done.said and done.out == ""
+    done = nsdata("replay", VARIANTS / "truncated.pcap")
+    assert done.status == 1 and "truncated.pcap: byte" in done.said
+    assert "truncated.pcap" not in done.out and "received" in done.out
+    write_capture(tmp_path / "none.pcap", [], [])
+    done = nsdata("replay", tmp_path / "none.pcap")
+    assert done.status == 0 and "no packets" in done.said and done.out == ""
+
+
+def test_offsets_of_compressed_captures_are_of_the_decompressed_data(nsdata: Any) -> None:
+    for words in (("replay", "-q"), ("info",)):
+        done = nsdata(*words, VARIANTS / "truncated.pcap.gz")
+        assert done.status == 1
+        assert re.search(r"truncated.pcap.gz: byte \d+ of the decompressed data: ", done.said)
+        assert "decompressed" not in nsdata(*words, VARIANTS / "truncated.pcap").said
+
+
+def test_nothing_from_files_steers_the_terminal(nsdata: Any, tmp_path: Path) -> None:
+    capture = tmp_path / "a\x1b[31mb[red].pcap"
+    capture.write_bytes(PLAIN.read_bytes())
+    bad = tmp_path / "r\x1b]0;x\x07.rules"
+    bad.write_text(
+        'alert ip any any -> any any (msg:"m\x1b[2J\x9b3m"; ttl:>0; sid:1;)\n'
+        "alert ip any any -> any any (x\x1b[2J:1; sid:2;)\n"
+        'alert ip any any -> any any (requires:version "x\x1b[2J"; sid:3;)\n'
+        "\x1b[2J\n"
+    )
+    absent = tmp_path / "no\x1b[2J.pcap"
+    bypass = tmp_path / "b.toml"
+    bypass.write_text('[[rule]]\nid = 1\nvlan = 4\nname = "n\\u001b[2J"\n')
+    for words in (
+        ("replay", capture, "-r", bad, "--bypass-rules", bypass), ("rules", "check", bad),
+        ("info", capture), ("replay", absent), ("info", absent), ("rules", "check", absent),
+        ("replay", capture, "--config", absent), ("replay", capture, "--set", "a\x1b[2J=1"),
+    ):  # fmt: skip
+        done = nsdata(*words)
+        assert not set("\x1b\x07\x9b") & set(done.out + done.err), words
+    assert "b[red].pcap" in nsdata("info", capture).out
+
+
+def test_options_without_effect_are_noted(nsdata: Any, rules: Path) -> None:
+    def notes(*words: str) -> list[str]:
+        done = nsdata("replay", PLAIN, "-r", rules, "-q", *words)
+        assert done.status == 0
+        return done.err.splitlines()
+
+    (note,) = notes("--queue", "3")
+    assert "--queue" in note and "--capacity" in note
+    assert notes("--queue", "3", "--capacity", "1Mpps") == []
+    (note,) = notes("--fallback-at", "#41")
+    assert "--fallback-at #41 was never reached: 40 packets" in note
+    assert notes("--fallback-at", "#40") == []
+    (note,) = notes("--fallback-at", "#3", "--restore-at", "1h")
+    assert "--restore-at 1h was never reached" in note
+    (note,) = notes("--restore-at", "#5")
+    assert "--restore-at" in note and "packet 5" in note and "not in fallback" in note
+    (note,) = notes("--force-restore")
+    assert "--force-restore" in note
+
+
+def test_hits_of_bypass_rules_are_in_summary_and_table(
+    nsdata: Any, rules: Path, tmp_path: Path
+) -> None:
+    frames = [traffic.udp(b"x", dport=port) for port in (1, 2, 2, 3, 3, 3)]
+    write_capture(tmp_path / "c.pcap", frames, [traffic.START_NS + n for n in range(6)])
+    bypass = tmp_path / "b.toml"
+    bypass.write_text(
+        '[[rule]]\nid = 7\nname = "two"\nprotocol = "udp"\ndst-port = 2\n'
+        '[[rule]]\nid = 4\nname = "three"\nprotocol = "udp"\ndst-port = 3\naction = "block"\n'
+        '[[rule]]\nid = 5\nvlan = 9\n'
+    )
+    done = nsdata("replay", tmp_path / "c.pcap", "-r", rules, "--inline", "--bypass-rules", bypass,
+                  "--summary", tmp_path / "s.json")  # fmt: skip
+    assert done.status == 0
+    assert json.loads((tmp_path / "s.json").read_text())["bypass_rules"] == [
+        {"id": 7, "name": "two", "action": "bypass", "hits": 2},
+        {"id": 4, "name": "three", "action": "block", "hits": 3},
+        {"id": 5, "name": "", "action": "bypass", "hits": 0},
+    ]
+    assert re.search(r"4\s+block\s+3\s+three", done.out)
+    done = nsdata("replay", tmp_path / "c.pcap", "-r", rules)
+    assert "bypass rules" not in done.out.lower()
+
+
+def test_blocked_for_want_of_a_handshake_is_explained(
+    nsdata: Any, rules: Path, tmp_path: Path
+) -> None:
+    frames = traffic.Talk().client(b"foo", b"bar", b"baz").frames
+    write_capture(tmp_path / "m.pcap", frames, [traffic.START_NS + n for n in range(len(frames))])
+    done = nsdata("replay", tmp_path / "m.pcap", "-r", rules, "--inline")
+    words = " ".join(done.out.split())
+    assert f"{len(frames)} packets were blocked because their TCP handshake was not" in words
+    assert "--set stream.midstream=true" in words
+    for sets in ("stream.midstream=true", "stream.midstream-policy=ignore"):
+        done = nsdata("replay", tmp_path / "m.pcap", "-r", rules, "--inline", "--set", sets)
+        assert "handshake" not in done.out
+
+
 # ---- rules check, info -----------------------------------------------------------------
 
 
@@ -256,6 +378,10 @@ def test_rules_check(nsdata: Any, rules: Path) -> None:
     assert f"{rules}:2:" in done.out and "nonsense" in done.out and f"{rules}:4" in done.out
     assert nsdata("rules", "check", rules, "--strict").status == 1
     assert nsdata("rules", "check", rules, "--no-compile").out.count("image:") == 0
+    rules.write_text("")
+    assert "0 of 0 rules loaded, 0 refused" in nsdata("rules", "check", rules).out
+    done = nsdata("rules", "check", PLAIN)
+    assert done.status == 1 and "looks like a capture" in done.said and ":0" not in done.said
     done = nsdata("rules", "check", rules.parent / "absent.rules")
     assert done.status == 1 and "absent.rules" in done.said
 
@@ -263,10 +389,17 @@ def test_rules_check(nsdata: Any, rules: Path) -> None:
 def test_info(nsdata: Any) -> None:
     done = nsdata("info", PLAIN, VARIANTS / "sll.pcap")
     assert done.status == 0
-    assert re.search(r"frames\s+40", done.out) and "SLL" in done.out.upper()
+    assert re.search(r"frames\s+40", done.out)
+    assert "Ethernet (link type 1): 40 frames" in done.out and "Interface(" not in done.out
+    assert "Linux cooked (SLL) (link type 113)" in done.out and "times in microsec" in done.out
     done = nsdata("info", VARIANTS / "truncated.pcap")
     assert done.status == 1 and re.search(r"frames\s+39", done.out) and "byte " in done.said
     assert nsdata("info", "absent.pcap").status == 1
+
+
+def test_version(nsdata: Any) -> None:
+    done = nsdata("--version")
+    assert done.status == 0 and re.fullmatch(r"nsdata \d+\.\d+\.\d+\n", done.out)
 
 
 def test_help_names_the_verbs(nsdata: Any) -> None:
@@ -314,23 +447,47 @@ def paced(tmp_path: Path, rules: Path) -> tuple[list[str], Path]:
     return [str(word) for word in words], eve
 
 
-def test_an_interrupt_ends_with_whole_lines(tmp_path: Path, rules: Path) -> None:
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_run_with_a_whole_record(
+    tmp_path: Path, rules: Path, number: int, status: int
+) -> None:
     words, eve = paced(tmp_path, rules)
+    forwarded, out = tmp_path / "f.pcap", tmp_path / "s.json"
+    words += ["--write-forwarded", str(forwarded), "--summary", str(out)]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         deadline = time.monotonic() + 30
-        while time.monotonic() < deadline and not (eve.exists() and eve.stat().st_size):
-            assert process.poll() is None, process.stderr and process.stderr.read()
-            if eve.exists() and time.monotonic() > deadline - 26:
-                break           # buffered: something has been taken by now
+        while not eve.exists():
+            assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.1)
+        time.sleep(2)  # it has taken a batch, and sleeps before the next
+        process.send_signal(number)
+        _, err = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    assert process.returncode == status
+    assert "Traceback" not in err and err.count("interrupted after") == 1
+    summary = json.loads(out.read_text())
+    (fault,) = summary["errors"]
+    assert fault["kind"] == "Interrupted" and 0 < summary["received"] < 6000
+    kinds = [e["event_type"] for e in eve_lines(eve)]
+    assert kinds.count("alert") == summary["received"] and kinds.count("flow") > 0
+    assert kinds[-2:] == ["ledger", "stats"]
+    assert len(list(frames_of(forwarded))) == summary["received"]
+
+
+def test_a_signal_is_seen_while_the_path_runs_at_full_speed(tmp_path: Path, rules: Path) -> None:
+    words = [NSDATA, "replay", PLAIN, "-r", rules, "--loops", "10000000", "-q",
+             "--eve", "/dev/null", "--summary", tmp_path / "s.json"]  # fmt: skip
+    process = subprocess.Popen([str(word) for word in words], stderr=subprocess.PIPE, text=True)
+    try:
+        time.sleep(3)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=20)
     finally:
         process.kill()
-    assert process.returncode == 130 and "Traceback" not in err and "interrupted" in err
-    lines = eve_lines(eve)
-    assert sum(e["event_type"] == "alert" for e in lines) > 0
+    assert process.returncode == 130 and "interrupted" in err
+    assert json.loads((tmp_path / "s.json").read_text())["errors"][0]["kind"] == "Interrupted"
 
 
 def test_a_closed_pipe_ends_the_run_quietly(tmp_path: Path, rules: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from nsdata.config import TREE, ExceptionPolicy, Settings, settings_table
 from nsdata.config_keys import Shape
 from nsdata.errors import SettingError
-from nsdata.units import parse_duration, parse_rate, parse_size
+from nsdata.units import duration_text, parse_duration, parse_rate, parse_size
 
 KB, SECOND = 1024, 10**9
 
@@ -264,3 +264,20 @@ def test_every_default_is_legal_and_in_the_table() -> None:
         assert key.text, f"{key.name} has no text"
         if key.shape is Shape.ONE and key.default is not None:
             of(f"{key.name}={getattr(key.default, 'value', key.default)}")
+
+
+def test_a_file_of_bypass_rules_is_named_as_such(tmp_path: Path) -> None:
+    path = tmp_path / "b.toml"
+    path.write_text("# rules\n[[rule]]\nid = 1\n")
+    with pytest.raises(SettingError, match=r"b\.toml:2: .*--bypass-rules"):
+        Settings.load(path)
+
+
+@given(st.integers(0, 1 << 62))
+def test_a_duration_as_text_is_read_back_exactly(ns: int) -> None:
+    assert parse_duration(duration_text(ns)) == ns
+
+
+def test_durations_are_written_as_people_do() -> None:
+    written = [duration_text(n) for n in (7 * 10**9, 1_500_000_000, 60 * 10**9, 1, 0)]
+    assert written == ["7s", "1500ms", "1m", "1ns", "0ns"]

@@ -175,6 +175,13 @@ def test_above_ninety_percent_the_engine_falls_back_and_names_the_rule() -> None
     assert late == []
 
 
+def test_the_graph_holds_every_reading_judged_or_not() -> None:
+    p = pipeline(inline=True, sets=("drop-meter.minimum-packets=900",))
+    play(p, over_tuned(50))
+    assert [judged for *_, judged in p.points] == [False] + [True] * 6
+    assert all(abs(ratio - 0.5) < 0.01 for _, ratio, _, _ in p.points)
+
+
 @pytest.mark.parametrize("share", [50, 89, 90])
 def test_at_ninety_percent_and_below_it_does_not(share: int) -> None:
     p = pipeline(inline=True)

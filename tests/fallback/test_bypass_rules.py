@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ipaddress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -214,3 +215,13 @@ def test_load_from_a_file(tmp_path: Any) -> None:
     assert rules.to_array()["id"].tolist() == [3]
     with pytest.raises(SettingError, match="cannot be read"):
         load_bypass_rules(tmp_path / "absent.toml")
+
+
+def test_a_file_of_settings_is_named_as_such(tmp_path: Path) -> None:
+    path = tmp_path / "s.toml"
+    path.write_text("[stream]\nmidstream = true\n")
+    with pytest.raises(SettingError, match=r"unknown key 'stream'.*--config"):
+        load_bypass_rules(path)
+    path.write_text("[[rules]]\nid = 1\n")
+    with pytest.raises(SettingError, match=r"unknown key 'rules'.*\[\[rule\]\] tables$"):
+        load_bypass_rules(path)

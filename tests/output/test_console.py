@@ -80,10 +80,52 @@ def test_resampling_keeps_the_peak(ratios, width):
     assert max((p.ratio for p in kept), default=0) == max(ratios, default=0)
 
 
+def said(**given):
+    """Console text, blanks folded."""
+    return " ".join(summary_text(Summary.model_validate(given)).split())
+
+
+def test_a_refusal_is_no_change_of_state():
+    change = {"from": "fallback", "to": "fallback", "outcome": "refused",
+              "input": "restore by hand", "reason": "threshold error"}  # fmt: skip
+    text = said(transitions=[change])
+    assert "restore refused, stays in FALLBACK threshold error" in text and "→" not in text
+    text = said(transitions=[{**change, "from": "normal", "to": "normal", "reason": "no error"}])
+    assert "restore refused, the engine was in normal state already" in text
+    text = said(transitions=[{**change, "input": "fallback by hand"}])
+    assert "fallback refused, the engine was in FALLBACK already" in text
+
+
+def test_a_fallback_by_hand_is_called_that():
+    change = {"from": "normal", "to": "fallback", "outcome": "entered", "reason": "no error",
+              "resolution": "Normal: nothing to do. Fallback: restore to normal."}  # fmt: skip
+    text = said(state="fallback", reason="no error", transitions=[change])
+    assert "normal → FALLBACK by hand" in text and "ended in state FALLBACK: put there by h" in text
+    assert "Restore to normal to resume" in text
+    assert "nothing to do" not in text and "no error" not in text
+
+
+def test_the_peak_says_what_it_is_the_peak_of():
+    assert "none: no window held ≥ 200 packets" in said(drops={"ratio": 0.5})
+    drops = {"peak": 0.1, "peak_seconds": 3.0, "minimum_packets": 50}
+    assert "10.0 % at 3 s, of windows with ≥ 50 packets" in said(drops={**drops, "ratio": 0.5})
+    assert "windows" not in said(drops={**drops, "ratio": 0.05})
+
+
+def test_hint_on_handshakes_only_where_they_are_why():
+    blocked = {"received": 100, "inspected": 40, "blocked": 60}
+    assert "51 packets were blocked because" in said(**blocked, midstream_blocked=51)
+    assert "handshake" not in said(**blocked, midstream_blocked=30)
+    few = {"received": 100, "inspected": 99, "blocked": 1, "midstream_blocked": 1}
+    assert "handshake" not in said(**few)
+
+
 def test_sparkline_colours():
     line = sparkline([DropPoint(0, 0.1), DropPoint(1, 0.95), DropPoint(2, 0.2, "fallback")], 0.9)
     assert [span.style for span in line.spans] == ["green", "bold red", "yellow"]
     assert line.plain == "▁█▂"
+    line = sparkline([DropPoint(0, 0.95, judged=False)], 0.9)
+    assert [span.style for span in line.spans] == ["green"]
     assert sparkline([DropPoint(0, 0.0), DropPoint(1, 1.0)], 0.9, ascii_only=True).plain == ".%"
 
 

@@ -407,3 +407,37 @@ def test_verdict_values_are_those_of_the_summary(everything: LoadedRules) -> Non
     assert list(result.summary.verdicts) == [v.name.lower() for v in Verdict]
     assert np.sum(list(result.summary.verdicts.values())) == 40
     assert Counter(result.summary.reasons) == {"inspected": 40}
+
+
+# ---- ended by the operator -------------------------------------------------------------
+
+
+def test_a_run_that_is_stopped_is_as_one_of_the_packets_before(
+    office: Path, tmp_path: Path, demo: LoadedRules, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_capture = run_module.open_capture
+
+    def in_small_batches(path: Any) -> Any:
+        reader = open_capture(path)
+        batches = reader.batches
+        reader.batches = lambda max_frames=100: batches(100)  # type: ignore[method-assign]
+        return reader
+
+    monkeypatch.setattr(run_module, "open_capture", in_small_batches)
+    asked: list[bool] = []
+
+    def stop() -> bool:
+        asked.append(len(asked) > 20)
+        return asked[-1]
+
+    out = tmp_path / "out.pcap"
+    result = replay(office, loaded=demo, stop=stop, write_forwarded=out, inline=True, loops=3,
+                    switches=[Switch(State.FALLBACK, at_frame=10**6)])  # fmt: skip
+    s = result.summary
+    assert not result.ok and [fault.kind for fault in s.errors] == ["Interrupted"]
+    assert 1000 < s.received < office_frames() and s.received % 100 == 0 and balanced(result)
+    (ledger,) = events(result, "ledger")
+    assert ledger["ledger"]["received"]["packets"] == s.received
+    assert len(events(result, "stats")) == 1 and len(events(result, "flow")) == s.flows
+    assert len(list(frames_of(out))) == s.received - s.blocked
+    assert [switch.at_frame for switch in result.not_reached] == [10**6]

@@ -91,6 +91,24 @@ def test_a_missing_file_is_an_error_with_its_name(tmp_path: Path) -> None:
         parse_file(tmp_path / "none.rules")
 
 
+@pytest.mark.parametrize(
+    ("head", "says"),
+    [
+        (b"\xd4\xc3\xb2\xa1\x02\0\x04\0", "looks like a capture"),
+        (b"\x0a\x0d\x0d\x0a", "looks like a capture"),
+        (b"\x1f\x8b\x08", "gzip -d"),
+        (b"\xff\xfea\0l\0", "UTF-16"),
+        (b"alert\0", "zero bytes"),
+    ],
+)
+def test_a_file_of_something_else_is_one_error(tmp_path: Path, head: bytes, says: str) -> None:
+    path = tmp_path / "odd.rules"
+    path.write_bytes(head + b"x\n" * 3000)
+    with pytest.raises(RuleError, match=rf"odd\.rules: .*{says}") as caught:
+        parse_file(path)
+    assert ":0" not in str(caught.value)
+
+
 def test_bytes_that_are_no_utf8_survive(tmp_path: Path) -> None:
     path = tmp_path / "latin.rules"
     path.write_bytes(b'alert tcp any any -> any any (content:"\xe9\xff"; sid:1;)\n')
