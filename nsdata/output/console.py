@@ -148,7 +148,8 @@ def evidence_words(evidence: Mapping[str, Any]) -> list[str]:
     if isinstance(offered, (int, float)) and isinstance(served, (int, float)):
         words.append(f"offered {scaled(offered, 'pkt/s')}, served {scaled(served, 'pkt/s')}")
     rules = evidence.get("top_rules")
-    if isinstance(rules, Sequence) and not isinstance(rules, str) and rules:
+    dropped = counters.get("dropped", 1) if isinstance(counters, Mapping) else 1
+    if isinstance(rules, Sequence) and not isinstance(rules, str) and rules and dropped:
         named = [
             f"{rule.get('sid', rule.get('rule'))} ({percent(rule.get('share', 0.0))})"
             for rule in rules[:3]
@@ -265,6 +266,16 @@ def _by_hand(state: str, reason: str) -> bool:
     return state != "normal" and reason == "no error"
 
 
+def _why(item: Transition) -> str:
+    """Who or what made the change, where no error did."""
+    given = (item.model_extra or {}).get("input")
+    if _by_hand(item.to, item.reason) or (item.outcome, given) == ("restored", "restore by hand"):
+        return "by hand"
+    if item.outcome == "restored" and isinstance(given, str):
+        return given
+    return item.reason
+
+
 def _change(item: Transition) -> Text:
     """What was done: the states, or what was refused."""
     line = Text()
@@ -280,7 +291,7 @@ def _change(item: Transition) -> Text:
     line.append_text(state_text(item.from_))
     line.append(" → ")
     line.append_text(state_text(item.to))
-    line.append("  by hand" if _by_hand(item.to, item.reason) else f"  {item.reason}", "bold")
+    line.append(f"  {_why(item)}", "bold")
     if item.outcome and item.outcome not in ("entered", "restored"):
         line.append(f" ({item.outcome})")
     return line

@@ -103,6 +103,9 @@ def test_a_fallback_by_hand_is_called_that():
     assert "normal → FALLBACK by hand" in text and "ended in state FALLBACK: put there by h" in text
     assert "Restore to normal to resume" in text
     assert "nothing to do" not in text and "no error" not in text
+    change = {"from": "fallback", "to": "normal", "outcome": "restored", "reason": "no error"}
+    for given, words in (("restore by hand", "by hand"), ("restore time reached",) * 2):
+        assert f"FALLBACK → normal {words}" in said(transitions=[{**change, "input": given}])
 
 
 def test_the_peak_says_what_it_is_the_peak_of():
@@ -148,6 +151,8 @@ def test_numbers():
 def test_evidence_may_be_partial_or_odd():
     assert evidence_words({}) == []
     assert evidence_words({"ratio": 0.5}) == ["drop ratio 50.0 %"]
+    none = {"counters": {"received": 9, "dropped": 0}, "top_rules": [{"rule": 1, "share": 0.0}]}
+    assert not any("rule 1" in words for words in evidence_words(none))
     assert evidence_words({"counters": 3, "top_rules": "x", "ratio": None}) == []
     assert evidence_words({"permitted": {"packets": 1200}}) == [
         "1,200 packets permitted uninspected meanwhile"
