@@ -104,8 +104,8 @@ def test_a_fallback_by_hand_is_called_that():
     assert "Restore to normal to resume" in text
     assert "nothing to do" not in text and "no error" not in text
     change = {"from": "fallback", "to": "normal", "outcome": "restored", "reason": "no error"}
-    for given, words in (("restore by hand", "by hand"), ("restore time reached",) * 2):
-        assert f"FALLBACK → normal {words}" in said(transitions=[{**change, "input": given}])
+    for origin, words in (("restore by hand", "by hand"), ("restore time reached",) * 2):
+        assert f"FALLBACK → normal {words}" in said(transitions=[{**change, "input": origin}])
 
 
 def test_the_peak_says_what_it_is_the_peak_of():
