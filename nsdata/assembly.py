@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from nsdata.config import Settings
 from nsdata.config_values import ExceptionPolicy
+from nsdata.errors import EngineError
 from nsdata.output.events import rule_fragment
 from nsdata.path.decode import set_tunnel_ports
 from nsdata.path.engine import Engine
@@ -62,11 +63,21 @@ class LoadedRules:
     def build(
         cls, ruleset: RuleSet, settings: Settings, before: LoadedRules | None = None
     ) -> LoadedRules:
-        """Compile. Raises ValueError when Hyperscan or PCRE2 refuse what was accepted.
+        """Compile. Raises EngineError when the rules are more than an image can hold, or
+        Hyperscan or PCRE2 refuse what was accepted.
 
         `before`: the rules these take over from (Engine.swap_rules), so that flowbits,
         flowints and xbits set by them go on to mean the same.
         """
+        try:
+            return cls._build(ruleset, settings, before)
+        except ValueError as error:
+            raise EngineError(f"the rules cannot be compiled: {error}") from error
+
+    @classmethod
+    def _build(
+        cls, ruleset: RuleSet, settings: Settings, before: LoadedRules | None
+    ) -> LoadedRules:
         image = compile_rules(ruleset.rules, before)
         metadata = settings.outputs.eve.metadata
         by_number = [

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from nsdata.errors import SettingError
 from nsdata.fallback.controller import Controller, Moment, Transition
 from nsdata.fallback.drop_meter import DropMeter
 from nsdata.fallback.reasons import Reason, State
@@ -39,6 +40,11 @@ class Guard:
         capacity_pps: float | None = None,
     ) -> Guard:
         meter = meter or DropMeter()
+        if restore_after_ns is not None and 0 < restore_after_ns < meter.interval_ns:
+            raise SettingError(
+                f"restore-after of {restore_after_ns / 1e9:g} s is shorter than "
+                f"drop-meter.interval ({meter.interval_ns / 1e9:g} s): nothing new would be known"
+            )
         return cls(
             meter,
             Controller(meter, restore_after_ns=restore_after_ns, capacity_pps=capacity_pps),

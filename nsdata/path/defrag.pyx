@@ -365,7 +365,7 @@ cdef class Defrag:
         index = self.find(p, hash)
         if index != NO_INDEX:
             t = &self.trackers[index]
-            if p.ts_ns > t.seen_ns and p.ts_ns - t.seen_ns > self.timeout_ns:
+            if p.now_ns > t.seen_ns and p.now_ns - t.seen_ns > self.timeout_ns:
                 self.drop(index)
                 self.counts.timed_out += 1
                 index = NO_INDEX
@@ -375,7 +375,7 @@ cdef class Defrag:
         if index == NO_INDEX:
             index = self.begin(p, hash)
         t = &self.trackers[index]
-        t.seen_ns = p.ts_ns
+        t.seen_ns = p.now_ns
         if t.fragments >= self.fragment_limit:
             note(p, EV_IPV4__FRAG_IGNORED, EV_IPV6__FRAG_IGNORED)
             self.counts.max_fragments += 1
@@ -451,7 +451,7 @@ cdef class Defrag:
         cdef const uint8_t *whole
         memset(&p, 0, sizeof(p))
         p.ip = d
-        p.ts_ns = ts_ns
+        p.ts_ns = p.now_ns = ts_ns
         for tag in vlan[:MAX_VLAN]:
             p.vlan[p.n_vlan] = tag
             p.n_vlan += 1

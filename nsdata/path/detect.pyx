@@ -21,7 +21,7 @@ cdef extern from *:
     int __builtin_ctzll(unsigned long long) nogil
 
 cdef enum:
-    STEP_LIMIT = 3000         # buffer-op steps per rule and buffer
+    STEP_LIMIT = 10000        # buffer-op steps per rule and buffer
     PCRE_MATCH_LIMIT = 3500
     NO_GROUP = 0xFFFF
 

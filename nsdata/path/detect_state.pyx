@@ -162,12 +162,12 @@ cdef class DetectState:
             return NULL
         for i in range(WAYS):
             s = &self.slots[(h + i) & self.mask]
-            if s.hash == 0 or s.end_ns < p.ts_ns:
+            if s.hash == 0 or s.end_ns < p.now_ns:
                 victim = s
                 break
             if victim == NULL or s.end_ns < victim.end_ns:
                 victim = s
-        if victim.hash != 0 and victim.end_ns >= p.ts_ns:
+        if victim.hash != 0 and victim.end_ns >= p.now_ns:
             self.slots_evicted += 1
         key.hash = h
         victim[0] = key
@@ -182,7 +182,7 @@ cdef class DetectState:
         cdef bint hit
         if op.kind == CHK_XBITS:
             s = self._slot(SLOT_XBIT, op.data, 0, <uint8_t> op.length, p, f, False)
-            hit = s != NULL and s.end_ns >= p.ts_ns
+            hit = s != NULL and s.end_ns >= p.now_ns
             return hit != ((op.flags & OPF_NEGATED) != 0)
         if f == NULL:
             return False
@@ -219,12 +219,12 @@ cdef class DetectState:
             if s == NULL:
                 return
             if op.kind == POST_XBITS_UNSET or (op.kind == POST_XBITS_TOGGLE and s.count
-                                               and s.end_ns >= p.ts_ns):
+                                               and s.end_ns >= p.now_ns):
                 s.hash = 0
                 return
             s.count = 1
-            s.start_ns = p.ts_ns
-            s.end_ns = p.ts_ns + <uint64_t> (op.a if op.a > 0 else 30) * 1000000000
+            s.start_ns = p.now_ns
+            s.end_ns = p.now_ns + <uint64_t> (op.a if op.a > 0 else 30) * 1000000000
             return
         if f == NULL:
             return
@@ -271,7 +271,7 @@ cdef class DetectState:
             return 1
         s = self._slot(SLOT_THRESHOLD, sid, gid, t.track, p, f, True)
         if t.kind == THRESHOLD_BACKOFF:
-            s.end_ns = p.ts_ns + <uint64_t> 3600 * 1000000000
+            s.end_ns = p.now_ns + <uint64_t> 3600 * 1000000000
             s.count += 1
             if s.next_at == 0:
                 s.next_at = t.count
@@ -281,9 +281,9 @@ cdef class DetectState:
                 s.next_at *= t.multiplier if t.multiplier > 1 else 1
                 return 1
             return 2
-        if s.count == 0 or p.ts_ns > s.end_ns:
-            s.start_ns = p.ts_ns
-            s.end_ns = p.ts_ns + window
+        if s.count == 0 or p.now_ns > s.end_ns:
+            s.start_ns = p.now_ns
+            s.end_ns = p.now_ns + window
             s.count = 0
         s.count += 1
         if t.kind == THRESHOLD_LIMIT:

@@ -1,5 +1,5 @@
 # The one border to Python: batches, the ledger, what does not get inspected.
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from nsdata.path.bypass cimport BypassRule
 from nsdata.path.inspector cimport FrameState, Inspector
@@ -25,7 +25,10 @@ cdef class Engine:
     cdef uint64_t queue_ns            # service time of a full queue
     cdef uint64_t busy_until_ns
     cdef uint64_t expire_at_ns
-    cdef uint64_t last_ns             # latest frame time
+    # the clock
+    cdef uint64_t now_ns              # never runs back
+    cdef uint64_t shift_ns            # now of a frame = its time stamp + shift (mod 2^64)
+    cdef uint64_t clock_faults        # time stamps that were no continuation
     # the ledger
     cdef uint64_t received
     cdef uint64_t received_bytes
@@ -36,5 +39,7 @@ cdef class Engine:
     cdef int _frame(self, const uint8_t *data, uint32_t caplen, uint32_t wirelen, uint64_t ts_ns,
                     uint16_t linktype) noexcept nogil
     cdef object _take(self)
+    cdef uint64_t _clock(self, uint64_t ts_ns) noexcept nogil
+    cdef void _tick(self, uint64_t ts_ns, uint64_t now) noexcept nogil
     cdef bint _admit(self, uint64_t ts_ns) noexcept nogil
     cdef int _book(self, int why, int verdict, uint32_t wirelen) noexcept nogil

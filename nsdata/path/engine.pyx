@@ -6,7 +6,7 @@ every frame one verdict and one line in the ledger, and stops early where its ho
 act: at the time or frame it was told, or when the ring of records has to be drained.
 """
 
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 import numpy as np
@@ -25,6 +25,11 @@ cdef enum:
     EXPIRE_EVERY_NS = 100000000       # packet time between two looks at the time-outs
 
 cdef uint64_t NEVER = 0xFFFFFFFFFFFFFFFFULL
+# The clock: frames may be out of order by less than JITTER; what is further back, or
+# further ahead than LEAP, is a wrong or another clock, and time goes on from where it was.
+cdef int64_t JITTER_NS = 1000000000
+cdef int64_t LEAP_NS = <int64_t> 400 * 86400 * 1000000000
+cdef uint64_t LATEST_NS = <uint64_t> 1 << 63
 
 
 cdef bint _sound(uint8_t version, uint8_t prefix):
@@ -46,7 +51,7 @@ cdef class Engine:
     after a fallback sessions may lack a handshake. Raises EngineError on misuse.
     """
 
-    def __init__(self, RuleBase base, uint32_t numbers, *, bint inline=False,
+    def __init__(self, RuleBase base not None, uint32_t numbers, *, bint inline=False,
                  bint checksums=True, uint32_t alert_max=15, bint drop_log_start=False,
                  bint drop_invalid=True, policies=None, hosts=None, double capacity_pps=0,
                  uint32_t queue=4096, bypass=None, flow=None, stream=None, defrag=None,
@@ -66,7 +71,7 @@ cdef class Engine:
         if bypass is not None:
             self.set_bypass(bypass)
 
-    def swap_rules(self, RuleBase base, uint32_t numbers) -> None:
+    def swap_rules(self, RuleBase base not None, uint32_t numbers) -> None:
         """Inspect with another image from the next frame on. Flows, streams, flowbits and
         thresholds live on, the counts per rule begin anew; drain the records of the old
         image first (EngineError)."""
@@ -98,6 +103,8 @@ cdef class Engine:
 
     cdef object _take(self):
         """Refuse a second thread: the GIL is free while frames run."""
+        if self.inspector is None:
+            raise EngineError("the engine was not initialised: call Engine(base, numbers, …)")
         if self.busy:
             raise EngineError("the engine is running in another thread; give each its own engine")
 
@@ -119,6 +126,7 @@ cdef class Engine:
         """
         cdef Py_ssize_t n = offset.shape[0]
         cdef Py_ssize_t i
+        cdef uint64_t now
         cdef uint64_t size = data.shape[0]
         cdef const uint8_t *base = &data[0] if size else NULL
         self._take()
@@ -129,23 +137,29 @@ cdef class Engine:
         with nogil:
             i = start
             while i < n:
-                if ts_ns[i] >= stop_ns or self.received + 1 == stop_frame:
+                if ts_ns[i] >= LATEST_NS:
+                    break
+                now = self._clock(ts_ns[i])
+                if now >= stop_ns or self.received + 1 == stop_frame:
                     break
                 if offset[i] > size or caplen[i] > size - offset[i]:
                     break
                 if not self.records.room():
                     break
                 if not self.fallback:
-                    if ts_ns[i] >= self.expire_at_ns:
-                        if not self.inspector.expire(ts_ns[i]):
+                    if now >= self.expire_at_ns:
+                        if not self.inspector.expire(now):
                             break
-                        self.expire_at_ns = ts_ns[i] + EXPIRE_EVERY_NS
+                        self.expire_at_ns = now + EXPIRE_EVERY_NS
                     if i + PREFETCH < n and offset[i + PREFETCH] < size:
                         __builtin_prefetch(base + offset[i + PREFETCH])
+                self._tick(ts_ns[i], now)
                 verdict[i] = <uint8_t> self._frame(base + offset[i], caplen[i], wirelen[i],
                                                    ts_ns[i], linktype[i])
                 i += 1
         self.busy = False
+        if i < n and ts_ns[i] >= LATEST_NS:
+            raise EngineError(f"frame {i} of the batch: time {ts_ns[i]} ns is past the year 2262")
         if i < n and (offset[i] > size or caplen[i] > size - offset[i]):
             raise EngineError(f"frame {i} of the batch lies outside its data")
         return i
@@ -171,7 +185,7 @@ cdef class Engine:
             self.fallback = True
         else:
             self.fallback = False
-            self.inspector.grace_until_ns = self.last_ns + self.grace_ns
+            self.inspector.grace_until_ns = self.now_ns + self.grace_ns
             self.busy_until_ns = 0
         return True
 
@@ -199,10 +213,12 @@ cdef class Engine:
     def rule_counts(self) -> dict:
         """uint64 arrays by source rule, since its image was loaded: `matched`, `alerted`,
         `dropped` packets."""
+        self._take()
         return self.inspector.verdicts.per_rule()
 
     def drops(self) -> dict:
         """Packets dropped since the image was loaded, by source rule, where not zero."""
+        self._take()
         return self.inspector.verdicts.drops()
 
     def bypass_counts(self) -> list:
@@ -212,11 +228,47 @@ cdef class Engine:
 
     def stats(self) -> dict:
         """Counters of every stage."""
+        self._take()
         cdef int k
         return dict(self.inspector.stats(),
+                    clock_faults=self.clock_faults,
                     verdicts=[self.verdict_count[k] for k in range(VERDICT_COUNT)])
 
+    @property
+    def clock_ns(self) -> int:
+        """The engine's time after the frames taken; 0 before the first."""
+        return self.now_ns
+
+    def clock_at(self, uint64_t ts_ns) -> int:
+        """What the engine's time will be when the next frame is stamped `ts_ns`."""
+        return self._clock(ts_ns)
+
     # --- one frame -------------------------------------------------------------------
+
+    cdef uint64_t _clock(self, uint64_t ts_ns) noexcept nogil:
+        """The time of a frame stamped `ts_ns`: as stamped, moved along by what clocks
+        before it were wrong; never back, and never past LATEST_NS."""
+        cdef uint64_t at = ts_ns + self.shift_ns
+        cdef int64_t ahead = <int64_t> (at - self.now_ns)
+        if self.received == 0:
+            return ts_ns
+        if -JITTER_NS < ahead < 0:
+            return self.now_ns
+        if ahead < 0:
+            ahead = JITTER_NS         # time that runs back all along is time that passes
+        elif ahead > LEAP_NS:
+            ahead = LEAP_NS
+        if self.now_ns + <uint64_t> ahead >= LATEST_NS:
+            return self.now_ns + 1000
+        return self.now_ns + <uint64_t> ahead
+
+    cdef void _tick(self, uint64_t ts_ns, uint64_t now) noexcept nogil:
+        """A frame stamped `ts_ns` is taken at `now` (of `_clock`)."""
+        cdef int64_t behind = <int64_t> (now - (ts_ns + self.shift_ns))
+        if behind >= JITTER_NS or behind < 0:
+            self.shift_ns = now - ts_ns
+            self.clock_faults += 1
+        self.now_ns = now
 
     cdef bint _admit(self, uint64_t ts_ns) noexcept nogil:
         """Whether the modelled inspection queue takes a packet that arrives now."""
@@ -243,8 +295,6 @@ cdef class Engine:
         cdef int k
         self.received += 1
         self.received_bytes += wirelen
-        if ts_ns > self.last_ns:
-            self.last_ns = ts_ns
         if self.fallback:
             return self._book(WHY_FALLBACK, VERDICT_PASS, wirelen)
         n = decode_frame(data, caplen, wirelen, linktype, self.checksums, p, MAX_LAYERS)
@@ -254,14 +304,16 @@ cdef class Engine:
                 self.bypass_hits[k] += 1
                 if self.bypass[k].action:
                     p.ts_ns = ts_ns
+                    p.now_ns = self.now_ns
                     p.frame_no = self.received
                     self.inspector.blocked_by_bypass(p)
                     return self._book(WHY_BYPASS_RULE_BLOCK, VERDICT_DROP, wirelen)
                 return self._book(WHY_BYPASS_RULE, VERDICT_PASS, wirelen)
-        if self.service_ns and not self._admit(ts_ns):
+        if self.service_ns and not self._admit(self.now_ns):
             return self._book(WHY_OVERSUBSCRIBED, VERDICT_LOST, wirelen)
         for k in range(n):
             p[k].ts_ns = ts_ns
+            p[k].now_ns = self.now_ns
             p[k].frame_no = self.received
         self.inspector.run(p, n)
         if s.dropped:

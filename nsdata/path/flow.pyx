@@ -24,7 +24,8 @@ import ipaddress
 from nsdata.path.packet cimport (
     FLOW_BYPASS, FLOW_CLOSED, FLOW_END_EVICTED, FLOW_END_REUSED, FLOW_END_SHUTDOWN,
     FLOW_END_TIMEOUT, FLOW_EST, FLOW_ESTABLISHED, FLOW_FREE, FLOW_NEW, FLOW_SEEN_TC, FLOW_SEEN_TS,
-    MAX_VLAN, NO_FLOW, PKT_ESTABLISHED, PKT_FRAGMENT, PKT_ICMP_ERROR, PKT_INVALID, PKT_REBUILT, TCP_ESTABLISHED,
+    MAX_VLAN, NO_FLOW, PKT_ESTABLISHED, PKT_FRAGMENT, PKT_ICMP_ERROR, PKT_INVALID, PKT_REBUILT,
+    TCP_ESTABLISHED,
     TCP_LAST_ACK, TCP_NONE, TO_CLIENT, TO_SERVER,
 )
 from libc.stdint cimport uint8_t, uint16_t
@@ -228,8 +229,8 @@ cdef class FlowTable:
             f.ip_version = k.ip_version
             f.layer = k.layer
             f.first_ns = f.last_ns = p.ts_ns
-            if p.ts_ns > self.clock_ns:
-                self.clock_ns = p.ts_ns
+            if p.now_ns > self.clock_ns:
+                self.clock_ns = p.now_ns
             f.seen_ns = self.clock_ns
             f.timeout_class = <uint8_t>class_of(f)
             self.enlist(f, p.flow, f.timeout_class)
@@ -311,8 +312,8 @@ cdef class FlowTable:
             f.bytes[p.dir] += p.wirelen if p.layer == 0 else p.ip_len
         if p.ts_ns > f.last_ns:
             f.last_ns = p.ts_ns
-        if p.ts_ns > self.clock_ns:
-            self.clock_ns = p.ts_ns
+        if p.now_ns > self.clock_ns:
+            self.clock_ns = p.now_ns
         f.seen_ns = self.clock_ns
         if not p.flags & PKT_ICMP_ERROR:
             f.flags |= FLOW_SEEN_TC if p.dir == TO_CLIENT else FLOW_SEEN_TS

@@ -11,7 +11,7 @@ cdef int fill(Packet *p, dict d) except -1:
     p.sport = d.get("sport", 0)
     p.dport = d.get("dport", 0)
     p.proto = d.get("proto", 17)
-    p.ts_ns = int(d.get("ts", 0) * 1_000_000_000)
+    p.ts_ns = p.now_ns = int(d.get("ts", 0) * 1_000_000_000)
     p.wirelen = d.get("wirelen", 60)
     p.ip_len = d.get("ip_len", 46)
     p.layer = d.get("layer", 0)

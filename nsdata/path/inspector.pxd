@@ -2,6 +2,7 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from nsdata.path.defrag cimport Defrag
+from nsdata.path.defrag_condemned cimport CondemnedDatagrams
 from nsdata.path.detect cimport Detector
 from nsdata.path.detect_state cimport DetectState
 from nsdata.path.flow cimport FlowTable
@@ -77,6 +78,7 @@ cdef class Inspector:
     cdef Records records
     cdef Packet *layers               # [MAX_NESTING][MAX_LAYERS]; decode fills the first row
     cdef Packet *pseudo
+    cdef CondemnedDatagrams condemned
     cdef Decision decision
     cdef FrameState frame
     cdef bint inline_mode

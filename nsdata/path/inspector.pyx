@@ -14,12 +14,16 @@ from nsdata.path.events import event_names
 from nsdata.path.stream import POLICIES
 
 from nsdata.path.decode cimport decode_datagram
-from nsdata.path.events cimport EV_STREAM__REASSEMBLY_INSERT_MEMCAP
+from nsdata.path.events cimport (
+    EV_IPV4__FRAG_OVERLAP, EV_IPV6__FRAG_OVERLAP, EV_STREAM__REASSEMBLY_INSERT_LIMIT,
+    EV_STREAM__REASSEMBLY_INSERT_MEMCAP, EV_STREAM__REASSEMBLY_OVERLAP_DIFFERENT_DATA,
+)
 from nsdata.path.packet cimport *
 from nsdata.path.rulebase cimport *
 
-cdef int MEMCAP_WORD = <int> EV_STREAM__REASSEMBLY_INSERT_MEMCAP >> 6
-cdef uint64_t MEMCAP_BIT = <uint64_t> 1 << (<int> EV_STREAM__REASSEMBLY_INSERT_MEMCAP & 63)
+
+cdef inline bint _has(const Packet *p, int event) noexcept nogil:
+    return (p.events[event >> 6] >> (event & 63)) & 1
 
 
 cdef class Inspector:
@@ -41,6 +45,7 @@ cdef class Inspector:
         self.flows = FlowTable(seed=seed, **(flow or {}))
         self.streams = StreamTracker(**(stream or {}))
         self.defrag = Defrag(seed=seed, **(defrag or {}))
+        self.condemned = CondemnedDatagrams()
         self.records = Records(**(records or {}))
         self.state = DetectState(seed=seed)
         self.load(base, numbers, alert_max)
@@ -136,8 +141,6 @@ cdef class Inspector:
             "records": {"clipped": self.records.clipped, "overflowed": self.records.overflowed},
         }
 
-    # --- the layers of a frame -------------------------------------------------------
-
     cdef void run(self, Packet *p, int n) noexcept nogil:
         """Inspect the layers of a frame; what came of it is in `frame`."""
         memset(&self.frame, 0, sizeof(FrameState))
@@ -153,6 +156,11 @@ cdef class Inspector:
         for k in range(n):
             datagram = NULL
             if p[k].flags & PKT_FRAGMENT and not p[k].flags & PKT_INVALID:
+                if self.inline_mode and self.condemned.has(&p[k]):
+                    self._count(&p[k])
+                    self.frame.verdict = VERDICT_DROP
+                    self._drop(&p[k], NULL, NULL, WHY_FLOW_DROP, 0, NO_RULE)
+                    return
                 datagram = self._rebuild(&p[k], &length)
             self._count(&p[k])
             if k and (p[k].tunnel == TUN_IPV4 or p[k].tunnel == TUN_IPV6):
@@ -166,6 +174,12 @@ cdef class Inspector:
                     self.counts.ipv6_in_ipv6 += 1
             if not self.frame.dropped:
                 self._layer(&p[k], self.layers if p[k].layer else NULL)
+            if self.inline_mode and self.drop_invalid and not self.frame.dropped \
+                    and p[k].flags & PKT_FRAGMENT and (_has(&p[k], EV_IPV4__FRAG_OVERLAP)
+                                                       or _has(&p[k], EV_IPV6__FRAG_OVERLAP)):
+                # the receiver may keep other bytes than those inspected (RFC 5722)
+                self.frame.verdict = VERDICT_DROP
+                self._drop(&p[k], NULL, NULL, WHY_POLICY, POLICY_DEFRAG_ERROR, NO_RULE)
             if self.frame.dropped or self.frame.passed:
                 return
             if datagram != NULL and nesting + 1 < MAX_NESTING:
@@ -174,6 +188,8 @@ cdef class Inspector:
                 if p[k].layer == 0 and p[k].ip != NULL:
                     inner.link_len = <uint16_t> (p[k].ip - p[k].frame)
                 self._run(inner, m, nesting + 1)
+                if self.frame.dropped and self.inline_mode:
+                    self.condemned.add(&p[k])
                 if self.frame.dropped or self.frame.passed:
                     return
 
@@ -319,22 +335,28 @@ cdef class Inspector:
             if self.streams.core.session_memcap != refused:
                 if self._policy(POLICY_STREAM_MEMCAP, p, f, outer):
                     return
-            elif p.events[MEMCAP_WORD] & MEMCAP_BIT:
+            elif _has(p, EV_STREAM__REASSEMBLY_INSERT_MEMCAP) \
+                    or _has(p, EV_STREAM__REASSEMBLY_INSERT_LIMIT):
                 if self._policy(POLICY_STREAM_REASSEMBLY, p, f, outer):
                     return
             picked_up = picked_up and f.flags & FLOW_MIDSTREAM
             if (p.flags & PKT_MIDSTREAM_REFUSED or picked_up) \
-                    and p.ts_ns >= self.grace_until_ns:
+                    and p.now_ns >= self.grace_until_ns:
                 if self._policy(POLICY_MIDSTREAM, p, f, outer):
                     return
             elif p.flags & PKT_OUT_OF_STATE and self.drop_invalid and self.inline_mode \
-                    and p.ts_ns >= self.grace_until_ns:
+                    and p.now_ns >= self.grace_until_ns:
                 s.verdict = VERDICT_DROP
                 self._drop(p, f, outer, WHY_POLICY, POLICY_STREAM_ERROR, NO_RULE)
                 return
         self._inspect(p, f, outer)
         if p.stream_data != NULL and f.tcp != NULL:
             self.streams.inspected(p, f)
+        if self.inline_mode and self.drop_invalid and not s.dropped \
+                and _has(p, EV_STREAM__REASSEMBLY_OVERLAP_DIFFERENT_DATA):
+            # the receiver may keep these bytes, and others were inspected
+            s.verdict = VERDICT_DROP
+            self._drop(p, f, outer, WHY_POLICY, POLICY_STREAM_ERROR, NO_RULE)
 
     cdef void _inspect(self, Packet *p, Flow *f, const Packet *outer) noexcept nogil:
         cdef FrameState *s = &self.frame

@@ -50,6 +50,7 @@ cdef enum Direction:
 cdef struct Packet:
     # capture (owner: engine)
     uint64_t ts_ns            # capture time, ns since the epoch
+    uint64_t now_ns           # the engine's clock: as ts_ns, but never running back
     uint64_t frame_no         # 1-based number of the frame in the run (EVE pcap_cnt)
     const uint8_t *frame      # first byte of the link-layer frame; borrowed from the capture
     uint32_t caplen           # bytes present at `frame`

@@ -283,6 +283,7 @@ cdef class StreamTracker:
             return False
         memset(pseudo, 0, sizeof(Packet))
         pseudo.ts_ns = f.last_ns
+        pseudo.now_ns = f.seen_ns
         pseudo.ip_version = f.ip_version
         pseudo.proto = f.proto
         pseudo.layer = f.layer

@@ -65,7 +65,7 @@ cdef class Conversation:
         p.has_tsopt = tsval is not None
         p.tsval = (tsval or 0) & 0xFFFFFFFF
         p.tsecr = tsecr & 0xFFFFFFFF
-        p.ts_ns = int(ts * 1_000_000_000)
+        p.ts_ns = p.now_ns = int(ts * 1_000_000_000)
         p.dir = dir
         p.sport, p.dport = (f.sport, f.dport) if dir == 0 else (f.dport, f.sport)
         p.wirelen = 54 + len(payload)
@@ -145,7 +145,7 @@ def drive(StreamTracker tracker, int segments, int size, int rounds=1) -> None:
                 p.proto = 6
                 p.wscale = 0xFF
                 p.window = 65535
-                p.ts_ns = <uint64_t>i * 1000000
+                p.ts_ns = p.now_ns = <uint64_t>i * 1000000
                 if i == 0:
                     p.tcp_flags = SYN
                     p.seq = 999

@@ -133,7 +133,7 @@ cdef inline int refuse(Packet *p, int number) noexcept nogil:
 
 
 cdef inline uint32_t seconds(const Packet *p) noexcept nogil:
-    return <uint32_t>(p.ts_ns // 1000000000)
+    return <uint32_t>(p.now_ns // 1000000000)
 
 
 cdef inline uint8_t shift_of(const Packet *p) noexcept nogil:

@@ -22,7 +22,7 @@ POLICY_NAMES = {
 MIDSTREAM = 1
 POLICY_DROPS = {  # drop reasons by number of Policy (packet.pxd)
     "stream_midstream": 1, "stream_error": 2, "stream_memcap": 3, "stream_reassembly": 4,
-    "flow_memcap": 6, "defrag_memcap": 7,
+    "flow_memcap": 6, "defrag_memcap": 7, "defrag_error": 8,
 }  # fmt: skip
 FRAME_COUNTERS = (
     "ethernet", "raw", "null", "sll", "sll2", "ppp", "chdlc", "arp", "vlan", "vlan_qinq",
