@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from nsdata.output.events import rule_fragment
 from nsdata.path.decode import set_tunnel_ports
 from nsdata.path.engine import Engine
 from nsdata.path.rulebase import OpKind, RuleBase
-from nsdata.rules.compile import Image, compile_rules
+from nsdata.rules.compile import compile_rules
 from nsdata.rules.ruleset import RuleSet
 
 # Policy numbers of nsdata/path/packet.pxd by settings key; PolicyAction of engine.pxd.
@@ -53,8 +53,8 @@ class LoadedRules:
     numbers: int
     fragments: Sequence[bytes]  # EVE, by index in the image
     sids: Sequence[int]  # by source rule
-    image: Image  # its flowbits keep their numbers in the image that follows
     on_checksums: bool = False  # some rule asks whether a checksum is right
+    refused_keywords: Mapping[str, int] = field(default_factory=dict)  # most first
     flowbits: Sequence[str] = ()  # names by number in the image
     flowints: Sequence[str] = ()
     xbits: Sequence[str] = ()
@@ -94,8 +94,8 @@ class LoadedRules:
             len(ruleset.rules),
             fragments,
             [rule.sid for rule in ruleset.rules],
-            image,
             any(op.kind == OpKind.CHK_CSUM for rule in ruleset.rules for op in rule.checks),
+            dict(ruleset.refused_by_keyword.most_common()),
             image.flowbits,
             image.flowints,
             image.xbits,

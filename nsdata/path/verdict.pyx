@@ -94,7 +94,8 @@ cdef class Verdicts:
                     if not d.drop:
                         d.drop = 1
                         d.drop_rule = m.rule
-                        self.dropped[r.number] += 1
+                        if self.inline_mode:
+                            self.dropped[r.number] += 1
                     if _on_flow(r.type, m.stream):
                         d.drop_flow = 1
                 if r.flags & RF_BYPASS:

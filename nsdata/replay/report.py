@@ -71,7 +71,7 @@ def summarise(
         drops=_drops(pipeline, settings, dropped, ledger.received.packets),
         top_rules=_top_rules(pipeline, loaded),
         bypass_rules=_bypass_rules(pipeline, bypass),
-        refused_keywords=dict(rules.refused_by_keyword.most_common()),
+        refused_keywords=dict(loaded.refused_keywords),
         decode_events=dict(sorted(stats["decode"]["events"].items())),
         flows=stats["flow"]["created"],
         capture_seconds=round((pipeline.last_ns - first) / 1e9, 9) if first is not None else 0.0,
