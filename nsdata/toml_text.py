@@ -32,6 +32,8 @@ def read_toml(text: str, path: str) -> tuple[dict[str, Any], Mapping[KeyPath, in
     """
     try:
         values = tomllib.loads(text)
+    except RecursionError:
+        raise SettingError(f"{path}: not valid TOML: nested too deeply") from None
     except tomllib.TOMLDecodeError as fault:
         place = _AT_LINE.search(str(fault))
         line = int(place.group(1)) if place else max(1, text.count("\n"))

@@ -9,21 +9,22 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from nsdata.assembly import LoadedRules, build_engine
-from nsdata.capture import CaptureReader, CaptureWriter, open_capture
+from nsdata.capture import Batch, CaptureReader, CaptureWriter, open_capture
 from nsdata.config import Settings, load_bypass_rules
-from nsdata.errors import Interrupted, NsdataError, SettingError
+from nsdata.errors import CaptureError, Interrupted, NsdataError, OutputError, SettingError
 from nsdata.fallback.controller import Transition
 from nsdata.fallback.guard import Guard
 from nsdata.output.console import DropPoint
 from nsdata.output.events import EveWriter, pcap_tail
 from nsdata.output.summary import Summary
-from nsdata.pipeline import FORWARDED, Pipeline, Switch
+from nsdata.pipeline import FORWARDED, EveryVerdict, Pipeline, Switch
 from nsdata.replay.clock import RealClock, clock_for
 from nsdata.replay.files import Named, check_files, check_forwarded
 from nsdata.replay.report import eve_stats, summarise
@@ -142,10 +143,12 @@ def replay(
     forward = CaptureWriter(write_forwarded, inputs=paths) if write_forwarded is not None else None
     try:
         run.captures(paths, loops, forward)
+        run.close_forwarded(forward)
         run.finish(settings, loaded)
     finally:
         if forward is not None:
-            forward.close()
+            with suppress(OutputError):  # closed above, unless the run itself failed
+                forward.close()
         writer.close()
     modelled = run.modelled_seconds(capacity_pps)
     result = summarise(
@@ -220,6 +223,7 @@ class _Run:
         self.seconds = 0.0
         self.errors: list[NsdataError] = []
         self._notes = 0
+        self._forward_failed = False
 
     def captures(self, paths: list[str], loops: int, forward: CaptureWriter | None) -> None:
         shift = 0
@@ -231,9 +235,8 @@ class _Run:
                     with open_capture(path) as reader:
                         self.pipeline.eve.formatter.set_tail(pcap_tail(path))
                         self._capture(reader, forward, shift)
-                except NsdataError as error:
-                    if str(error) not in map(str, self.errors):
-                        self.errors.append(error)
+                except CaptureError as error:
+                    self._keep(error)
                 self.done_bytes += _size(path)
             first = self.pipeline.first_ns
             if first is not None:
@@ -245,6 +248,28 @@ class _Run:
                     f"interrupted after {packets:,} packets; the record of these is complete"
                 )
             )
+
+    def _keep(self, error: NsdataError) -> None:
+        if str(error) not in map(str, self.errors):
+            self.errors.append(error)
+
+    def _forward(self, forward: CaptureWriter, batch: Batch, verdicts: EveryVerdict) -> None:
+        """Write what is forwarded, until the disk fails: inspection goes on without it."""
+        if self._forward_failed:
+            return
+        try:
+            forward.write(batch, np.isin(verdicts, FORWARDED))
+        except OutputError as error:
+            self._forward_failed = True
+            self._keep(error)
+
+    def close_forwarded(self, forward: CaptureWriter | None) -> None:
+        """Write what is left of the forwarded capture; a full disk ends no run."""
+        try:
+            if forward is not None:
+                forward.close()
+        except OutputError as error:
+            self._keep(error)
 
     def stopped(self) -> bool:
         return self._stop is not None and self._stop()
@@ -267,7 +292,9 @@ class _Run:
             verdicts = self.pipeline.feed(batch)
             self.seconds += time.perf_counter() - start
             if forward is not None:
-                forward.write(batch, np.isin(verdicts, FORWARDED))
+                self._forward(forward, batch, verdicts)
+            if self.clock is not None:  # paced: who watches the file sees events as they come
+                self.pipeline.eve.flush()
             self._report(reader)
 
     def _sleep(self, wait_ns: int) -> None:

@@ -78,3 +78,14 @@ def test_drops_of_a_flow_are_the_rule_s_doing() -> None:
     blocked = engine.ledger.blocked.packets
     assert blocked > 1
     assert engine.pipeline.drops_by_rule() == {7: blocked}
+
+
+def test_a_forwarded_capture_that_cannot_be_written_costs_nothing_else(tmp_path: Path) -> None:
+    office = Path(__file__).parents[1] / "captures" / "office.pcap"
+    eve, summary = tmp_path / "eve.json", tmp_path / "summary.json"
+    result = nsdata.replay(office, eve=eve, summary=summary, write_forwarded="/dev/full", loops=20)
+    assert not result.ok
+    (fault,) = result.summary.errors
+    assert fault.kind == "OutputError" and "No space left" in fault.message
+    assert json.loads(summary.read_text())["packets"] == 20 * 7687
+    assert len(events(eve, "ledger")) == len(events(eve, "stats")) == 1
