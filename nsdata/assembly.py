@@ -20,7 +20,7 @@ from nsdata.path.rulebase import OpKind, RuleBase
 from nsdata.rules.compile import compile_rules
 from nsdata.rules.ruleset import RuleSet
 
-# Policy numbers of nsdata/path/packet.pxd by settings key; PolicyAction of engine.pxd.
+# Policy numbers of nsdata/path/packet.pxd by settings key; PolicyAction of inspector.pxd.
 POLICY_KEYS = {
     1: "stream.midstream-policy",
     3: "stream.memcap-policy",

@@ -93,7 +93,8 @@ cdef class Defrag:
     cdef Tracker *trackers
     cdef Page *pages
     cdef uint32_t *table
-    cdef uint8_t *out
+    cdef uint8_t *out             # OUTS buffers, used in turn
+    cdef uint32_t turn
     cdef uint32_t n_trackers, n_pages, mask
     cdef uint32_t fresh_tracker, fresh_page   # never used from here on
     cdef uint32_t free_tracker, free_page     # free lists
@@ -105,7 +106,7 @@ cdef class Defrag:
     cdef DefragStats counts
 
     # Take in a fragment (PKT_FRAGMENT). Returns the rebuilt datagram when `p` completes
-    # it, valid until the next call, else NULL. Sets frag events on `p`.
+    # it, valid until the third call from now, else NULL. Sets frag events on `p`.
     cdef const uint8_t *add(self, Packet *p, uint32_t *length) noexcept nogil
 
     # Give up datagrams without a fragment for the time-out.

@@ -31,6 +31,7 @@ POLICIES = {
 
 cdef enum:
     MAX_DATAGRAM = 65535
+    OUTS = 3                      # rebuilt datagrams alive at once, one in another
     OUT_SIZE = 65536 + 64         # IPv6: 40 bytes of header on top of a 16-bit length
 
 
@@ -108,7 +109,7 @@ cdef class Defrag:
         self.trackers = <Tracker *>calloc(self.n_trackers, sizeof(Tracker))
         self.pages = <Page *>calloc(self.n_pages, sizeof(Page))
         self.table = <uint32_t *>calloc(<size_t>self.mask + 1, sizeof(uint32_t))
-        self.out = <uint8_t *>malloc(OUT_SIZE)
+        self.out = <uint8_t *>malloc(OUTS * OUT_SIZE)
         if NULL in (self.trackers, self.pages, self.table, self.out):
             raise MemoryError("defrag: lower defrag.trackers or defrag.memcap")
 
@@ -288,10 +289,10 @@ cdef class Defrag:
     cdef const uint8_t *rebuild(self, uint32_t index, uint32_t *length) noexcept nogil:
         """Lay the datagram out in self.out and let the tracker go."""
         cdef Tracker *t = &self.trackers[index]
-        cdef uint8_t *out = self.out
-        cdef uint32_t header = t.header_len, at, count, sum
-        cdef uint32_t i, size = header + t.total
+        cdef uint8_t *out = self.out + self.turn * OUT_SIZE
+        cdef uint32_t header = t.header_len, at, count, sum, i, size = t.header_len + t.total
         cdef uint8_t proto
+        self.turn = (self.turn + 1) % OUTS
         if header <= INLINE_HEADER:
             memcpy(out, t.header, header)
         else:

@@ -187,7 +187,7 @@ cdef class Detector:
                       bint always) noexcept nogil:
         """Mark the candidates of a class: patterns found in `data`, and the rules without."""
         cdef uint32_t classes = self.base.n_port_classes
-        cdef int dir = p.dir if p.flow != NO_FLOW else TO_SERVER
+        cdef int dir = p.dir & 1          # to server where there is no flow
         cdef const uint16_t *of = (self.base.group_of
                                    + <size_t> (cls * 2 + dir) * GROUP_KINDS * classes)
         cdef uint16_t number

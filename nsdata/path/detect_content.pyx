@@ -10,7 +10,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stddef cimport size_t
 from libc.string cimport memchr, memcmp
 
-from nsdata.path.pcre2 cimport pcre2_get_ovector_pointer, pcre2_match
+from nsdata.path.pcre2 cimport PCRE2_ERROR_NOMATCH, pcre2_get_ovector_pointer, pcre2_match
 from nsdata.path.rulebase cimport *
 
 cdef extern from "string.h" nogil:
@@ -405,6 +405,9 @@ cdef bint _pcre(Inspection *i, const Op *op, uint32_t rest) noexcept nogil:
         i.steps += 4
         status = pcre2_match(i.pcres[op.data], i.buffer + base, length, start, 0, i.match_data,
                              i.match_context)
+        if status < 0 and status != PCRE2_ERROR_NOMATCH:
+            i.limited += 1            # a limit was reached: nothing is known, so no match
+            return False
         if op.flags & OPF_NEGATED:
             if status >= 0:
                 return False

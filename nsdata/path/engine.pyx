@@ -1,7 +1,7 @@
 """The one border between Python and the packet path.
 
 `Engine.process` takes arrays that describe a batch of frames and runs without the GIL:
-decode → bypass rules → queue → Inspector (flow → stream → detect → verdict). It gives
+decode → bypass rules → queue → Inspector (defrag → flow → stream → detect → verdict). It gives
 every frame one verdict and one line in the ledger, and stops early where its host has to
 act: at the time or frame it was told, or when the ring of records has to be drained.
 """
@@ -62,9 +62,13 @@ cdef class Engine:
             hosts=hosts, flow=flow, stream=stream, defrag=defrag, records=records, seed=seed)
         self.records = self.inspector.records
         self.checksums = checksums
+        if not 0 <= grace_s <= 1e9:
+            raise EngineError(f"grace_s must be 0 to 1e9 seconds, not {grace_s}")
         self.grace_ns = <uint64_t> (grace_s * 1e9)
-        if not 0 <= capacity_pps <= 1e9:
-            raise EngineError(f"capacity must be 0 to 1e9 packets/s, not {capacity_pps}")
+        if capacity_pps != 0 and not 1e-3 <= capacity_pps <= 1e9:
+            raise EngineError(f"capacity must be 0.001 to 1e9 packets/s, not {capacity_pps}")
+        if queue > 1 << 20:
+            raise EngineError(f"the queue must hold at most 1,048,576 packets, not {queue}")
         if capacity_pps:
             self.service_ns = max(1, <uint64_t> (1e9 / capacity_pps + 0.5))
             self.queue_ns = self.service_ns * max(1, queue)
@@ -85,6 +89,7 @@ cdef class Engine:
         cdef const uint8_t[::1] raw
         cdef const BypassRule *r
         cdef int i
+        self._take()
         array = np.ascontiguousarray(rules)
         if array.dtype.itemsize != sizeof(BypassRule) or array.shape[0] > MAX_BYPASS_RULES:
             raise EngineError(f"at most {MAX_BYPASS_RULES} bypass rules of "

@@ -1,6 +1,7 @@
 # One frame's packets through the stages.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
+from nsdata.path.counters cimport Counters
 from nsdata.path.defrag cimport Defrag
 from nsdata.path.defrag_condemned cimport CondemnedDatagrams
 from nsdata.path.detect cimport Detector
@@ -42,31 +43,6 @@ cdef struct FrameState:
     uint8_t skipped           # Why of a layer that was not, 0 if none
     uint8_t passed            # a pass rule took the frame: inner layers are not inspected
 
-# Counters of the EVE stats event that no stage keeps.
-cdef struct Counts:
-    uint64_t ethernet         # frames by link type
-    uint64_t raw
-    uint64_t null
-    uint64_t sll
-    uint64_t sll2
-    uint64_t ppp
-    uint64_t chdlc
-    uint64_t ipv4_in_ipv4     # inner in outer
-    uint64_t ipv4_in_ipv6
-    uint64_t ipv6_in_ipv4
-    uint64_t ipv6_in_ipv6
-    uint64_t arp
-    uint64_t vlan
-    uint64_t vlan_qinq
-    uint64_t max_pkt_size     # bytes on the wire
-    uint64_t syn
-    uint64_t synack
-    uint64_t rst
-    uint64_t flows_new        # flows that ended in that state
-    uint64_t flows_established
-    uint64_t flows_closed
-    uint64_t flows_bypassed
-
 cdef class Inspector:
     cdef RuleBase base
     cdef DetectState state
@@ -79,6 +55,7 @@ cdef class Inspector:
     cdef Packet *layers               # [MAX_NESTING][MAX_LAYERS]; decode fills the first row
     cdef Packet *pseudo
     cdef CondemnedDatagrams condemned
+    cdef Counters counters
     cdef Decision decision
     cdef FrameState frame
     cdef bint inline_mode
@@ -90,14 +67,9 @@ cdef class Inspector:
     cdef int n_hosts
     cdef uint64_t grace_until_ns      # until then sessions may lack a handshake
     # counters
-    cdef Counts counts
-    cdef uint64_t invalid
-    cdef uint64_t protocols[256]
-    cdef uint64_t versions[16]
-    cdef uint64_t tunnels[16]
-    cdef uint64_t event_count[256]
     cdef uint64_t policy_count[16][8]     # by Policy and PolicyAction
     cdef uint64_t policy_drops[16]        # frames blocked, by Policy
+    cdef uint64_t policy_flow_drops[16]   # ... because it had dropped their flow
 
     cdef object load(self, RuleBase base, uint32_t numbers, uint32_t alert_max)
     cdef void _set_hosts(self, hosts)
@@ -108,7 +80,7 @@ cdef class Inspector:
     cdef void blocked_by_bypass(self, Packet *p) noexcept nogil
     cdef void finish(self, Flow *f) noexcept nogil
     cdef void _run(self, Packet *p, int n, int nesting) noexcept nogil
-    cdef const uint8_t *_rebuild(self, Packet *p, uint32_t *length) noexcept nogil
+    cdef const uint8_t *_rebuild(self, Packet *p, uint32_t *length, bint *settled) noexcept nogil
     cdef void _layer(self, Packet *p, const Packet *outer) noexcept nogil
     cdef Flow *_flow(self, Packet *p) noexcept nogil
     cdef bint _policy(self, int which, Packet *p, Flow *f, const Packet *outer) noexcept nogil
@@ -116,5 +88,3 @@ cdef class Inspector:
     cdef void _alerts(self, Packet *p, Flow *f, const Packet *outer) noexcept nogil
     cdef void _drop(self, Packet *p, Flow *f, const Packet *outer, int why, int policy,
                     uint32_t rule) noexcept nogil
-    cdef void _count(self, const Packet *p) noexcept nogil
-    cdef void _count_events(self, const Packet *p) noexcept nogil

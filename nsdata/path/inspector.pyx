@@ -10,7 +10,6 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memset
 
 from nsdata.errors import EngineError
-from nsdata.path.events import event_names
 from nsdata.path.stream import POLICIES
 
 from nsdata.path.decode cimport decode_datagram
@@ -46,6 +45,7 @@ cdef class Inspector:
         self.streams = StreamTracker(**(stream or {}))
         self.defrag = Defrag(seed=seed, **(defrag or {}))
         self.condemned = CondemnedDatagrams()
+        self.counters = Counters()
         self.records = Records(**(records or {}))
         self.state = DetectState(seed=seed)
         self.load(base, numbers, alert_max)
@@ -112,24 +112,15 @@ cdef class Inspector:
             f = self.flows.any()
             if f == NULL:
                 return True
-            f.end = FLOW_END_SHUTDOWN
             self.finish(f)
 
     def stats(self) -> dict:
         """Counters of every stage."""
         cdef int k
-        names = {bit: name for name, bit in event_names().items()}
         return {
-            "decode": {
-                "invalid": self.invalid,
-                "frames": self.counts,
-                "protocols": {k: self.protocols[k] for k in range(256) if self.protocols[k]},
-                "versions": {k: self.versions[k] for k in range(16) if self.versions[k]},
-                "tunnels": {k: self.tunnels[k] for k in range(16) if self.tunnels[k]},
-                "events": {names[k]: self.event_count[k] for k in range(256)
-                           if self.event_count[k]},
-            },
+            "decode": self.counters.stats(),
             "policy_drops": [self.policy_drops[i] for i in range(16)],
+            "policy_flow_drops": [self.policy_flow_drops[i] for i in range(16)],
             "policies": [[self.policy_count[i][k] for k in range(7)] for i in range(16)],
             "flow": self.flows.stats(),
             "stream": self.streams.stats(),
@@ -144,36 +135,32 @@ cdef class Inspector:
     cdef void run(self, Packet *p, int n) noexcept nogil:
         """Inspect the layers of a frame; what came of it is in `frame`."""
         memset(&self.frame, 0, sizeof(FrameState))
+        self.records.last_frame = NULL
         self._run(p, n, 0)
 
     cdef void _run(self, Packet *p, int n, int nesting) noexcept nogil:
         """The layers of a frame or of a rebuilt datagram, outermost first."""
         cdef const uint8_t *datagram
         cdef uint32_t length = 0
+        cdef bint settled
+        # the datagram itself where it was rebuilt: its fragments had no ports
+        cdef const Packet *outermost = p if p.layer == 0 else self.layers
         cdef Packet *inner
         cdef int k
         cdef int m
         for k in range(n):
             datagram = NULL
+            settled = False
             if p[k].flags & PKT_FRAGMENT and not p[k].flags & PKT_INVALID:
                 if self.inline_mode and self.condemned.has(&p[k]):
-                    self._count(&p[k])
+                    self.counters.packet(&p[k], &p[k - 1] if k else NULL)
                     self.frame.verdict = VERDICT_DROP
                     self._drop(&p[k], NULL, NULL, WHY_FLOW_DROP, 0, NO_RULE)
                     return
-                datagram = self._rebuild(&p[k], &length)
-            self._count(&p[k])
-            if k and (p[k].tunnel == TUN_IPV4 or p[k].tunnel == TUN_IPV6):
-                if p[k].ip_version == 4 and p[k - 1].ip_version == 4:
-                    self.counts.ipv4_in_ipv4 += 1
-                elif p[k].ip_version == 4:
-                    self.counts.ipv4_in_ipv6 += 1
-                elif p[k - 1].ip_version == 4:
-                    self.counts.ipv6_in_ipv4 += 1
-                else:
-                    self.counts.ipv6_in_ipv6 += 1
-            if not self.frame.dropped:
-                self._layer(&p[k], self.layers if p[k].layer else NULL)
+                datagram = self._rebuild(&p[k], &length, &settled)
+            self.counters.packet(&p[k], &p[k - 1] if k else NULL)
+            if not settled:
+                self._layer(&p[k], outermost if p[k].layer else NULL)
             if self.inline_mode and self.drop_invalid and not self.frame.dropped \
                     and p[k].flags & PKT_FRAGMENT and (_has(&p[k], EV_IPV4__FRAG_OVERLAP)
                                                        or _has(&p[k], EV_IPV6__FRAG_OVERLAP)):
@@ -182,7 +169,13 @@ cdef class Inspector:
                 self._drop(&p[k], NULL, NULL, WHY_POLICY, POLICY_DEFRAG_ERROR, NO_RULE)
             if self.frame.dropped or self.frame.passed:
                 return
-            if datagram != NULL and nesting + 1 < MAX_NESTING:
+            if datagram != NULL and nesting + 1 == MAX_NESTING:
+                # fragments in fragments in fragments: no honest sender, and not inspected
+                if self.inline_mode and self.drop_invalid:
+                    self.frame.verdict = VERDICT_DROP
+                    self._drop(&p[k], NULL, NULL, WHY_POLICY, POLICY_DEFRAG_ERROR, NO_RULE)
+                    return
+            elif datagram != NULL:
                 inner = self.layers + (nesting + 1) * MAX_LAYERS
                 m = decode_datagram(datagram, length, &p[k], self.checksums, inner, MAX_LAYERS)
                 if p[k].layer == 0 and p[k].ip != NULL:
@@ -193,64 +186,16 @@ cdef class Inspector:
                 if self.frame.dropped or self.frame.passed:
                     return
 
-    cdef const uint8_t *_rebuild(self, Packet *p, uint32_t *length) noexcept nogil:
-        """Hand a fragment to defrag; the datagram when it is whole."""
+    cdef const uint8_t *_rebuild(self, Packet *p, uint32_t *length, bint *settled) noexcept nogil:
+        """Hand a fragment to defrag; the datagram when it is whole. `settled`: a policy has
+        decided on the fragment."""
         cdef uint64_t memcap = self.defrag.counts.dropped_memcap
         cdef uint64_t trackers = self.defrag.counts.dropped_trackers
         cdef const uint8_t *datagram = self.defrag.add(p, length)
         if self.defrag.counts.dropped_memcap != memcap \
                 or self.defrag.counts.dropped_trackers != trackers:
-            self._policy(POLICY_DEFRAG_MEMCAP, p, NULL, NULL)
+            settled[0] = self._policy(POLICY_DEFRAG_MEMCAP, p, NULL, NULL)
         return datagram
-
-    cdef void _count(self, const Packet *p) noexcept nogil:
-        """Decode counters, as the EVE stats event has them."""
-        cdef uint8_t flags
-        self.versions[p.ip_version & 15] += 1
-        if p.ip_version:
-            self.protocols[p.proto] += 1
-        self.tunnels[p.tunnel & 15] += 1
-        if p.flags & PKT_INVALID:
-            self.invalid += 1
-        if p.layer == 0 and not p.flags & PKT_REBUILT:
-            if p.linktype == 1:
-                self.counts.ethernet += 1
-            elif p.linktype == 0 or p.linktype == 108:
-                self.counts.null += 1
-            elif p.linktype == 113:
-                self.counts.sll += 1
-            elif p.linktype == 276:
-                self.counts.sll2 += 1
-            elif p.linktype == 9:
-                self.counts.ppp += 1
-            elif p.linktype == 104:
-                self.counts.chdlc += 1
-            else:
-                self.counts.raw += 1
-            self.counts.arp += p.ethertype == 0x0806
-            self.counts.vlan += p.n_vlan > 0
-            self.counts.vlan_qinq += p.n_vlan > 1
-            if p.wirelen > self.counts.max_pkt_size:
-                self.counts.max_pkt_size = p.wirelen
-        if p.proto == 6 and p.l4 != NULL and not p.flags & PKT_FRAGMENT:
-            flags = p.tcp_flags & 0x16
-            self.counts.syn += flags == 0x02
-            self.counts.synack += flags == 0x12
-            self.counts.rst += flags & 0x04 != 0
-        self._count_events(p)
-
-    cdef void _count_events(self, const Packet *p) noexcept nogil:
-        cdef uint64_t bits
-        cdef int w
-        cdef int bit
-        for w in range(EVENT_WORDS):
-            bits = p.events[w]
-            bit = 0
-            while bits:
-                if bits & 1:
-                    self.event_count[w * 64 + bit] += 1
-                bits >>= 1
-                bit += 1
 
     cdef Flow *_flow(self, Packet *p) noexcept nogil:
         """The packet's flow; makes room or ends a finished flow where it must."""
@@ -266,7 +211,6 @@ cdef class Inspector:
                 old = self.flows.oldest()
                 if old == NULL:
                     return NULL
-                old.end = FLOW_END_EVICTED
                 self.finish(old)
             elif self.flows.reuse(p, f):
                 self.finish(f)
@@ -288,6 +232,7 @@ cdef class Inspector:
                 return False
             if action != ACT_DROP_PACKET and f != NULL:
                 f.flags |= FLOW_DROP
+                f.drop_policy = <uint8_t> which
             self.frame.verdict = VERDICT_DROP
             if action == ACT_DROP_FLOW:
                 self.frame.verdict = VERDICT_DROP_FLOW
@@ -320,6 +265,7 @@ cdef class Inspector:
         if f.flags & FLOW_DROP and self.inline_mode:
             s.verdict = VERDICT_DROP
             self.verdicts.dropped_by_flow(f)
+            self.policy_flow_drops[f.drop_policy & 15] += 1
             self._drop(p, f, outer, WHY_FLOW_DROP, 0, NO_RULE)
             return
         if f.flags & FLOW_BYPASS:
@@ -383,7 +329,8 @@ cdef class Inspector:
     cdef void _alerts(self, Packet *p, Flow *f, const Packet *outer) noexcept nogil:
         cdef Decision *d = &self.decision
         cdef Record *r
-        cdef Record *shared = NULL
+        cdef Record *shared = NULL        # whose copy of the payload the next may use
+        cdef Record *shared_stream = NULL
         cdef uint32_t i
         for i in range(d.n_alerts):
             r = self.records.packet(REC_ALERT, p, f, outer)
@@ -392,7 +339,7 @@ cdef class Inspector:
             r.rule = d.alert_rule[i]
             if d.alert_blocked[i]:
                 r.flags |= RECF_BLOCKED
-            if d.drop and self.inline_mode:
+            if d.drop and self.inline_mode and not p.flags & PKT_PSEUDO:
                 r.flags |= RECF_VERDICT_DROP
             elif d.passed:
                 r.flags |= RECF_VERDICT_PASS
@@ -402,7 +349,12 @@ cdef class Inspector:
                 r.flags |= RECF_REJECT_DST
             if d.alert_stream[i]:
                 r.flags |= RECF_STREAM
-                self.records.payload(r, p.stream_data, p.stream_len)
+                if shared_stream != NULL:
+                    r.payload_off = shared_stream.payload_off
+                    r.payload_len = shared_stream.payload_len
+                else:
+                    self.records.payload(r, p.stream_data, p.stream_len)
+                    shared_stream = r
             elif shared != NULL:
                 r.payload_off = shared.payload_off
                 r.payload_len = shared.payload_len
@@ -442,7 +394,7 @@ cdef class Inspector:
         r.urgent = p.urgent
         r.icmp_id = p.icmp_id
         r.icmp_seq = p.icmp_seq
-        if p.proto == 17 and p.l4 != NULL:
+        if p.proto == 17 and p.l4 != NULL and p.l4_len >= 8 and not p.flags & PKT_FRAGMENT:
             r.udp_len = <uint16_t> (p.l4[4] << 8 | p.l4[5])
 
     cdef void blocked_by_bypass(self, Packet *p) noexcept nogil:
@@ -464,21 +416,14 @@ cdef class Inspector:
                 for _ in range(64):
                     if not self.streams.flush(f, dir, self.pseudo):
                         break
-                    self._count_events(self.pseudo)
+                    self.counters.events(self.pseudo)
                     self.detector.run(self.pseudo, f)
                     if self.detector.n_matches:
                         self.verdicts.decide(self.detector.matches, self.detector.n_matches,
                                              self.pseudo, f, &self.decision)
                         self._alerts(self.pseudo, f, NULL)
                     self.streams.inspected(self.pseudo, f)
-        if f.flags & FLOW_BYPASS:
-            self.counts.flows_bypassed += 1
-        elif f.state == FLOW_NEW:
-            self.counts.flows_new += 1
-        elif f.state == FLOW_EST:
-            self.counts.flows_established += 1
-        else:
-            self.counts.flows_closed += 1
+        self.counters.flow_end(f)
         self.records.flow_end(f)
         self.streams.free(f)
         self.state.release(f)

@@ -190,6 +190,7 @@ cdef struct Flow:
     # verdict: the source rule that dropped the flow (FLOW_DROP), 1 + its number; 0: a policy
     uint32_t drop_rule
     uint32_t drop_generation  # rule image that number belongs to
+    uint8_t drop_policy       # inspector: the Policy that dropped the flow, 0: a rule
     # detect's scratch
     uint32_t addr_generation  # rule image the rows below belong to; 0 = none
     uint32_t addr_row[2]      # address class of src, of dst
@@ -290,7 +291,7 @@ cdef struct Record:
     uint16_t dport
     uint8_t src[16]
     uint8_t dst[16]
-    uint8_t outer_src[16]     # the carrying layer
+    uint8_t outer_src[16]     # the outermost layer
     uint8_t outer_dst[16]
     uint16_t outer_sport
     uint16_t outer_dport

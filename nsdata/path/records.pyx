@@ -153,18 +153,25 @@ cdef class Records:
                 r.payload_len = length
 
     cdef void frame(self, Record *r, const Packet *p) noexcept nogil:
-        """Keep the frame; alerts of one frame share the copy."""
+        """Keep the frame; alerts of one layer of it share the copy."""
         cdef uint32_t at = 0
         if not self.keep_packet or p.frame == NULL or p.flags & PKT_PSEUDO:
             return
         if (p.layer or p.flags & PKT_REBUILT) and p.ip != NULL:
             # not a frame of its own: the IP datagram, behind the link header if it had one
+            if self.last_frame == p.ip:
+                r.packet_off = self.last_off
+                r.packet_len = self.last_len
+                return
             if p.link_len and not self._store(p.frame, p.link_len, &r.packet_off):
                 return
             if self._store(p.ip, p.ip_len, &at):
                 r.packet_len = p.link_len + p.ip_len
                 if p.link_len == 0:
                     r.packet_off = at
+                self.last_frame = p.ip
+                self.last_off = r.packet_off
+                self.last_len = r.packet_len
             return
         if self.last_frame != p.frame:
             if not self._store(p.frame, p.caplen, &self.last_off):

@@ -15,6 +15,7 @@ cdef struct Decision:
     uint8_t bypass_flow
     uint8_t reject            # 1 answer the sender, 2 the receiver, 3 both
     uint32_t drop_rule        # the rule that dropped, or NO_RULE
+    uint32_t flow_rule        # the rule that dropped the flow, or NO_RULE
     uint32_t n_alerts
     uint32_t alert_rule[MAX_ALERTS]
     uint8_t alert_stream[MAX_ALERTS]

@@ -11,6 +11,8 @@ from libc.stdlib cimport calloc, free
 
 import numpy as np
 
+from nsdata.errors import EngineError
+
 from nsdata.path.packet cimport *
 from nsdata.path.rulebase cimport *
 
@@ -26,6 +28,11 @@ cdef class Verdicts:
     whether drops take effect, `alert_max` the alerts kept per packet (1..256)."""
 
     def __cinit__(self, RuleBase base, uint32_t numbers, bint inline_mode, uint32_t alert_max=15):
+        cdef uint32_t i
+        for i in range(base.n_rules):
+            if base.rules[i].number >= numbers:
+                raise EngineError(f"the image has rule number {base.rules[i].number}, but only "
+                                  f"{numbers} source rules were announced")
         self.base = base
         self.inline_mode = inline_mode
         self.alert_max = min(max(1, alert_max), <uint32_t> MAX_ALERTS)
@@ -66,6 +73,9 @@ cdef class Verdicts:
         cdef const Match *m
         cdef uint32_t i
         cdef uint8_t blocked
+        # at a flow's end nothing is left to drop
+        cdef bint acts = self.inline_mode and not p.flags & PKT_PSEUDO
+        d.flow_rule = NO_RULE
         d.drop = 0
         d.drop_flow = 0
         d.passed = 0
@@ -86,7 +96,7 @@ cdef class Verdicts:
                         if _on_flow(r.type, m.stream):
                             d.pass_flow = 1
                 elif r.action != ACTION_ALERT:
-                    blocked = self.inline_mode or r.action != ACTION_DROP
+                    blocked = acts or (r.action != ACTION_DROP and not p.flags & PKT_PSEUDO)
                     if r.action == ACTION_REJECT or r.action == ACTION_REJECT_BOTH:
                         d.reject |= 1
                     if r.action == ACTION_REJECT_DST or r.action == ACTION_REJECT_BOTH:
@@ -94,10 +104,11 @@ cdef class Verdicts:
                     if not d.drop:
                         d.drop = 1
                         d.drop_rule = m.rule
-                        if self.inline_mode:
+                        if acts:
                             self.dropped[r.number] += 1
-                    if _on_flow(r.type, m.stream):
+                    if _on_flow(r.type, m.stream) and not d.drop_flow:
                         d.drop_flow = 1
+                        d.flow_rule = m.rule
                 if r.flags & RF_BYPASS:
                     d.bypass_flow = 1
             if m.threshold != 1 or r.flags & RF_NOALERT:
@@ -117,9 +128,9 @@ cdef class Verdicts:
             if d.n_alerts:
                 f.flags |= FLOW_ALERTED
                 f.alerts += d.n_alerts
-            if d.drop_flow and self.inline_mode:
+            if d.drop_flow and acts:
                 f.flags |= FLOW_DROP
-                f.drop_rule = 1 + self.base.rules[d.drop_rule].number
+                f.drop_rule = 1 + self.base.rules[d.flow_rule].number
                 f.drop_generation = self.base.generation
                 if d.reject:
                     f.flags |= FLOW_REJECTED

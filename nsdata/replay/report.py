@@ -9,7 +9,7 @@ from nsdata.assembly import LoadedRules
 from nsdata.config import Settings
 from nsdata.errors import NsdataError
 from nsdata.fallback.bypass_rules import BypassRules
-from nsdata.fallback.ledger import LedgerSnapshot, Why
+from nsdata.fallback.ledger import Why
 from nsdata.output.eve import format_time
 from nsdata.output.summary import BypassRuleCount, Drops, Fault, RuleCount, Summary, Transition
 from nsdata.pipeline import Pipeline
@@ -53,7 +53,7 @@ def summarise(
         inspected=ledger.inspected.packets,
         bypassed=ledger.bypassed.packets,
         blocked=ledger.blocked.packets,
-        midstream_blocked=_midstream_blocked(pipeline, ledger),
+        midstream_blocked=_midstream_blocked(pipeline),
         lost=ledger.lost.packets,
         alerts=stats["detect"]["alerts"],
         seconds=seconds,
@@ -118,20 +118,10 @@ def _top_rules(pipeline: Pipeline, loaded: LoadedRules) -> list[RuleCount]:
     ]
 
 
-def _midstream_blocked(pipeline: Pipeline, ledger: LedgerSnapshot) -> int:
-    """Packets blocked by the midstream policy, those of the flows it dropped included: what
-    neither rules nor bypass rules blocked. With other policies at work, the first packets
-    alone."""
-    acted = [
-        row[POLICY_NAMES["drop_packet"]] + row[POLICY_NAMES["drop_flow"]]
-        + row[POLICY_NAMES["reject"]]
-        for row in pipeline.engine.stats()["policies"]
-    ]  # fmt: skip
-    if sum(acted) != acted[MIDSTREAM]:
-        return min(int(acted[MIDSTREAM]), ledger.blocked.packets)
-    by_rules = int(pipeline.engine.rule_counts()["dropped"].sum())
-    rest = ledger.blocked.packets - by_rules - ledger.why(Why.BYPASS_RULE_BLOCK).packets
-    return max(0, rest) if acted[MIDSTREAM] else 0
+def _midstream_blocked(pipeline: Pipeline) -> int:
+    """Packets blocked by the midstream policy, those of the flows it dropped included."""
+    stats = pipeline.engine.stats()
+    return int(stats["policy_drops"][MIDSTREAM] + stats["policy_flow_drops"][MIDSTREAM])
 
 
 def _bypass_rules(pipeline: Pipeline, bypass: BypassRules | None) -> list[BypassRuleCount]:

@@ -21,6 +21,7 @@ from nsdata.config import Settings, load_bypass_rules
 from nsdata.errors import CaptureError, Interrupted, NsdataError, OutputError, SettingError
 from nsdata.fallback.controller import Transition
 from nsdata.fallback.guard import Guard
+from nsdata.fallback.ledger import Why
 from nsdata.output.console import DropPoint
 from nsdata.output.events import EveWriter, pcap_tail
 from nsdata.output.summary import Summary
@@ -336,4 +337,6 @@ class _Run:
         if not capacity_pps:
             return None
         ledger = self.pipeline.ledger()
-        return round((ledger.inspected.packets + ledger.blocked.packets) / capacity_pps, 9)
+        unserved = (Why.FALLBACK, Why.BYPASS_RULE, Why.BYPASS_RULE_BLOCK, Why.OVERSUBSCRIBED)
+        served = ledger.received.packets - sum(ledger.why(why).packets for why in unserved)
+        return round(served / capacity_pps, 9)
