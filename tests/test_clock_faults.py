@@ -45,8 +45,13 @@ def test_an_older_capture_behind_a_newer_one_does_not_stop_the_meter() -> None:
     assert engine.state is State.FALLBACK
 
 
-def test_time_that_runs_back_is_time_that_passes() -> None:
-    assert run([START - i * MS for i in range(4000)]).state is State.FALLBACK
+@pytest.mark.parametrize("behind", [1.5, 2, 10, 3600])
+@pytest.mark.parametrize("clocks", [2, 3])
+def test_frames_of_two_clocks_pass_at_their_own_pace(behind: float, clocks: int) -> None:
+    times = [t - (i % clocks) * int(behind * 10**9) for i, t in enumerate(steady())]
+    engine = run(times)
+    assert engine.state is State.FALLBACK
+    assert abs(engine.pipeline.last_ns - times[0] - 4000 * MS) <= 10 * MS
 
 
 def test_small_disorder_is_not_taken_for_time() -> None:

@@ -1,5 +1,6 @@
 # IP fragments put together again. No allocation after construction: trackers and pages
 # come from two pools whose sizes are the limits.
+from libc.string cimport memcmp
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from nsdata.path.packet cimport MAX_VLAN, Packet
@@ -89,7 +90,16 @@ cdef inline bint newcomer_wins(uint8_t policy, uint32_t first, uint32_t end,
     return first < old.first and end >= old.end  # Solaris
 
 
+# Whether a fragment brings other bytes for a unit (at offset `at`) than its owner did.
+cdef inline bint differ(const uint8_t *old, const uint8_t *new, uint32_t count,
+                        const Owner *owner, uint32_t at) noexcept nogil:
+    if owner.end <= at:
+        return False
+    return memcmp(old, new, min(count, <uint32_t> owner.end - at)) != 0
+
+
 cdef class Defrag:
+    cdef bint differs             # the last fragment contradicted what was there
     cdef Tracker *trackers
     cdef Page *pages
     cdef uint32_t *table

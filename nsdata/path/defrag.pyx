@@ -255,6 +255,8 @@ cdef class Defrag:
                 t.units += 1
             else:
                 overlap[0] = True
+                if differ(leaf.data + at % PAGE, data, count, owner, at):
+                    self.differs = True
                 if not newcomer_wins(t.policy, first, end, owner):
                     at += count
                     data += count
@@ -342,6 +344,7 @@ cdef class Defrag:
         length[0] = 0
         if not p.flags & PKT_FRAGMENT or p.l4 == NULL:
             return NULL
+        self.differs = False
         self.counts.fragments += 1
         self.counts.fragments_v4 += p.ip_version == 4
         start = p.frag_off
@@ -387,6 +390,7 @@ cdef class Defrag:
         # contradicts what was accepted: it is not stored. It still overlaps if it does.
         if (t.total and (end > t.total or (not p.frag_more and end != t.total))) or (
                 not p.frag_more and end < t.reach):
+            self.differs = True
             if start < t.reach:
                 note(p, EV_IPV4__FRAG_OVERLAP, EV_IPV6__FRAG_OVERLAP)
                 self.counts.overlap += 1

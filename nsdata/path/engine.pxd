@@ -9,6 +9,7 @@ from nsdata.path.rulebase cimport RuleBase
 
 cdef enum:
     MAX_BYPASS_RULES = 32
+    BASES = 4
 
 cdef class Engine:
     cdef Inspector inspector
@@ -27,7 +28,8 @@ cdef class Engine:
     cdef uint64_t expire_at_ns
     # the clock
     cdef uint64_t now_ns              # never runs back
-    cdef uint64_t shift_ns            # now of a frame = its time stamp + shift (mod 2^64)
+    cdef uint64_t shifts[BASES]       # now of a frame = its time stamp + shift (mod 2^64)
+    cdef int base                     # the shift in use
     cdef uint64_t clock_faults        # time stamps that were no continuation
     # the ledger
     cdef uint64_t received
@@ -39,7 +41,7 @@ cdef class Engine:
     cdef int _frame(self, const uint8_t *data, uint32_t caplen, uint32_t wirelen, uint64_t ts_ns,
                     uint16_t linktype) noexcept nogil
     cdef object _take(self)
-    cdef uint64_t _clock(self, uint64_t ts_ns) noexcept nogil
-    cdef void _tick(self, uint64_t ts_ns, uint64_t now) noexcept nogil
+    cdef uint64_t _clock(self, uint64_t ts_ns, int *base) noexcept nogil
+    cdef void _tick(self, uint64_t ts_ns, uint64_t now, int base) noexcept nogil
     cdef bint _admit(self, uint64_t ts_ns) noexcept nogil
     cdef int _book(self, int why, int verdict, uint32_t wirelen) noexcept nogil

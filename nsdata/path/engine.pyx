@@ -25,8 +25,9 @@ cdef enum:
     EXPIRE_EVERY_NS = 100000000       # packet time between two looks at the time-outs
 
 cdef uint64_t NEVER = 0xFFFFFFFFFFFFFFFFULL
-# The clock: frames may be out of order by less than JITTER; what is further back, or
-# further ahead than LEAP, is a wrong or another clock, and time goes on from where it was.
+# The clock: frames may be out of order by less than JITTER. What is further back, or further
+# ahead than LEAP, is a wrong or another clock: time goes on from where it was, and BASES such
+# clocks are known at once, so that two that alternate both pass at their own pace.
 cdef int64_t JITTER_NS = 1000000000
 cdef int64_t LEAP_NS = <int64_t> 400 * 86400 * 1000000000
 cdef uint64_t LATEST_NS = <uint64_t> 1 << 63
@@ -132,8 +133,9 @@ cdef class Engine:
         cdef Py_ssize_t n = offset.shape[0]
         cdef Py_ssize_t i
         cdef uint64_t now
+        cdef int base
         cdef uint64_t size = data.shape[0]
-        cdef const uint8_t *base = &data[0] if size else NULL
+        cdef const uint8_t *bytes = &data[0] if size else NULL
         self._take()
         if not (caplen.shape[0] == wirelen.shape[0] == ts_ns.shape[0] == linktype.shape[0] == n
                 and verdict.shape[0] >= n and 0 <= start <= n):
@@ -144,7 +146,7 @@ cdef class Engine:
             while i < n:
                 if ts_ns[i] >= LATEST_NS:
                     break
-                now = self._clock(ts_ns[i])
+                now = self._clock(ts_ns[i], &base)
                 if now >= stop_ns or self.received + 1 == stop_frame:
                     break
                 if offset[i] > size or caplen[i] > size - offset[i]:
@@ -157,9 +159,9 @@ cdef class Engine:
                             break
                         self.expire_at_ns = now + EXPIRE_EVERY_NS
                     if i + PREFETCH < n and offset[i + PREFETCH] < size:
-                        __builtin_prefetch(base + offset[i + PREFETCH])
-                self._tick(ts_ns[i], now)
-                verdict[i] = <uint8_t> self._frame(base + offset[i], caplen[i], wirelen[i],
+                        __builtin_prefetch(bytes + offset[i + PREFETCH])
+                self._tick(ts_ns[i], now, base)
+                verdict[i] = <uint8_t> self._frame(bytes + offset[i], caplen[i], wirelen[i],
                                                    ts_ns[i], linktype[i])
                 i += 1
         self.busy = False
@@ -246,33 +248,49 @@ cdef class Engine:
 
     def clock_at(self, uint64_t ts_ns) -> int:
         """What the engine's time will be when the next frame is stamped `ts_ns`."""
-        return self._clock(ts_ns)
+        cdef int base
+        return self._clock(ts_ns, &base)
 
     # --- one frame -------------------------------------------------------------------
 
-    cdef uint64_t _clock(self, uint64_t ts_ns) noexcept nogil:
-        """The time of a frame stamped `ts_ns`: as stamped, moved along by what clocks
-        before it were wrong; never back, and never past LATEST_NS."""
-        cdef uint64_t at = ts_ns + self.shift_ns
-        cdef int64_t ahead = <int64_t> (at - self.now_ns)
+    cdef uint64_t _clock(self, uint64_t ts_ns, int *base) noexcept nogil:
+        """The time of a frame stamped `ts_ns`, and the base (of `shifts`) that gives it;
+        base -1: a new one. Never back, never past LATEST_NS."""
+        cdef int64_t ahead
+        cdef int64_t other
+        cdef int k
+        base[0] = -1
         if self.received == 0:
             return ts_ns
-        if -JITTER_NS < ahead < 0:
+        ahead = <int64_t> (ts_ns + self.shifts[self.base] - self.now_ns)
+        if not -JITTER_NS < ahead < JITTER_NS:
+            # another clock may be the one that was in use before
+            for k in range(BASES):
+                other = <int64_t> (ts_ns + self.shifts[k] - self.now_ns)
+                if -JITTER_NS < other < JITTER_NS:
+                    base[0] = k
+                    return self.now_ns + <uint64_t> (other if other > 0 else 0)
+        if ahead <= -JITTER_NS:
             return self.now_ns
-        if ahead < 0:
-            ahead = JITTER_NS         # time that runs back all along is time that passes
-        elif ahead > LEAP_NS:
+        if ahead > LEAP_NS:
             ahead = LEAP_NS
+        else:
+            base[0] = self.base
+        if ahead <= 0:
+            return self.now_ns
         if self.now_ns + <uint64_t> ahead >= LATEST_NS:
+            base[0] = -1
             return self.now_ns + 1000
         return self.now_ns + <uint64_t> ahead
 
-    cdef void _tick(self, uint64_t ts_ns, uint64_t now) noexcept nogil:
-        """A frame stamped `ts_ns` is taken at `now` (of `_clock`)."""
-        cdef int64_t behind = <int64_t> (now - (ts_ns + self.shift_ns))
-        if behind >= JITTER_NS or behind < 0:
-            self.shift_ns = now - ts_ns
-            self.clock_faults += 1
+    cdef void _tick(self, uint64_t ts_ns, uint64_t now, int base) noexcept nogil:
+        """A frame stamped `ts_ns` is taken at `now` by `base` (of `_clock`)."""
+        if base < 0:
+            self.base = (self.base + 1) % BASES
+            self.shifts[self.base] = now - ts_ns
+            self.clock_faults += self.received != 0
+        else:
+            self.base = base
         self.now_ns = now
 
     cdef bint _admit(self, uint64_t ts_ns) noexcept nogil:

@@ -14,8 +14,8 @@ from nsdata.path.stream import POLICIES
 
 from nsdata.path.decode cimport decode_datagram
 from nsdata.path.events cimport (
-    EV_IPV4__FRAG_OVERLAP, EV_IPV6__FRAG_OVERLAP, EV_STREAM__REASSEMBLY_INSERT_LIMIT,
-    EV_STREAM__REASSEMBLY_INSERT_MEMCAP, EV_STREAM__REASSEMBLY_OVERLAP_DIFFERENT_DATA,
+    EV_STREAM__REASSEMBLY_INSERT_LIMIT, EV_STREAM__REASSEMBLY_INSERT_MEMCAP,
+    EV_STREAM__REASSEMBLY_OVERLAP_DIFFERENT_DATA,
 )
 from nsdata.path.packet cimport *
 from nsdata.path.rulebase cimport *
@@ -44,7 +44,7 @@ cdef class Inspector:
         self.flows = FlowTable(seed=seed, **(flow or {}))
         self.streams = StreamTracker(**(stream or {}))
         self.defrag = Defrag(seed=seed, **(defrag or {}))
-        self.condemned = CondemnedDatagrams()
+        self.condemned = CondemnedDatagrams(seed)
         self.counters = Counters()
         self.records = Records(**(records or {}))
         self.state = DetectState(seed=seed)
@@ -143,6 +143,7 @@ cdef class Inspector:
         cdef const uint8_t *datagram
         cdef uint32_t length = 0
         cdef bint settled
+        cdef bint differs             # the fragment contradicts an earlier one
         # the datagram itself where it was rebuilt: its fragments had no ports
         cdef const Packet *outermost = p if p.layer == 0 else self.layers
         cdef Packet *inner
@@ -151,6 +152,7 @@ cdef class Inspector:
         for k in range(n):
             datagram = NULL
             settled = False
+            differs = False
             if p[k].flags & PKT_FRAGMENT and not p[k].flags & PKT_INVALID:
                 if self.inline_mode and self.condemned.has(&p[k]):
                     self.counters.packet(&p[k], &p[k - 1] if k else NULL)
@@ -158,33 +160,29 @@ cdef class Inspector:
                     self._drop(&p[k], NULL, NULL, WHY_FLOW_DROP, 0, NO_RULE)
                     return
                 datagram = self._rebuild(&p[k], &length, &settled)
+                differs = self.defrag.differs
             self.counters.packet(&p[k], &p[k - 1] if k else NULL)
             if not settled:
                 self._layer(&p[k], outermost if p[k].layer else NULL)
-            if self.inline_mode and self.drop_invalid and not self.frame.dropped \
-                    and p[k].flags & PKT_FRAGMENT and (_has(&p[k], EV_IPV4__FRAG_OVERLAP)
-                                                       or _has(&p[k], EV_IPV6__FRAG_OVERLAP)):
-                # the receiver may keep other bytes than those inspected (RFC 5722)
-                self.frame.verdict = VERDICT_DROP
-                self._drop(&p[k], NULL, NULL, WHY_POLICY, POLICY_DEFRAG_ERROR, NO_RULE)
-            if self.frame.dropped or self.frame.passed:
-                return
-            if datagram != NULL and nesting + 1 == MAX_NESTING:
-                # fragments in fragments in fragments: no honest sender, and not inspected
-                if self.inline_mode and self.drop_invalid:
+            if datagram != NULL and not self.frame.dropped and not self.frame.passed:
+                if nesting + 1 < MAX_NESTING:
+                    inner = self.layers + (nesting + 1) * MAX_LAYERS
+                    m = decode_datagram(datagram, length, &p[k], self.checksums, inner,
+                                        MAX_LAYERS)
+                    if p[k].layer == 0 and p[k].ip != NULL:
+                        inner.link_len = <uint16_t> (p[k].ip - p[k].frame)
+                    self._run(inner, m, nesting + 1)
+                else:
+                    differs = True    # fragments in fragments in fragments: not inspected
+            if self.inline_mode and p[k].flags & PKT_FRAGMENT:
+                if differs and self.drop_invalid and not self.frame.dropped:
+                    # the receiver may keep other bytes than those inspected (RFC 5722)
                     self.frame.verdict = VERDICT_DROP
                     self._drop(&p[k], NULL, NULL, WHY_POLICY, POLICY_DEFRAG_ERROR, NO_RULE)
-                    return
-            elif datagram != NULL:
-                inner = self.layers + (nesting + 1) * MAX_LAYERS
-                m = decode_datagram(datagram, length, &p[k], self.checksums, inner, MAX_LAYERS)
-                if p[k].layer == 0 and p[k].ip != NULL:
-                    inner.link_len = <uint16_t> (p[k].ip - p[k].frame)
-                self._run(inner, m, nesting + 1)
-                if self.frame.dropped and self.inline_mode:
+                if self.frame.dropped:
                     self.condemned.add(&p[k])
-                if self.frame.dropped or self.frame.passed:
-                    return
+            if self.frame.dropped or self.frame.passed:
+                return
 
     cdef const uint8_t *_rebuild(self, Packet *p, uint32_t *length, bint *settled) noexcept nogil:
         """Hand a fragment to defrag; the datagram when it is whole. `settled`: a policy has

@@ -10,12 +10,12 @@ import nsdata
 START = 10**18
 
 
-def test_a_tiny_fragment_that_is_dropped_has_no_udp_length() -> None:
+def test_a_tiny_fragment_that_is_dropped_is_not_read_past_its_end() -> None:
     tiny = traffic.frame(traffic.ip(17, b"z", "10.0.0.1", "10.0.0.2", ident=9, frag=3))
     engine = nsdata.Engine("drop ip 10.0.0.1 any -> any any (sid:9;)", inline=True)
     engine.inspect([tiny], ts_ns=START)
     (drop,) = [e for e in engine.events() if e["event_type"] == "drop"]
-    assert "udplen" not in drop["drop"]
+    assert drop["drop"]["udplen"] == 0  # nothing is read behind the fragment
 
 
 def test_rules_with_a_direction_see_what_is_left_at_the_end_of_a_flow() -> None:
