@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("nsdata.cli", reason="the command line is not built yet")
-
 OVER = ("--capacity", "30pps", "--queue", "64", "--restore-after", "7s")
 
 

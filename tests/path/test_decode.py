@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scapy.all as scapy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_decode_events import (
@@ -29,7 +30,6 @@ from test_decode_events import (
 from nsdata.errors import EngineError, SettingError
 from nsdata.path.decode import decode_batch, decode_bytes, set_tunnel_ports
 
-scapy = pytest.importorskip("scapy.all")
 RAW = 101
 INNER = ip4(6, tcp(body=b"inner"))
 Layer = dict[str, Any]
