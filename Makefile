@@ -12,7 +12,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test bench check laws conformance fuzz captures record clean distclean
+.PHONY: help setup demo test bench check laws conformance fuzz synth captures record clean distclean
 
 help: ## say what each target does
 	@echo "nsdata: inline packet inspection that fails open. Targets:"
@@ -69,6 +69,9 @@ conformance: setup ## shared conformance cases, when they are there (LEVELS=L1)
 fuzz: setup ## fuzz the decoder and the capture readers (SECONDS=60)
 	@tools/packages.sh fuzz
 	tests/fuzz/run.sh $(or $(SECONDS),$(SECONDS_TO_FUZZ))
+
+synth: setup ## synthesise the FPGA block: cells and clock on ECP5, cells on UltraScale+
+	$(PY) -m sim.synth $(SYNTH_ARGS)
 
 captures: setup ## make the format variants of tests/captures/office.pcap again
 	$(PY) tools/make_variants.py
