@@ -4,6 +4,9 @@ nsd_ram.sv
 nsd_ecc_enc.sv
 nsd_ecc_dec.sv
 nsd_axis_check.sv
+nsd_tap_check.sv
+nsd_pins.sv
+nsd_relay.sv
 nsd_spine.sv
 nsd_parse.sv
 nsd_ports.sv
