@@ -20,12 +20,14 @@ import json
 import logging
 import os
 import re
+import shutil
 import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import cocotb_tools.config
 import pytest
@@ -137,15 +139,41 @@ def _tail(path: Path, lines: int = 25) -> str:
     return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
 
 
+def _runtime(directory: Path, flags: Sequence[str], keep: bool) -> None:
+    """Share Verilator's compiled runtime between builds: 10 s of each build otherwise.
+
+    It depends on the kind of trace and on coverage, not on the design. `keep` stores what
+    `directory` holds; else what was stored is laid into it, and make finds it up to date.
+    """
+    root = verilator_root()
+    kind = sorted(flag for flag in flags if flag.startswith(("--trace", "--coverage")))
+    version = (root / "include" / "verilated_config.h").read_text(encoding="utf-8")
+    store = BUILDS / "runtime" / _digest(kind, str(root), version)[:12]
+    if keep and not store.is_dir():
+        unique = store.with_name(f"{store.name}.{os.getpid()}")
+        unique.mkdir(parents=True)
+        for path in directory.glob("verilated*.[od]"):
+            shutil.copy2(path, unique)
+        with suppress(OSError):  # another process was first
+            unique.rename(store)
+        shutil.rmtree(unique, ignore_errors=True)
+    elif not keep and store.is_dir():
+        for path in sorted(store.iterdir()):
+            shutil.copy(path, directory)  # not copy2: newer than the sources
+
+
 def _build(
-    runner: _Runner, directory: Path, toplevel: str, files: list[Path], **options: object
+    runner: _Runner, directory: Path, toplevel: str, files: list[Path], **options: Any
 ) -> None:
     log = directory / "build.log"
     os.environ["VERILATOR_ROOT"] = str(verilator_root())
+    flags = options["build_args"]
+    _runtime(directory, flags, keep=False)
     try:
         runner.build(
             hdl_toplevel=toplevel, sources=files, build_dir=directory, log_file=log, **options
         )
+        _runtime(directory, flags, keep=True)
     except (RuntimeError, SystemExit):
         tail = [line for line in _tail(log, 400).splitlines() if "rror" in line][:20]
         text = "\n".join(tail) or _tail(log)

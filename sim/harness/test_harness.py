@@ -100,17 +100,23 @@ def test_a_broken_protocol_fails_the_test(how: int, says: str) -> None:
 
 def test_a_test_that_does_not_exist_fails() -> None:
     with pytest.raises(pytest.fail.Exception, match=r"no cocotb test ran|left no result"):
-        simulate("slice", __name__, sources=SLICE, testcase="no_such_test")
+        simulate(
+            "slice", __name__, parameters={"DATA_W": 64}, sources=SLICE, testcase="no_such_test"
+        )
 
 
 def test_an_unchanged_source_is_not_built_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    simulate("slice", __name__, sources=SLICE, testcase="reset_mid_frame")
+    simulate(
+        "slice", __name__, parameters={"DATA_W": 64}, sources=SLICE, testcase="reset_mid_frame"
+    )
 
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("built again")
 
     monkeypatch.setattr(runner, "_build", refuse)
-    simulate("slice", __name__, sources=SLICE, testcase="reset_mid_frame")
+    simulate(
+        "slice", __name__, parameters={"DATA_W": 64}, sources=SLICE, testcase="reset_mid_frame"
+    )
 
 
 def test_a_build_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
