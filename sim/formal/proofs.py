@@ -58,6 +58,18 @@ def _harness(name: str, *rtl: str) -> tuple[str, ...]:
 
 
 PROOFS = [
+    *(
+        Proof(
+            f"ecc_{width}",
+            f"of {width} bits: 1 flip is corrected, 2 are detected, none is left alone",
+            "nsd_ecc_formal",
+            _harness("nsd_ecc_formal", "nsd_ecc_pkg", "nsd_ecc_enc", "nsd_ecc_dec"),
+            mode="bmc",
+            depth=1,
+            params={"W": width},
+        )
+        for width in (64, 75)
+    ),
     Proof(
         "verdict",
         "what the spine is told of a frame follows from that frame's own answers",

@@ -106,7 +106,7 @@ def prove(proof: Proof) -> Outcome:
     """Run one proof on the RTL as it stands."""
     if proof.mode == "netlist":
         begin = time.monotonic()
-        good, detail = isolation.check(ROOT, BUILD / proof.name, ROOT / "hdl")
+        good, detail = isolation.check(BUILD / proof.name, ROOT / "hdl")
         status = "PASS" if good else "FAIL"
         return Outcome(proof.name, "proof", status, good, time.monotonic() - begin,
                        proof.claim, detail)
@@ -142,7 +142,7 @@ def reject(mutant: Mutant) -> Outcome:
     proof = next(p for p in PROOFS if p.name == mutant.proof)
     if proof.mode == "netlist":
         begin = time.monotonic()
-        good, detail = isolation.check(ROOT, BUILD / name, rtl)
+        good, detail = isolation.check(BUILD / name, rtl)
         status = "PASS" if good else "FAIL"
         return Outcome(mutant.name, "mutant", status, not good, time.monotonic() - begin,
                        claim, detail)
