@@ -12,7 +12,8 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test bench check laws conformance fuzz synth captures record clean distclean formal formal-mutants
+.PHONY: help setup demo test bench check laws conformance fuzz synth captures record clean distclean formal formal-mutants \
+        sim sim-full sim-coverage wave
 
 help: ## say what each target does
 	@echo "nsdata: inline packet inspection that fails open. Targets:"
@@ -38,8 +39,8 @@ setup: .venv/.built ## system packages, .venv, the compiled packet path, .venv/b
 demo: setup ## replay the project's own capture, once calmly and once over-subscribed
 	@demo/run.sh
 
-test: setup ## run every test
-	$(PY) -m pytest $(PYTEST_ARGS)
+test: setup ## run every test, and the representative part of the simulation
+	$(PY) -m pytest tests sim $(PYTEST_ARGS)
 
 bench: setup ## measure each stage and the whole replay
 	$(PY) -m pytest benches --benchmark-only $(PYTEST_ARGS)
@@ -75,6 +76,16 @@ formal-mutants: setup ## broken copies of the FPGA block: the proofs must reject
 fuzz: setup ## fuzz the decoder and the capture readers (SECONDS=60)
 	@tools/packages.sh fuzz
 	tests/fuzz/run.sh $(or $(SECONDS),$(SECONDS_TO_FUZZ))
+
+sim: setup ## simulate the FPGA block: the representative part (cocotb and Verilator)
+	$(PY) -m pytest sim -n $(JOBS) $(PYTEST_ARGS)
+
+sim-full: setup ## simulate everything, with the million frames; write the tables in docs
+	NSDATA_FULL=1 NSDATA_WRITE_DOCS=1 $(PY) -m pytest sim -n $(JOBS) $(PYTEST_ARGS)
+
+wave: setup ## one simulated test with waves (TEST=sim/spine/test_spine.py::name, CASE=cocotb_test)
+	@tools/packages.sh waves || echo "without these: VCD, not FST"
+	NSDATA_WAVES=1 NSDATA_CASE='$(CASE)' $(PY) -m pytest -s '$(TEST)'
 
 synth: setup ## synthesise the FPGA block: cells and clock on ECP5, cells on UltraScale+
 	$(PY) -m sim.synth $(SYNTH_ARGS)

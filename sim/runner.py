@@ -107,6 +107,8 @@ class _Runner(Verilator):
 
     def _build_command(self) -> list[list[str]]:
         verilate, make = super()._build_command()
+        # Traces are asked for by flags; cocotb's `waves` would ask for VCD.
+        make = [word for word in make if not word.startswith("VM_TRACE")]
         # A precompiled header and -j do not go together (Vtop__pch.h.fast not found).
         return [verilate, [*make, "CFG_CXXFLAGS_PCH_I=-include", "OPT_FAST=-O2", "OPT_GLOBAL=-O2"]]
 
