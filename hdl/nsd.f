@@ -1,4 +1,5 @@
 nsd_pkg.sv
+nsd_ecc_pkg.sv
 nsd_delay.sv
 nsd_ram.sv
 nsd_ecc_enc.sv
@@ -7,11 +8,17 @@ nsd_axis_check.sv
 nsd_tap_check.sv
 nsd_pins.sv
 nsd_relay.sv
+nsd_spine_line.sv
+nsd_spine_fetch.sv
+nsd_spine_exit.sv
 nsd_spine.sv
 nsd_parse.sv
 nsd_ports.sv
 nsd_scrub.sv
 nsd_flow.sv
+nsd_prefilter_fp.sv
+nsd_prefilter_lane.sv
+nsd_prefilter_load.sv
 nsd_prefilter.sv
 nsd_verdict.sv
 nsd_errors.sv
