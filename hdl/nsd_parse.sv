@@ -87,6 +87,7 @@ module nsd_parse
     // ---- Stage 1: capture -------------------------------------------------------------------
     logic [BEATS_W-1:0]         beats_reg;  // of this frame, taken so far; stays at BEATS_FULL
     logic [BEATS_W-1:0]         beats_before;
+    logic [HDR_BEATS-1:1]       due_reg;  // one-hot: which beat of the headers comes next, if any
     logic [HDR_BEATS-1:0]       beat_en;
     logic [HDR_END-1:L3][7:0]   hdr_reg;
     ethertype_t [TAGS_MAX:0]    ethertype_reg;  // at 12, 16, 20
@@ -96,8 +97,10 @@ module nsd_parse
     logic [GROUPS-1:0][3:0]     s1_ones_reg;
 
     assign beats_before = tap_first ? '0 : beats_reg;
-    for (genvar i = 0; i < HDR_BEATS; i++) begin : g_beat
-        assign beat_en[i] = tap_valid && beats_before == BEATS_W'(i);
+    // The enables are wide, so they are not decoded from a count.
+    assign beat_en[0] = tap_valid && tap_first;
+    for (genvar i = 1; i < HDR_BEATS; i++) begin : g_beat
+        assign beat_en[i] = tap_valid && !tap_first && due_reg[i];
     end
     for (genvar b = L3; b < HDR_END; b++) begin : g_hdr
         always_ff @(posedge clk)
@@ -116,12 +119,15 @@ module nsd_parse
     end
 
     always_ff @(posedge clk) begin
-        if (tap_valid)
+        if (tap_valid) begin
+            due_reg <= beat_en[HDR_BEATS-2:0];
             beats_reg <= beats_before == BEATS_FULL ? BEATS_FULL : beats_before + 1'b1;
+        end
         s1_beats_reg <= beats_before;
         s1_dec_reg <= tap_valid && tap_dec;
         s1_last_reg <= tap_valid && tap_last;
         if (rst) begin
+            due_reg <= '0;
             beats_reg <= '0;
             s1_dec_reg <= 1'b0;
             s1_last_reg <= 1'b0;

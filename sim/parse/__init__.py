@@ -1,0 +1,1 @@
+"""The parser (hdl/nsd_parse.sv) against the golden model."""
