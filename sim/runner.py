@@ -84,7 +84,7 @@ def closure(tops: Sequence[Path]) -> list[Path]:
         wanted[path.stem] = path
         text = re.sub(r"//[^\n]*", "", path.read_text(encoding="utf-8"))
         todo += [listed[w] for w in set(re.findall(r"\b\w+\b", text)) if w in listed]
-    ordered = [path for stem, path in listed.items() if stem in wanted]
+    ordered = [wanted[stem] for stem in listed if stem in wanted]
     return ordered + [path for path in wanted.values() if path not in ordered]
 
 

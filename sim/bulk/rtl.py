@@ -1,0 +1,276 @@
+"""The Verilated nsd_top as a Python object: build, frames in, results out, registers.
+
+    block = Block(data_w=64)
+    block.reset()
+    block.write(0x020, 1)
+    block.feed(data, offset, length)
+    block.drain()
+    for result in block.collect(): ...
+
+The harness (harness.h, harness.cpp) is built once per set of parameters in build/bulk/.
+"""
+
+import ctypes
+import fcntl
+import hashlib
+import json
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.runner import ROOT, resolve, verilator_root
+
+HERE = Path(__file__).parent
+BUILDS = ROOT / "build" / "bulk"
+FLAGS = [
+    "--cc", "-O3", "--x-assign", "fast", "--x-initial", "unique", "-Wno-fatal", "-Wno-lint",
+    "--timescale", "1ns/1ps", "--prefix", "Vnsd", "--top-module", "nsd_top", "--exe",
+]  # fmt: skip
+
+PENDING, OUT, DROPPED, CANCELLED = range(4)
+RESULT = np.dtype(
+    [
+        ("in_first", np.uint64),
+        ("in_last", np.uint64),
+        ("out_first", np.uint64),
+        ("out_last", np.uint64),
+        ("length", np.uint32),
+        ("fate", np.uint8),
+        ("verdict", np.uint8),
+        ("open", np.uint8),
+        ("mark", np.uint8),
+    ]
+)
+
+
+class BusError(Exception):
+    """The register bus refused an access, or did not answer."""
+
+
+class Breach(AssertionError):
+    """The scoreboard saw a frame lost, made, reordered or changed, or AXI4-Stream broken."""
+
+
+class TimeoutInSimulation(Exception):
+    """Frames were left when the cycles ran out."""
+
+
+def _run(command: list[str], directory: Path, log: Path) -> None:
+    environment = {**os.environ, "VERILATOR_ROOT": str(verilator_root())}
+    with open(log, "a") as file:
+        done = subprocess.run(
+            command, cwd=directory, env=environment, stdout=file, stderr=subprocess.STDOUT
+        )
+    if done.returncode:
+        lines = [x for x in log.read_text(errors="replace").splitlines() if "rror" in x][:15]
+        raise RuntimeError("\n".join([f"the harness does not build; the log is {log}", *lines]))
+
+
+def build(data_w: int = 64, sources: Sequence[str | Path] | None = None, **parameters: int) -> Path:
+    """The shared library of nsd_top with these parameters (SETS_LOG2=9, ...), built if need be."""
+    parameters = {"DATA_W": data_w, **parameters}
+    files = resolve("nsd_top", sources)
+    own = [HERE / "harness.cpp", HERE / "harness.h"]
+    content = [hashlib.sha256(f.read_bytes()).hexdigest() for f in (*files, *own)]
+    digest = hashlib.sha256(json.dumps([parameters, FLAGS, content]).encode()).hexdigest()
+    directory = BUILDS / f"nsd_top-{data_w}-{digest[:12]}"
+    library = directory / "libnsd.so"
+    directory.mkdir(parents=True, exist_ok=True)
+    with open(directory / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if library.is_file():
+            return library
+        log = directory / "build.log"
+        log.unlink(missing_ok=True)
+        verilator = [str(verilator_root() / "bin" / "verilator_bin"), *FLAGS]
+        generics = [f"-G{name}={value}" for name, value in parameters.items()]
+        cflags = f"-fPIC -I{HERE} -DDATA_W={data_w} -Wall -Wextra"
+        _run([*verilator, *generics, "-CFLAGS", cflags, "-LDFLAGS", "-shared", "--Mdir", ".",
+              "-o", "building.so", *map(str, files), str(own[0])], directory, log)  # fmt: skip
+        _run(["make", "-j", "2", "-f", "Vnsd.mk", "CFG_CXXFLAGS_PCH_I=-include", "OPT_FAST=-O3",
+              "OPT_GLOBAL=-O3"], directory, log)  # fmt: skip
+        (directory / "building.so").rename(library)
+    return library
+
+
+def _library(path: Path) -> ctypes.CDLL:
+    u32, u64, at = ctypes.c_uint32, ctypes.c_uint64, ctypes.c_void_p
+    signatures: dict[str, tuple[Any, list[Any]]] = {
+        "nsd_new": (at, [u64]),
+        "nsd_free": (None, [at]),
+        "nsd_data_w": (u32, []),
+        "nsd_reset": (None, [at, u32]),
+        "nsd_idle": (None, [at, u32, u32]),
+        "nsd_pause": (None, [at, u32, u32]),
+        "nsd_feed": (ctypes.c_int, [at, at, at, at, at, at, u32]),
+        "nsd_run": (ctypes.c_int, [at, u64]),
+        "nsd_drain": (ctypes.c_int, [at, u32, u64]),
+        "nsd_cycle": (u64, [at]),
+        "nsd_pending": (u32, [at]),
+        "nsd_beats_in": (u64, [at]),
+        "nsd_collect": (u32, [at, at, u32]),
+        "nsd_keep": (None, [at, ctypes.c_int]),
+        "nsd_fetch": (u64, [at, at, u64]),
+        "nsd_write": (ctypes.c_int, [at, u32, u32]),
+        "nsd_read": (ctypes.c_int, [at, u32, ctypes.POINTER(u32)]),
+        "nsd_pins": (None, [at, u32]),
+        "nsd_outputs": (u32, [at]),
+        "nsd_error": (ctypes.c_char_p, [at]),
+    }
+    library = ctypes.CDLL(str(path))
+    for name, (result, arguments) in signatures.items():
+        function = getattr(library, name)
+        function.restype, function.argtypes = result, arguments
+    return library
+
+
+class Block:
+    """nsd_top, simulated in this process. Methods that take time let frames flow meanwhile."""
+
+    def __init__(
+        self, data_w: int = 64, *, seed: int = 1, library: Path | None = None, **parameters: int
+    ) -> None:
+        self._lib = _library(library or build(data_w, **parameters))
+        self.data_w = self._lib.nsd_data_w()
+        self._block = self._lib.nsd_new(seed)
+
+    def close(self) -> None:
+        """Free the model."""
+        if self._block:
+            self._lib.nsd_free(self._block)
+            self._block = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _check(self, code: int) -> None:
+        if code == 0:
+            return
+        if code == -1:
+            raise BusError("SLVERR")
+        said = self._lib.nsd_error(self._block).decode()
+        if said:
+            raise Breach(said)
+        raise TimeoutInSimulation(f"cycle {self.cycle}: {self.pending} frames pending")
+
+    def reset(self, cycles: int = 8) -> None:
+        """Reset; frames in the block are cancelled, queued ones stay."""
+        self._lib.nsd_reset(self._block, cycles)
+
+    def idle(self, p: float, burst: int = 1) -> None:
+        """The source holds back with probability `p` per cycle, for 1 to `burst` cycles."""
+        self._lib.nsd_idle(self._block, round(p * 65536), burst)
+
+    def pause(self, p: float, burst: int = 1) -> None:
+        """The sink holds back likewise."""
+        self._lib.nsd_pause(self._block, round(p * 65536), burst)
+
+    def feed(
+        self,
+        data: NDArray[np.uint8],
+        offset: NDArray[np.uint64],
+        length: NDArray[np.uint32],
+        mark: NDArray[np.uint8] | None = None,
+        may_drop: NDArray[np.uint8] | None = None,
+    ) -> None:
+        """Queue frames: frame i is length[i] >= 1 bytes at offset[i]; the bytes are copied."""
+        if len(offset) != len(length) or (len(length) and int((offset + length).max()) > data.size):
+            raise ValueError("a frame lies outside the data")
+        if len(length) and not int(length.min()):
+            raise ValueError("a frame without bytes cannot be sent")
+        arrays = [
+            np.ascontiguousarray(array, dtype=kind)
+            for array, kind in ((data, np.uint8), (offset, np.uint64), (length, np.uint32))
+        ]
+        options = [
+            None if array is None else np.ascontiguousarray(array, dtype=np.uint8)
+            for array in (mark, may_drop)
+        ]
+        if any(array is not None and len(array) != len(length) for array in options):
+            raise ValueError("mark and may_drop have one value for each frame")
+        pointers = [array.ctypes.data for array in arrays]
+        pointers += [None if array is None else array.ctypes.data for array in options]
+        self._check(self._lib.nsd_feed(self._block, *pointers, len(length)))
+
+    def run(self, cycles: int) -> None:
+        """Let time pass."""
+        self._check(self._lib.nsd_run(self._block, cycles))
+
+    def drain(self, pending: int = 0, limit: int = 1 << 40) -> None:
+        """Run until at most `pending` frames are in the block or queued."""
+        self._check(self._lib.nsd_drain(self._block, pending, limit))
+
+    def collect(self) -> NDArray[np.void]:
+        """RESULT of the frames whose fate is known, in order, each once."""
+        chunks = []
+        while True:
+            chunk = np.zeros(65536, dtype=RESULT)
+            count = self._lib.nsd_collect(self._block, chunk.ctypes.data, chunk.size)
+            chunks.append(chunk[:count])
+            if count < chunk.size:
+                return np.concatenate(chunks)
+
+    def keep(self, keep: bool = True) -> None:
+        """Keep the bytes that come out, for `fetch`."""
+        self._lib.nsd_keep(self._block, keep)
+
+    def fetch(self) -> bytes:
+        """The bytes kept since the last call: frames one after the other."""
+        size = self._lib.nsd_fetch(self._block, None, 0)
+        room = (ctypes.c_uint8 * size)()
+        if size:
+            self._lib.nsd_fetch(self._block, room, size)
+        return bytes(room)
+
+    def write(self, address: int, value: int) -> None:
+        """Write a register. Raises BusError."""
+        self._check(self._lib.nsd_write(self._block, address, value))
+
+    def read(self, address: int) -> int:
+        """Read a register. Raises BusError."""
+        value = ctypes.c_uint32()
+        self._check(self._lib.nsd_read(self._block, address, ctypes.byref(value)))
+        return value.value
+
+    def pins(self, *, seu: bool = False, over_temp: bool = False) -> None:
+        """Drive the device's error pins."""
+        self._lib.nsd_pins(self._block, seu | over_temp << 1)
+
+    @property
+    def irq(self) -> bool:
+        """The interrupt pin."""
+        return bool(self._lib.nsd_outputs(self._block) & 1)
+
+    @property
+    def heartbeat_out(self) -> bool:
+        """The relay's pin."""
+        return bool(self._lib.nsd_outputs(self._block) & 2)
+
+    @property
+    def cycle(self) -> int:
+        """Cycles since the block was made."""
+        return int(self._lib.nsd_cycle(self._block))
+
+    @property
+    def pending(self) -> int:
+        """Frames neither out nor dropped."""
+        return int(self._lib.nsd_pending(self._block))
+
+    @property
+    def beats_in(self) -> int:
+        """Beats accepted."""
+        return int(self._lib.nsd_beats_in(self._block))
