@@ -12,7 +12,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test bench check laws conformance fuzz synth captures record clean distclean formal formal-mutants \
+.PHONY: help setup demo test bench check laws conformance fuzz synth regs captures record clean distclean formal formal-mutants \
         sim sim-full sim-coverage wave
 
 help: ## say what each target does
@@ -89,6 +89,9 @@ wave: setup ## one simulated test with waves (TEST=sim/spine/test_spine.py::name
 
 synth: setup ## synthesise the FPGA block: cells and clock on ECP5, cells on UltraScale+
 	$(PY) -m sim.synth $(SYNTH_ARGS)
+
+regs: setup ## generate the register block, its Python, C and documentation from hdl/regs/nsd.rdl
+	$(PY) tools/make_regs.py
 
 captures: setup ## make the format variants of tests/captures/office.pcap again
 	$(PY) tools/make_variants.py

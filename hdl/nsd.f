@@ -25,4 +25,5 @@ nsd_errors.sv
 nsd_stats.sv
 nsd_regs_pkg.sv
 nsd_regs.sv
+nsd_csr.sv
 nsd_top.sv

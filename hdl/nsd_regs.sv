@@ -5,25 +5,18 @@ module nsd_regs (
         input wire clk,
         input wire rst,
 
-        output logic s_axil_awready,
-        input wire s_axil_awvalid,
-        input wire [10:0] s_axil_awaddr,
-        input wire [2:0] s_axil_awprot,
-        output logic s_axil_wready,
-        input wire s_axil_wvalid,
-        input wire [31:0] s_axil_wdata,
-        input wire [3:0]s_axil_wstrb,
-        input wire s_axil_bready,
-        output logic s_axil_bvalid,
-        output logic [1:0] s_axil_bresp,
-        output logic s_axil_arready,
-        input wire s_axil_arvalid,
-        input wire [10:0] s_axil_araddr,
-        input wire [2:0] s_axil_arprot,
-        input wire s_axil_rready,
-        output logic s_axil_rvalid,
-        output logic [31:0] s_axil_rdata,
-        output logic [1:0] s_axil_rresp,
+        input wire s_cpuif_req,
+        input wire s_cpuif_req_is_wr,
+        input wire [11:0] s_cpuif_addr,
+        input wire [31:0] s_cpuif_wr_data,
+        input wire [31:0] s_cpuif_wr_biten,
+        output wire s_cpuif_req_stall_wr,
+        output wire s_cpuif_req_stall_rd,
+        output wire s_cpuif_rd_ack,
+        output wire s_cpuif_rd_err,
+        output wire [31:0] s_cpuif_rd_data,
+        output wire s_cpuif_wr_ack,
+        output wire s_cpuif_wr_err,
 
         input nsd_regs_pkg::nsd_regs__in_t hwif_in,
         output nsd_regs_pkg::nsd_regs__out_t hwif_out
@@ -34,7 +27,7 @@ module nsd_regs (
     //--------------------------------------------------------------------------
     logic cpuif_req;
     logic cpuif_req_is_wr;
-    logic [10:0] cpuif_addr;
+    logic [11:0] cpuif_addr;
     logic [31:0] cpuif_wr_data;
     logic [31:0] cpuif_wr_biten;
     logic cpuif_req_stall_wr;
@@ -47,173 +40,20 @@ module nsd_regs (
     logic cpuif_wr_ack;
     logic cpuif_wr_err;
 
-    // Max Outstanding Transactions: 4
-    logic [2:0] axil_n_in_flight;
-    logic axil_prev_was_rd;
-    logic axil_arvalid;
-    logic [10:0] axil_araddr;
-    logic axil_ar_accept;
-    logic axil_awvalid;
-    logic [10:0] axil_awaddr;
-    logic axil_wvalid;
-    logic [31:0] axil_wdata;
-    logic [3:0] axil_wstrb;
-    logic axil_aw_accept;
-    logic axil_resp_acked;
-
-    // Transaction request acceptance
-    always_ff @(posedge clk) begin
-        if(rst) begin
-            axil_prev_was_rd <= '0;
-            axil_arvalid <= '0;
-            axil_araddr <= '0;
-            axil_awvalid <= '0;
-            axil_awaddr <= '0;
-            axil_wvalid <= '0;
-            axil_wdata <= '0;
-            axil_wstrb <= '0;
-            axil_n_in_flight <= '0;
-        end else begin
-            // AR* acceptance register
-            if(axil_ar_accept) begin
-                axil_prev_was_rd <= '1;
-                axil_arvalid <= '0;
-            end
-            if(s_axil_arvalid && s_axil_arready) begin
-                axil_arvalid <= '1;
-                axil_araddr <= s_axil_araddr;
-            end
-
-            // AW* & W* acceptance registers
-            if(axil_aw_accept) begin
-                axil_prev_was_rd <= '0;
-                axil_awvalid <= '0;
-                axil_wvalid <= '0;
-            end
-            if(s_axil_awvalid && s_axil_awready) begin
-                axil_awvalid <= '1;
-                axil_awaddr <= s_axil_awaddr;
-            end
-            if(s_axil_wvalid && s_axil_wready) begin
-                axil_wvalid <= '1;
-                axil_wdata <= s_axil_wdata;
-                axil_wstrb <= s_axil_wstrb;
-            end
-
-            // Keep track of in-flight transactions
-            if((axil_ar_accept || axil_aw_accept) && !axil_resp_acked) begin
-                axil_n_in_flight <= axil_n_in_flight + 1'b1;
-            end else if(!(axil_ar_accept || axil_aw_accept) && axil_resp_acked) begin
-                axil_n_in_flight <= axil_n_in_flight - 1'b1;
-            end
-        end
-    end
-
-    always_comb begin
-        s_axil_arready = (!axil_arvalid || axil_ar_accept);
-        s_axil_awready = (!axil_awvalid || axil_aw_accept);
-        s_axil_wready = (!axil_wvalid || axil_aw_accept);
-    end
-
-    // Request dispatch
-    always_comb begin
-        cpuif_wr_data = axil_wdata;
-        for(int i=0; i<4; i++) begin
-            cpuif_wr_biten[i*8 +: 8] = {8{axil_wstrb[i]}};
-        end
-        cpuif_req = '0;
-        cpuif_req_is_wr = '0;
-        cpuif_addr = '0;
-        axil_ar_accept = '0;
-        axil_aw_accept = '0;
-
-        if(axil_n_in_flight < 3'd4) begin
-            // Can safely issue more transactions without overwhelming response buffer
-            if(axil_arvalid && !axil_prev_was_rd) begin
-                cpuif_req = '1;
-                cpuif_req_is_wr = '0;
-                cpuif_addr = {axil_araddr[10:2], 2'b0};
-                if(!cpuif_req_stall_rd) axil_ar_accept = '1;
-            end else if(axil_awvalid && axil_wvalid) begin
-                cpuif_req = '1;
-                cpuif_req_is_wr = '1;
-                cpuif_addr = {axil_awaddr[10:2], 2'b0};
-                if(!cpuif_req_stall_wr) axil_aw_accept = '1;
-            end else if(axil_arvalid) begin
-                cpuif_req = '1;
-                cpuif_req_is_wr = '0;
-                cpuif_addr = {axil_araddr[10:2], 2'b0};
-                if(!cpuif_req_stall_rd) axil_ar_accept = '1;
-            end
-        end
-    end
-
-
-    // AXI4-Lite Response Logic
-    logic axil_resp_buffer_is_wr[4];
-    logic axil_resp_buffer_err[4];
-    logic [31:0] axil_resp_buffer_rdata[4];
-
-    logic [2:0] axil_resp_wptr;
-    logic [2:0] axil_resp_rptr;
-
-    always_ff @(posedge clk) begin
-        if(rst) begin
-            for(int i=0; i<4; i++) begin
-                axil_resp_buffer_is_wr[i] <= '0;
-                axil_resp_buffer_err[i] <= '0;
-                axil_resp_buffer_rdata[i] <= '0;
-            end
-            axil_resp_wptr <= '0;
-            axil_resp_rptr <= '0;
-        end else begin
-            // Store responses in buffer until AXI response channel accepts them
-            if(cpuif_rd_ack || cpuif_wr_ack) begin
-                if(cpuif_rd_ack) begin
-                    axil_resp_buffer_is_wr[axil_resp_wptr[1:0]] <= '0;
-                    axil_resp_buffer_err[axil_resp_wptr[1:0]] <= cpuif_rd_err;
-                    axil_resp_buffer_rdata[axil_resp_wptr[1:0]] <= cpuif_rd_data;
-
-                end else if(cpuif_wr_ack) begin
-                    axil_resp_buffer_is_wr[axil_resp_wptr[1:0]] <= '1;
-                    axil_resp_buffer_err[axil_resp_wptr[1:0]] <= cpuif_wr_err;
-                end
-                axil_resp_wptr <= axil_resp_wptr + 1'b1;
-            end
-
-            // Advance read pointer when acknowledged
-            if(axil_resp_acked) begin
-                axil_resp_rptr <= axil_resp_rptr + 1'b1;
-            end
-        end
-    end
-
-    always_comb begin
-        axil_resp_acked = '0;
-        s_axil_bvalid = '0;
-        s_axil_rvalid = '0;
-        if(axil_resp_rptr != axil_resp_wptr) begin
-            if(axil_resp_buffer_is_wr[axil_resp_rptr[1:0]]) begin
-                s_axil_bvalid = '1;
-                if(s_axil_bready) axil_resp_acked = '1;
-            end else begin
-                s_axil_rvalid = '1;
-                if(s_axil_rready) axil_resp_acked = '1;
-            end
-        end
-
-        s_axil_rdata = axil_resp_buffer_rdata[axil_resp_rptr[1:0]];
-        if(axil_resp_buffer_err[axil_resp_rptr[1:0]]) begin
-            s_axil_bresp = 2'b10;
-            s_axil_rresp = 2'b10;
-        end else begin
-            s_axil_bresp = 2'b00;
-            s_axil_rresp = 2'b00;
-        end
-    end
+    assign cpuif_req = s_cpuif_req;
+    assign cpuif_req_is_wr = s_cpuif_req_is_wr;
+    assign cpuif_addr = s_cpuif_addr;
+    assign cpuif_wr_data = s_cpuif_wr_data;
+    assign cpuif_wr_biten = s_cpuif_wr_biten;
+    assign s_cpuif_req_stall_wr = cpuif_req_stall_wr;
+    assign s_cpuif_req_stall_rd = cpuif_req_stall_rd;
+    assign s_cpuif_rd_ack = cpuif_rd_ack;
+    assign s_cpuif_rd_err = cpuif_rd_err;
+    assign s_cpuif_rd_data = cpuif_rd_data;
+    assign s_cpuif_wr_ack = cpuif_wr_ack;
+    assign s_cpuif_wr_err = cpuif_wr_err;
 
     logic cpuif_req_masked;
-    logic external_pending;
 
     // Read latency > write latency. May need to delay next write that follows a read
     logic [1:0] cpuif_req_stall_sr;
@@ -226,8 +66,8 @@ module nsd_regs (
             cpuif_req_stall_sr <= (cpuif_req_stall_sr >> 'd1);
         end
     end
-    assign cpuif_req_stall_rd = external_pending;
-    assign cpuif_req_stall_wr = cpuif_req_stall_sr[0] | external_pending;
+    assign cpuif_req_stall_rd = '0;
+    assign cpuif_req_stall_wr = cpuif_req_stall_sr[0];
     assign cpuif_req_masked = cpuif_req
                             & !(!cpuif_req_is_wr & cpuif_req_stall_rd)
                             & !(cpuif_req_is_wr & cpuif_req_stall_wr);
@@ -327,9 +167,7 @@ module nsd_regs (
     } decoded_reg_strb_t;
     decoded_reg_strb_t decoded_reg_strb;
     logic decoded_err;
-    logic decoded_req_is_external;
-
-    logic [10:0] decoded_addr;
+    logic [11:0] decoded_addr;
     logic decoded_req;
     logic decoded_req_is_wr;
     logic [31:0] decoded_wr_data;
@@ -338,235 +176,215 @@ module nsd_regs (
     always_comb begin
         automatic logic is_valid_addr;
         automatic logic is_valid_rw;
-        automatic logic is_external;
-        is_external = '0;
         is_valid_addr = '0;
         is_valid_rw = '0;
-        decoded_reg_strb.id = cpuif_req_masked & (cpuif_addr == 11'h0) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h0);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h0) & !cpuif_req_is_wr;
-        decoded_reg_strb.version = cpuif_req_masked & (cpuif_addr == 11'h4) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h4);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h4) & !cpuif_req_is_wr;
-        decoded_reg_strb.build_datapath = cpuif_req_masked & (cpuif_addr == 11'h8) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h8);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h8) & !cpuif_req_is_wr;
-        decoded_reg_strb.build_tables = cpuif_req_masked & (cpuif_addr == 11'hc) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'hc);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'hc) & !cpuif_req_is_wr;
-        decoded_reg_strb.build_timing = cpuif_req_masked & (cpuif_addr == 11'h10) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h10);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h10) & !cpuif_req_is_wr;
-        decoded_reg_strb.clock_khz = cpuif_req_masked & (cpuif_addr == 11'h14) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h14);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h14) & !cpuif_req_is_wr;
-        decoded_reg_strb.scratch = cpuif_req_masked & (cpuif_addr == 11'h1c);
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h1c);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h1c);
-        decoded_reg_strb.ctrl = cpuif_req_masked & (cpuif_addr == 11'h20);
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h20);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h20);
-        decoded_reg_strb.status = cpuif_req_masked & (cpuif_addr == 11'h24) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h24);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h24) & !cpuif_req_is_wr;
-        decoded_reg_strb.heartbeat = cpuif_req_masked & (cpuif_addr == 11'h28);
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h28);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h28);
-        decoded_reg_strb.heartbeat_limit = cpuif_req_masked & (cpuif_addr == 11'h2c);
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h2c);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h2c);
-        decoded_reg_strb.hold_cycles = cpuif_req_masked & (cpuif_addr == 11'h30);
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h30);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h30);
-        decoded_reg_strb.err_status = cpuif_req_masked & (cpuif_addr == 11'h40);
-        is_external |= cpuif_req_masked & (cpuif_addr == 11'h40);
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h40);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h40);
-        decoded_reg_strb.err_irq_mask = cpuif_req_masked & (cpuif_addr == 11'h44);
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h44);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h44);
-        decoded_reg_strb.err_inject = cpuif_req_masked & (cpuif_addr == 11'h48) & cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h48);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h48) & cpuif_req_is_wr;
-        decoded_reg_strb.err_fatal = cpuif_req_masked & (cpuif_addr == 11'h4c) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h4c);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h4c) & !cpuif_req_is_wr;
-        decoded_reg_strb.err_clear = cpuif_req_masked & (cpuif_addr == 11'h50) & cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h50);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h50) & cpuif_req_is_wr;
-        decoded_reg_strb.first_error = cpuif_req_masked & (cpuif_addr == 11'h54) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h54);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h54) & !cpuif_req_is_wr;
-        decoded_reg_strb.first_info = cpuif_req_masked & (cpuif_addr == 11'h58) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h58);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h58) & !cpuif_req_is_wr;
-        decoded_reg_strb.first_cycle.lo = cpuif_req_masked & (cpuif_addr == 11'h60) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h60);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h60) & !cpuif_req_is_wr;
-        decoded_reg_strb.first_cycle.hi = cpuif_req_masked & (cpuif_addr == 11'h64) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h64);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h64) & !cpuif_req_is_wr;
+        decoded_reg_strb.id = cpuif_req_masked & (cpuif_addr == 12'h0) & !cpuif_req_is_wr;
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h0);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h0) & !cpuif_req_is_wr;
+        decoded_reg_strb.version = cpuif_req_masked & (cpuif_addr == 12'h4) & !cpuif_req_is_wr;
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h4);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h4) & !cpuif_req_is_wr;
+        decoded_reg_strb.build_datapath = cpuif_req_masked & (cpuif_addr == 12'h8) & !cpuif_req_is_wr;
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h8);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h8) & !cpuif_req_is_wr;
+        decoded_reg_strb.build_tables = cpuif_req_masked & (cpuif_addr == 12'hc) & !cpuif_req_is_wr;
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'hc);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'hc) & !cpuif_req_is_wr;
+        decoded_reg_strb.build_timing = cpuif_req_masked & (cpuif_addr == 12'h10) & !cpuif_req_is_wr;
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h10);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h10) & !cpuif_req_is_wr;
+        decoded_reg_strb.clock_khz = cpuif_req_masked & (cpuif_addr == 12'h14) & !cpuif_req_is_wr;
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h14);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h14) & !cpuif_req_is_wr;
+        decoded_reg_strb.scratch = cpuif_req_masked & (cpuif_addr == 12'h1c);
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h1c);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h1c);
+        decoded_reg_strb.ctrl = cpuif_req_masked & (cpuif_addr == 12'h20);
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h20);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h20);
+        decoded_reg_strb.status = cpuif_req_masked & (cpuif_addr == 12'h24) & !cpuif_req_is_wr;
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h24);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h24) & !cpuif_req_is_wr;
+        decoded_reg_strb.heartbeat = cpuif_req_masked & (cpuif_addr == 12'h28);
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h28);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h28);
+        decoded_reg_strb.heartbeat_limit = cpuif_req_masked & (cpuif_addr == 12'h2c);
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h2c);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h2c);
+        decoded_reg_strb.hold_cycles = cpuif_req_masked & (cpuif_addr == 12'h30);
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h30);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h30);
+        decoded_reg_strb.err_status = cpuif_req_masked & (cpuif_addr == 12'h40);
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h40);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h40);
+        decoded_reg_strb.err_irq_mask = cpuif_req_masked & (cpuif_addr == 12'h44);
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h44);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h44);
+        decoded_reg_strb.err_inject = cpuif_req_masked & (cpuif_addr == 12'h48) & cpuif_req_is_wr;
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h48);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h48) & cpuif_req_is_wr;
+        decoded_reg_strb.err_fatal = cpuif_req_masked & (cpuif_addr == 12'h4c) & !cpuif_req_is_wr;
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h4c);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h4c) & !cpuif_req_is_wr;
+        decoded_reg_strb.err_clear = cpuif_req_masked & (cpuif_addr == 12'h50) & cpuif_req_is_wr;
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h50);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h50) & cpuif_req_is_wr;
+        decoded_reg_strb.first_error = cpuif_req_masked & (cpuif_addr == 12'h54) & !cpuif_req_is_wr;
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h54);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h54) & !cpuif_req_is_wr;
+        decoded_reg_strb.first_info = cpuif_req_masked & (cpuif_addr == 12'h58) & !cpuif_req_is_wr;
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h58);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h58) & !cpuif_req_is_wr;
+        decoded_reg_strb.first_cycle.lo = cpuif_req_masked & (cpuif_addr == 12'h60) & !cpuif_req_is_wr;
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h60);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h60) & !cpuif_req_is_wr;
+        decoded_reg_strb.first_cycle.hi = cpuif_req_masked & (cpuif_addr == 12'h64) & !cpuif_req_is_wr;
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h64);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h64) & !cpuif_req_is_wr;
         for(int i0=0; i0<12; i0++) begin
-            decoded_reg_strb.err_count[i0] = cpuif_req_masked & (cpuif_addr == 11'h80 + (11)'(i0) * 11'h4) & !cpuif_req_is_wr;
-            is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h80 + (11)'(i0) * 11'h4);
-            is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h80 + (11)'(i0) * 11'h4) & !cpuif_req_is_wr;
+            decoded_reg_strb.err_count[i0] = cpuif_req_masked & (cpuif_addr == 12'h80 + (12)'(i0) * 12'h4) & !cpuif_req_is_wr;
+            is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h80 + (12)'(i0) * 12'h4);
+            is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h80 + (12)'(i0) * 12'h4) & !cpuif_req_is_wr;
         end
-        decoded_reg_strb.flow_addr = cpuif_req_masked & (cpuif_addr == 11'h100);
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h100);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h100);
-        decoded_reg_strb.flow_cmd = cpuif_req_masked & (cpuif_addr == 11'h104) & cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h104);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h104) & cpuif_req_is_wr;
-        decoded_reg_strb.flow_status = cpuif_req_masked & (cpuif_addr == 11'h108) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h108);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h108) & !cpuif_req_is_wr;
-        decoded_reg_strb.flow_signature = cpuif_req_masked & (cpuif_addr == 11'h10c) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h10c);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h10c) & !cpuif_req_is_wr;
-        decoded_reg_strb.flow_capacity = cpuif_req_masked & (cpuif_addr == 11'h110) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h110);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h110) & !cpuif_req_is_wr;
+        decoded_reg_strb.flow_addr = cpuif_req_masked & (cpuif_addr == 12'h100);
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h100);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h100);
+        decoded_reg_strb.flow_cmd = cpuif_req_masked & (cpuif_addr == 12'h104) & cpuif_req_is_wr;
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h104);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h104) & cpuif_req_is_wr;
+        decoded_reg_strb.flow_status = cpuif_req_masked & (cpuif_addr == 12'h108) & !cpuif_req_is_wr;
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h108);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h108) & !cpuif_req_is_wr;
+        decoded_reg_strb.flow_signature = cpuif_req_masked & (cpuif_addr == 12'h10c) & !cpuif_req_is_wr;
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h10c);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h10c) & !cpuif_req_is_wr;
+        decoded_reg_strb.flow_capacity = cpuif_req_masked & (cpuif_addr == 12'h110) & !cpuif_req_is_wr;
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h110);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h110) & !cpuif_req_is_wr;
         for(int i0=0; i0<12; i0++) begin
-            decoded_reg_strb.flow_wdata[i0] = cpuif_req_masked & (cpuif_addr == 11'h140 + (11)'(i0) * 11'h4) & cpuif_req_is_wr;
-            is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h140 + (11)'(i0) * 11'h4);
-            is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h140 + (11)'(i0) * 11'h4) & cpuif_req_is_wr;
+            decoded_reg_strb.flow_wdata[i0] = cpuif_req_masked & (cpuif_addr == 12'h140 + (12)'(i0) * 12'h4) & cpuif_req_is_wr;
+            is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h140 + (12)'(i0) * 12'h4);
+            is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h140 + (12)'(i0) * 12'h4) & cpuif_req_is_wr;
         end
         for(int i0=0; i0<12; i0++) begin
-            decoded_reg_strb.flow_rdata[i0] = cpuif_req_masked & (cpuif_addr == 11'h180 + (11)'(i0) * 11'h4) & !cpuif_req_is_wr;
-            is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h180 + (11)'(i0) * 11'h4);
-            is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h180 + (11)'(i0) * 11'h4) & !cpuif_req_is_wr;
+            decoded_reg_strb.flow_rdata[i0] = cpuif_req_masked & (cpuif_addr == 12'h180 + (12)'(i0) * 12'h4) & !cpuif_req_is_wr;
+            is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h180 + (12)'(i0) * 12'h4);
+            is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h180 + (12)'(i0) * 12'h4) & !cpuif_req_is_wr;
         end
-        decoded_reg_strb.pf_addr = cpuif_req_masked & (cpuif_addr == 11'h200);
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h200);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h200);
-        decoded_reg_strb.pf_cmd = cpuif_req_masked & (cpuif_addr == 11'h204) & cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h204);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h204) & cpuif_req_is_wr;
-        decoded_reg_strb.pf_status = cpuif_req_masked & (cpuif_addr == 11'h208) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h208);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h208) & !cpuif_req_is_wr;
-        decoded_reg_strb.pf_expect = cpuif_req_masked & (cpuif_addr == 11'h20c);
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h20c);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h20c);
-        decoded_reg_strb.pf_signature = cpuif_req_masked & (cpuif_addr == 11'h210) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h210);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h210) & !cpuif_req_is_wr;
-        decoded_reg_strb.pf_seed = cpuif_req_masked & (cpuif_addr == 11'h214);
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h214);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h214);
+        decoded_reg_strb.pf_addr = cpuif_req_masked & (cpuif_addr == 12'h200);
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h200);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h200);
+        decoded_reg_strb.pf_cmd = cpuif_req_masked & (cpuif_addr == 12'h204) & cpuif_req_is_wr;
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h204);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h204) & cpuif_req_is_wr;
+        decoded_reg_strb.pf_status = cpuif_req_masked & (cpuif_addr == 12'h208) & !cpuif_req_is_wr;
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h208);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h208) & !cpuif_req_is_wr;
+        decoded_reg_strb.pf_expect = cpuif_req_masked & (cpuif_addr == 12'h20c);
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h20c);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h20c);
+        decoded_reg_strb.pf_signature = cpuif_req_masked & (cpuif_addr == 12'h210) & !cpuif_req_is_wr;
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h210);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h210) & !cpuif_req_is_wr;
+        decoded_reg_strb.pf_seed = cpuif_req_masked & (cpuif_addr == 12'h214);
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h214);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h214);
         for(int i0=0; i0<4; i0++) begin
-            decoded_reg_strb.pf_wdata[i0] = cpuif_req_masked & (cpuif_addr == 11'h220 + (11)'(i0) * 11'h4) & cpuif_req_is_wr;
-            is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h220 + (11)'(i0) * 11'h4);
-            is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h220 + (11)'(i0) * 11'h4) & cpuif_req_is_wr;
+            decoded_reg_strb.pf_wdata[i0] = cpuif_req_masked & (cpuif_addr == 12'h220 + (12)'(i0) * 12'h4) & cpuif_req_is_wr;
+            is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h220 + (12)'(i0) * 12'h4);
+            is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h220 + (12)'(i0) * 12'h4) & cpuif_req_is_wr;
         end
         for(int i0=0; i0<4; i0++) begin
-            decoded_reg_strb.pf_rdata[i0] = cpuif_req_masked & (cpuif_addr == 11'h230 + (11)'(i0) * 11'h4) & !cpuif_req_is_wr;
-            is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h230 + (11)'(i0) * 11'h4);
-            is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h230 + (11)'(i0) * 11'h4) & !cpuif_req_is_wr;
+            decoded_reg_strb.pf_rdata[i0] = cpuif_req_masked & (cpuif_addr == 12'h230 + (12)'(i0) * 12'h4) & !cpuif_req_is_wr;
+            is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h230 + (12)'(i0) * 12'h4);
+            is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h230 + (12)'(i0) * 12'h4) & !cpuif_req_is_wr;
         end
         for(int i0=0; i0<16; i0++) begin
-            decoded_reg_strb.pf_range[i0].ports = cpuif_req_masked & (cpuif_addr == 11'h280 + (11)'(i0) * 11'h8);
-            is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h280 + (11)'(i0) * 11'h8);
-            is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h280 + (11)'(i0) * 11'h8);
-            decoded_reg_strb.pf_range[i0].protocols = cpuif_req_masked & (cpuif_addr == 11'h284 + (11)'(i0) * 11'h8);
-            is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h284 + (11)'(i0) * 11'h8);
-            is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h284 + (11)'(i0) * 11'h8);
+            decoded_reg_strb.pf_range[i0].ports = cpuif_req_masked & (cpuif_addr == 12'h280 + (12)'(i0) * 12'h8);
+            is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h280 + (12)'(i0) * 12'h8);
+            is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h280 + (12)'(i0) * 12'h8);
+            decoded_reg_strb.pf_range[i0].protocols = cpuif_req_masked & (cpuif_addr == 12'h284 + (12)'(i0) * 12'h8);
+            is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h284 + (12)'(i0) * 12'h8);
+            is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h284 + (12)'(i0) * 12'h8);
         end
         for(int i0=0; i0<2; i0++) begin
-            decoded_reg_strb.scrub[i0].passes = cpuif_req_masked & (cpuif_addr == 11'h300 + (11)'(i0) * 11'h20) & !cpuif_req_is_wr;
-            is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h300 + (11)'(i0) * 11'h20);
-            is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h300 + (11)'(i0) * 11'h20) & !cpuif_req_is_wr;
-            decoded_reg_strb.scrub[i0].age = cpuif_req_masked & (cpuif_addr == 11'h304 + (11)'(i0) * 11'h20) & !cpuif_req_is_wr;
-            is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h304 + (11)'(i0) * 11'h20);
-            is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h304 + (11)'(i0) * 11'h20) & !cpuif_req_is_wr;
-            decoded_reg_strb.scrub[i0].corrected = cpuif_req_masked & (cpuif_addr == 11'h308 + (11)'(i0) * 11'h20) & !cpuif_req_is_wr;
-            is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h308 + (11)'(i0) * 11'h20);
-            is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h308 + (11)'(i0) * 11'h20) & !cpuif_req_is_wr;
-            decoded_reg_strb.scrub[i0].uncorrectable = cpuif_req_masked & (cpuif_addr == 11'h30c + (11)'(i0) * 11'h20) & !cpuif_req_is_wr;
-            is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h30c + (11)'(i0) * 11'h20);
-            is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h30c + (11)'(i0) * 11'h20) & !cpuif_req_is_wr;
-            decoded_reg_strb.scrub[i0].mismatches = cpuif_req_masked & (cpuif_addr == 11'h310 + (11)'(i0) * 11'h20) & !cpuif_req_is_wr;
-            is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h310 + (11)'(i0) * 11'h20);
-            is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h310 + (11)'(i0) * 11'h20) & !cpuif_req_is_wr;
-            decoded_reg_strb.scrub[i0].err_addr = cpuif_req_masked & (cpuif_addr == 11'h314 + (11)'(i0) * 11'h20) & !cpuif_req_is_wr;
-            is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h314 + (11)'(i0) * 11'h20);
-            is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h314 + (11)'(i0) * 11'h20) & !cpuif_req_is_wr;
+            decoded_reg_strb.scrub[i0].passes = cpuif_req_masked & (cpuif_addr == 12'h300 + (12)'(i0) * 12'h20) & !cpuif_req_is_wr;
+            is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h300 + (12)'(i0) * 12'h20);
+            is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h300 + (12)'(i0) * 12'h20) & !cpuif_req_is_wr;
+            decoded_reg_strb.scrub[i0].age = cpuif_req_masked & (cpuif_addr == 12'h304 + (12)'(i0) * 12'h20) & !cpuif_req_is_wr;
+            is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h304 + (12)'(i0) * 12'h20);
+            is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h304 + (12)'(i0) * 12'h20) & !cpuif_req_is_wr;
+            decoded_reg_strb.scrub[i0].corrected = cpuif_req_masked & (cpuif_addr == 12'h308 + (12)'(i0) * 12'h20) & !cpuif_req_is_wr;
+            is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h308 + (12)'(i0) * 12'h20);
+            is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h308 + (12)'(i0) * 12'h20) & !cpuif_req_is_wr;
+            decoded_reg_strb.scrub[i0].uncorrectable = cpuif_req_masked & (cpuif_addr == 12'h30c + (12)'(i0) * 12'h20) & !cpuif_req_is_wr;
+            is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h30c + (12)'(i0) * 12'h20);
+            is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h30c + (12)'(i0) * 12'h20) & !cpuif_req_is_wr;
+            decoded_reg_strb.scrub[i0].mismatches = cpuif_req_masked & (cpuif_addr == 12'h310 + (12)'(i0) * 12'h20) & !cpuif_req_is_wr;
+            is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h310 + (12)'(i0) * 12'h20);
+            is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h310 + (12)'(i0) * 12'h20) & !cpuif_req_is_wr;
+            decoded_reg_strb.scrub[i0].err_addr = cpuif_req_masked & (cpuif_addr == 12'h314 + (12)'(i0) * 12'h20) & !cpuif_req_is_wr;
+            is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h314 + (12)'(i0) * 12'h20);
+            is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h314 + (12)'(i0) * 12'h20) & !cpuif_req_is_wr;
         end
-        decoded_reg_strb.stat_cmd = cpuif_req_masked & (cpuif_addr == 11'h400) & cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h400);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h400) & cpuif_req_is_wr;
-        decoded_reg_strb.stat_cycle.lo = cpuif_req_masked & (cpuif_addr == 11'h408) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h408);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h408) & !cpuif_req_is_wr;
-        decoded_reg_strb.stat_cycle.hi = cpuif_req_masked & (cpuif_addr == 11'h40c) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h40c);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h40c) & !cpuif_req_is_wr;
-        decoded_reg_strb.stat_frames_in.lo = cpuif_req_masked & (cpuif_addr == 11'h410) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h410);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h410) & !cpuif_req_is_wr;
-        decoded_reg_strb.stat_frames_in.hi = cpuif_req_masked & (cpuif_addr == 11'h414) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h414);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h414) & !cpuif_req_is_wr;
-        decoded_reg_strb.stat_clear.lo = cpuif_req_masked & (cpuif_addr == 11'h418) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h418);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h418) & !cpuif_req_is_wr;
-        decoded_reg_strb.stat_clear.hi = cpuif_req_masked & (cpuif_addr == 11'h41c) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h41c);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h41c) & !cpuif_req_is_wr;
-        decoded_reg_strb.stat_suspect.lo = cpuif_req_masked & (cpuif_addr == 11'h420) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h420);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h420) & !cpuif_req_is_wr;
-        decoded_reg_strb.stat_suspect.hi = cpuif_req_masked & (cpuif_addr == 11'h424) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h424);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h424) & !cpuif_req_is_wr;
-        decoded_reg_strb.stat_bypass.lo = cpuif_req_masked & (cpuif_addr == 11'h428) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h428);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h428) & !cpuif_req_is_wr;
-        decoded_reg_strb.stat_bypass.hi = cpuif_req_masked & (cpuif_addr == 11'h42c) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h42c);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h42c) & !cpuif_req_is_wr;
-        decoded_reg_strb.stat_block.lo = cpuif_req_masked & (cpuif_addr == 11'h430) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h430);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h430) & !cpuif_req_is_wr;
-        decoded_reg_strb.stat_block.hi = cpuif_req_masked & (cpuif_addr == 11'h434) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h434);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h434) & !cpuif_req_is_wr;
-        decoded_reg_strb.stat_fault.lo = cpuif_req_masked & (cpuif_addr == 11'h438) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h438);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h438) & !cpuif_req_is_wr;
-        decoded_reg_strb.stat_fault.hi = cpuif_req_masked & (cpuif_addr == 11'h43c) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h43c);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h43c) & !cpuif_req_is_wr;
-        decoded_reg_strb.stat_beats_in.lo = cpuif_req_masked & (cpuif_addr == 11'h440) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h440);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h440) & !cpuif_req_is_wr;
-        decoded_reg_strb.stat_beats_in.hi = cpuif_req_masked & (cpuif_addr == 11'h444) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h444);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h444) & !cpuif_req_is_wr;
-        decoded_reg_strb.stat_backpressure.lo = cpuif_req_masked & (cpuif_addr == 11'h448) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h448);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h448) & !cpuif_req_is_wr;
-        decoded_reg_strb.stat_backpressure.hi = cpuif_req_masked & (cpuif_addr == 11'h44c) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 11'h44c);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 11'h44c) & !cpuif_req_is_wr;
+        decoded_reg_strb.stat_cmd = cpuif_req_masked & (cpuif_addr == 12'h400) & cpuif_req_is_wr;
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h400);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h400) & cpuif_req_is_wr;
+        decoded_reg_strb.stat_cycle.lo = cpuif_req_masked & (cpuif_addr == 12'h408) & !cpuif_req_is_wr;
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h408);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h408) & !cpuif_req_is_wr;
+        decoded_reg_strb.stat_cycle.hi = cpuif_req_masked & (cpuif_addr == 12'h40c) & !cpuif_req_is_wr;
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h40c);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h40c) & !cpuif_req_is_wr;
+        decoded_reg_strb.stat_frames_in.lo = cpuif_req_masked & (cpuif_addr == 12'h410) & !cpuif_req_is_wr;
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h410);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h410) & !cpuif_req_is_wr;
+        decoded_reg_strb.stat_frames_in.hi = cpuif_req_masked & (cpuif_addr == 12'h414) & !cpuif_req_is_wr;
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h414);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h414) & !cpuif_req_is_wr;
+        decoded_reg_strb.stat_clear.lo = cpuif_req_masked & (cpuif_addr == 12'h418) & !cpuif_req_is_wr;
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h418);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h418) & !cpuif_req_is_wr;
+        decoded_reg_strb.stat_clear.hi = cpuif_req_masked & (cpuif_addr == 12'h41c) & !cpuif_req_is_wr;
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h41c);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h41c) & !cpuif_req_is_wr;
+        decoded_reg_strb.stat_suspect.lo = cpuif_req_masked & (cpuif_addr == 12'h420) & !cpuif_req_is_wr;
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h420);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h420) & !cpuif_req_is_wr;
+        decoded_reg_strb.stat_suspect.hi = cpuif_req_masked & (cpuif_addr == 12'h424) & !cpuif_req_is_wr;
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h424);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h424) & !cpuif_req_is_wr;
+        decoded_reg_strb.stat_bypass.lo = cpuif_req_masked & (cpuif_addr == 12'h428) & !cpuif_req_is_wr;
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h428);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h428) & !cpuif_req_is_wr;
+        decoded_reg_strb.stat_bypass.hi = cpuif_req_masked & (cpuif_addr == 12'h42c) & !cpuif_req_is_wr;
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h42c);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h42c) & !cpuif_req_is_wr;
+        decoded_reg_strb.stat_block.lo = cpuif_req_masked & (cpuif_addr == 12'h430) & !cpuif_req_is_wr;
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h430);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h430) & !cpuif_req_is_wr;
+        decoded_reg_strb.stat_block.hi = cpuif_req_masked & (cpuif_addr == 12'h434) & !cpuif_req_is_wr;
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h434);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h434) & !cpuif_req_is_wr;
+        decoded_reg_strb.stat_fault.lo = cpuif_req_masked & (cpuif_addr == 12'h438) & !cpuif_req_is_wr;
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h438);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h438) & !cpuif_req_is_wr;
+        decoded_reg_strb.stat_fault.hi = cpuif_req_masked & (cpuif_addr == 12'h43c) & !cpuif_req_is_wr;
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h43c);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h43c) & !cpuif_req_is_wr;
+        decoded_reg_strb.stat_beats_in.lo = cpuif_req_masked & (cpuif_addr == 12'h440) & !cpuif_req_is_wr;
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h440);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h440) & !cpuif_req_is_wr;
+        decoded_reg_strb.stat_beats_in.hi = cpuif_req_masked & (cpuif_addr == 12'h444) & !cpuif_req_is_wr;
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h444);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h444) & !cpuif_req_is_wr;
+        decoded_reg_strb.stat_backpressure.lo = cpuif_req_masked & (cpuif_addr == 12'h448) & !cpuif_req_is_wr;
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h448);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h448) & !cpuif_req_is_wr;
+        decoded_reg_strb.stat_backpressure.hi = cpuif_req_masked & (cpuif_addr == 12'h44c) & !cpuif_req_is_wr;
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h44c);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h44c) & !cpuif_req_is_wr;
         decoded_err = (~is_valid_addr | (is_valid_addr & ~is_valid_rw)) & decoded_req;
-        decoded_req_is_external = is_external;
-    end
-    logic external_wr_ack;
-    logic external_rd_ack;
-    always_ff @(posedge clk) begin
-        if(rst) begin
-            external_pending <= '0;
-        end else begin
-            if(decoded_req_is_external & ~external_wr_ack & ~external_rd_ack) external_pending <= '1;
-            else if(external_wr_ack | external_rd_ack) external_pending <= '0;
-            `ifndef SYNTHESIS
-                assert_bad_ext_wr_ack: assert(!external_wr_ack || (external_pending | decoded_req_is_external))
-                    else $error("An external wr_ack strobe was asserted when no external request was active");
-                assert_bad_ext_rd_ack: assert(!external_rd_ack || (external_pending | decoded_req_is_external))
-                    else $error("An external rd_ack strobe was asserted when no external request was active");
-            `endif
-        end
     end
 
     // Pass down signals to next stage
@@ -618,6 +436,56 @@ module nsd_regs (
                 logic load_next;
             } cycles;
         } hold_cycles;
+        struct {
+            struct {
+                logic next;
+                logic load_next;
+            } ecc_ce;
+            struct {
+                logic next;
+                logic load_next;
+            } ecc_ue;
+            struct {
+                logic next;
+                logic load_next;
+            } parity;
+            struct {
+                logic next;
+                logic load_next;
+            } fifo_ovf;
+            struct {
+                logic next;
+                logic load_next;
+            } credit_leak;
+            struct {
+                logic next;
+                logic load_next;
+            } late;
+            struct {
+                logic next;
+                logic load_next;
+            } stall;
+            struct {
+                logic next;
+                logic load_next;
+            } heartbeat;
+            struct {
+                logic next;
+                logic load_next;
+            } table_crc;
+            struct {
+                logic next;
+                logic load_next;
+            } seu;
+            struct {
+                logic next;
+                logic load_next;
+            } over_temp;
+            struct {
+                logic next;
+                logic load_next;
+            } axi_fault;
+        } err_status;
         struct {
             struct {
                 logic [11:0] next;
@@ -865,6 +733,44 @@ module nsd_regs (
                 logic [31:0] value;
             } cycles;
         } hold_cycles;
+        struct {
+            struct {
+                logic value;
+            } ecc_ce;
+            struct {
+                logic value;
+            } ecc_ue;
+            struct {
+                logic value;
+            } parity;
+            struct {
+                logic value;
+            } fifo_ovf;
+            struct {
+                logic value;
+            } credit_leak;
+            struct {
+                logic value;
+            } late;
+            struct {
+                logic value;
+            } stall;
+            struct {
+                logic value;
+            } heartbeat;
+            struct {
+                logic value;
+            } table_crc;
+            struct {
+                logic value;
+            } seu;
+            struct {
+                logic value;
+            } over_temp;
+            struct {
+                logic value;
+            } axi_fault;
+        } err_status;
         struct {
             struct {
                 logic [11:0] value;
@@ -1200,11 +1106,330 @@ module nsd_regs (
         end
     end
     assign hwif_out.hold_cycles.cycles.value = field_storage.hold_cycles.cycles.value;
-    // External register: nsd_regs.err_status
-    assign hwif_out.err_status.req = decoded_reg_strb.err_status;
-    assign hwif_out.err_status.req_is_wr = decoded_req_is_wr;
-    assign hwif_out.err_status.wr_data = decoded_wr_data;
-    assign hwif_out.err_status.wr_biten = decoded_wr_biten;
+    // Field: nsd_regs.err_status.ecc_ce
+    always_comb begin
+        automatic logic [0:0] next_c;
+        automatic logic load_next_c;
+        next_c = field_storage.err_status.ecc_ce.value;
+        load_next_c = '0;
+        if(decoded_reg_strb.err_status && decoded_req_is_wr) begin // SW write 1 clear
+            next_c = field_storage.err_status.ecc_ce.value & ~(decoded_wr_data[0:0] & decoded_wr_biten[0:0]);
+            load_next_c = '1;
+        end else begin // HW Write
+            next_c = hwif_in.err_status.ecc_ce.next;
+            load_next_c = '1;
+        end
+        field_combo.err_status.ecc_ce.next = next_c;
+        field_combo.err_status.ecc_ce.load_next = load_next_c;
+    end
+    always_ff @(posedge clk) begin
+        if(rst) begin
+            field_storage.err_status.ecc_ce.value <= 1'h0;
+        end else begin
+            if(field_combo.err_status.ecc_ce.load_next) begin
+                field_storage.err_status.ecc_ce.value <= field_combo.err_status.ecc_ce.next;
+            end
+        end
+    end
+    assign hwif_out.err_status.ecc_ce.value = field_storage.err_status.ecc_ce.value;
+    assign hwif_out.err_status.ecc_ce.swmod = decoded_reg_strb.err_status && decoded_req_is_wr && |(decoded_wr_biten[0:0]);
+    // Field: nsd_regs.err_status.ecc_ue
+    always_comb begin
+        automatic logic [0:0] next_c;
+        automatic logic load_next_c;
+        next_c = field_storage.err_status.ecc_ue.value;
+        load_next_c = '0;
+        if(decoded_reg_strb.err_status && decoded_req_is_wr) begin // SW write 1 clear
+            next_c = field_storage.err_status.ecc_ue.value & ~(decoded_wr_data[1:1] & decoded_wr_biten[1:1]);
+            load_next_c = '1;
+        end else begin // HW Write
+            next_c = hwif_in.err_status.ecc_ue.next;
+            load_next_c = '1;
+        end
+        field_combo.err_status.ecc_ue.next = next_c;
+        field_combo.err_status.ecc_ue.load_next = load_next_c;
+    end
+    always_ff @(posedge clk) begin
+        if(rst) begin
+            field_storage.err_status.ecc_ue.value <= 1'h0;
+        end else begin
+            if(field_combo.err_status.ecc_ue.load_next) begin
+                field_storage.err_status.ecc_ue.value <= field_combo.err_status.ecc_ue.next;
+            end
+        end
+    end
+    assign hwif_out.err_status.ecc_ue.value = field_storage.err_status.ecc_ue.value;
+    assign hwif_out.err_status.ecc_ue.swmod = decoded_reg_strb.err_status && decoded_req_is_wr && |(decoded_wr_biten[1:1]);
+    // Field: nsd_regs.err_status.parity
+    always_comb begin
+        automatic logic [0:0] next_c;
+        automatic logic load_next_c;
+        next_c = field_storage.err_status.parity.value;
+        load_next_c = '0;
+        if(decoded_reg_strb.err_status && decoded_req_is_wr) begin // SW write 1 clear
+            next_c = field_storage.err_status.parity.value & ~(decoded_wr_data[2:2] & decoded_wr_biten[2:2]);
+            load_next_c = '1;
+        end else begin // HW Write
+            next_c = hwif_in.err_status.parity.next;
+            load_next_c = '1;
+        end
+        field_combo.err_status.parity.next = next_c;
+        field_combo.err_status.parity.load_next = load_next_c;
+    end
+    always_ff @(posedge clk) begin
+        if(rst) begin
+            field_storage.err_status.parity.value <= 1'h0;
+        end else begin
+            if(field_combo.err_status.parity.load_next) begin
+                field_storage.err_status.parity.value <= field_combo.err_status.parity.next;
+            end
+        end
+    end
+    assign hwif_out.err_status.parity.value = field_storage.err_status.parity.value;
+    assign hwif_out.err_status.parity.swmod = decoded_reg_strb.err_status && decoded_req_is_wr && |(decoded_wr_biten[2:2]);
+    // Field: nsd_regs.err_status.fifo_ovf
+    always_comb begin
+        automatic logic [0:0] next_c;
+        automatic logic load_next_c;
+        next_c = field_storage.err_status.fifo_ovf.value;
+        load_next_c = '0;
+        if(decoded_reg_strb.err_status && decoded_req_is_wr) begin // SW write 1 clear
+            next_c = field_storage.err_status.fifo_ovf.value & ~(decoded_wr_data[3:3] & decoded_wr_biten[3:3]);
+            load_next_c = '1;
+        end else begin // HW Write
+            next_c = hwif_in.err_status.fifo_ovf.next;
+            load_next_c = '1;
+        end
+        field_combo.err_status.fifo_ovf.next = next_c;
+        field_combo.err_status.fifo_ovf.load_next = load_next_c;
+    end
+    always_ff @(posedge clk) begin
+        if(rst) begin
+            field_storage.err_status.fifo_ovf.value <= 1'h0;
+        end else begin
+            if(field_combo.err_status.fifo_ovf.load_next) begin
+                field_storage.err_status.fifo_ovf.value <= field_combo.err_status.fifo_ovf.next;
+            end
+        end
+    end
+    assign hwif_out.err_status.fifo_ovf.value = field_storage.err_status.fifo_ovf.value;
+    assign hwif_out.err_status.fifo_ovf.swmod = decoded_reg_strb.err_status && decoded_req_is_wr && |(decoded_wr_biten[3:3]);
+    // Field: nsd_regs.err_status.credit_leak
+    always_comb begin
+        automatic logic [0:0] next_c;
+        automatic logic load_next_c;
+        next_c = field_storage.err_status.credit_leak.value;
+        load_next_c = '0;
+        if(decoded_reg_strb.err_status && decoded_req_is_wr) begin // SW write 1 clear
+            next_c = field_storage.err_status.credit_leak.value & ~(decoded_wr_data[4:4] & decoded_wr_biten[4:4]);
+            load_next_c = '1;
+        end else begin // HW Write
+            next_c = hwif_in.err_status.credit_leak.next;
+            load_next_c = '1;
+        end
+        field_combo.err_status.credit_leak.next = next_c;
+        field_combo.err_status.credit_leak.load_next = load_next_c;
+    end
+    always_ff @(posedge clk) begin
+        if(rst) begin
+            field_storage.err_status.credit_leak.value <= 1'h0;
+        end else begin
+            if(field_combo.err_status.credit_leak.load_next) begin
+                field_storage.err_status.credit_leak.value <= field_combo.err_status.credit_leak.next;
+            end
+        end
+    end
+    assign hwif_out.err_status.credit_leak.value = field_storage.err_status.credit_leak.value;
+    assign hwif_out.err_status.credit_leak.swmod = decoded_reg_strb.err_status && decoded_req_is_wr && |(decoded_wr_biten[4:4]);
+    // Field: nsd_regs.err_status.late
+    always_comb begin
+        automatic logic [0:0] next_c;
+        automatic logic load_next_c;
+        next_c = field_storage.err_status.late.value;
+        load_next_c = '0;
+        if(decoded_reg_strb.err_status && decoded_req_is_wr) begin // SW write 1 clear
+            next_c = field_storage.err_status.late.value & ~(decoded_wr_data[5:5] & decoded_wr_biten[5:5]);
+            load_next_c = '1;
+        end else begin // HW Write
+            next_c = hwif_in.err_status.late.next;
+            load_next_c = '1;
+        end
+        field_combo.err_status.late.next = next_c;
+        field_combo.err_status.late.load_next = load_next_c;
+    end
+    always_ff @(posedge clk) begin
+        if(rst) begin
+            field_storage.err_status.late.value <= 1'h0;
+        end else begin
+            if(field_combo.err_status.late.load_next) begin
+                field_storage.err_status.late.value <= field_combo.err_status.late.next;
+            end
+        end
+    end
+    assign hwif_out.err_status.late.value = field_storage.err_status.late.value;
+    assign hwif_out.err_status.late.swmod = decoded_reg_strb.err_status && decoded_req_is_wr && |(decoded_wr_biten[5:5]);
+    // Field: nsd_regs.err_status.stall
+    always_comb begin
+        automatic logic [0:0] next_c;
+        automatic logic load_next_c;
+        next_c = field_storage.err_status.stall.value;
+        load_next_c = '0;
+        if(decoded_reg_strb.err_status && decoded_req_is_wr) begin // SW write 1 clear
+            next_c = field_storage.err_status.stall.value & ~(decoded_wr_data[6:6] & decoded_wr_biten[6:6]);
+            load_next_c = '1;
+        end else begin // HW Write
+            next_c = hwif_in.err_status.stall.next;
+            load_next_c = '1;
+        end
+        field_combo.err_status.stall.next = next_c;
+        field_combo.err_status.stall.load_next = load_next_c;
+    end
+    always_ff @(posedge clk) begin
+        if(rst) begin
+            field_storage.err_status.stall.value <= 1'h0;
+        end else begin
+            if(field_combo.err_status.stall.load_next) begin
+                field_storage.err_status.stall.value <= field_combo.err_status.stall.next;
+            end
+        end
+    end
+    assign hwif_out.err_status.stall.value = field_storage.err_status.stall.value;
+    assign hwif_out.err_status.stall.swmod = decoded_reg_strb.err_status && decoded_req_is_wr && |(decoded_wr_biten[6:6]);
+    // Field: nsd_regs.err_status.heartbeat
+    always_comb begin
+        automatic logic [0:0] next_c;
+        automatic logic load_next_c;
+        next_c = field_storage.err_status.heartbeat.value;
+        load_next_c = '0;
+        if(decoded_reg_strb.err_status && decoded_req_is_wr) begin // SW write 1 clear
+            next_c = field_storage.err_status.heartbeat.value & ~(decoded_wr_data[7:7] & decoded_wr_biten[7:7]);
+            load_next_c = '1;
+        end else begin // HW Write
+            next_c = hwif_in.err_status.heartbeat.next;
+            load_next_c = '1;
+        end
+        field_combo.err_status.heartbeat.next = next_c;
+        field_combo.err_status.heartbeat.load_next = load_next_c;
+    end
+    always_ff @(posedge clk) begin
+        if(rst) begin
+            field_storage.err_status.heartbeat.value <= 1'h0;
+        end else begin
+            if(field_combo.err_status.heartbeat.load_next) begin
+                field_storage.err_status.heartbeat.value <= field_combo.err_status.heartbeat.next;
+            end
+        end
+    end
+    assign hwif_out.err_status.heartbeat.value = field_storage.err_status.heartbeat.value;
+    assign hwif_out.err_status.heartbeat.swmod = decoded_reg_strb.err_status && decoded_req_is_wr && |(decoded_wr_biten[7:7]);
+    // Field: nsd_regs.err_status.table_crc
+    always_comb begin
+        automatic logic [0:0] next_c;
+        automatic logic load_next_c;
+        next_c = field_storage.err_status.table_crc.value;
+        load_next_c = '0;
+        if(decoded_reg_strb.err_status && decoded_req_is_wr) begin // SW write 1 clear
+            next_c = field_storage.err_status.table_crc.value & ~(decoded_wr_data[8:8] & decoded_wr_biten[8:8]);
+            load_next_c = '1;
+        end else begin // HW Write
+            next_c = hwif_in.err_status.table_crc.next;
+            load_next_c = '1;
+        end
+        field_combo.err_status.table_crc.next = next_c;
+        field_combo.err_status.table_crc.load_next = load_next_c;
+    end
+    always_ff @(posedge clk) begin
+        if(rst) begin
+            field_storage.err_status.table_crc.value <= 1'h0;
+        end else begin
+            if(field_combo.err_status.table_crc.load_next) begin
+                field_storage.err_status.table_crc.value <= field_combo.err_status.table_crc.next;
+            end
+        end
+    end
+    assign hwif_out.err_status.table_crc.value = field_storage.err_status.table_crc.value;
+    assign hwif_out.err_status.table_crc.swmod = decoded_reg_strb.err_status && decoded_req_is_wr && |(decoded_wr_biten[8:8]);
+    // Field: nsd_regs.err_status.seu
+    always_comb begin
+        automatic logic [0:0] next_c;
+        automatic logic load_next_c;
+        next_c = field_storage.err_status.seu.value;
+        load_next_c = '0;
+        if(decoded_reg_strb.err_status && decoded_req_is_wr) begin // SW write 1 clear
+            next_c = field_storage.err_status.seu.value & ~(decoded_wr_data[9:9] & decoded_wr_biten[9:9]);
+            load_next_c = '1;
+        end else begin // HW Write
+            next_c = hwif_in.err_status.seu.next;
+            load_next_c = '1;
+        end
+        field_combo.err_status.seu.next = next_c;
+        field_combo.err_status.seu.load_next = load_next_c;
+    end
+    always_ff @(posedge clk) begin
+        if(rst) begin
+            field_storage.err_status.seu.value <= 1'h0;
+        end else begin
+            if(field_combo.err_status.seu.load_next) begin
+                field_storage.err_status.seu.value <= field_combo.err_status.seu.next;
+            end
+        end
+    end
+    assign hwif_out.err_status.seu.value = field_storage.err_status.seu.value;
+    assign hwif_out.err_status.seu.swmod = decoded_reg_strb.err_status && decoded_req_is_wr && |(decoded_wr_biten[9:9]);
+    // Field: nsd_regs.err_status.over_temp
+    always_comb begin
+        automatic logic [0:0] next_c;
+        automatic logic load_next_c;
+        next_c = field_storage.err_status.over_temp.value;
+        load_next_c = '0;
+        if(decoded_reg_strb.err_status && decoded_req_is_wr) begin // SW write 1 clear
+            next_c = field_storage.err_status.over_temp.value & ~(decoded_wr_data[10:10] & decoded_wr_biten[10:10]);
+            load_next_c = '1;
+        end else begin // HW Write
+            next_c = hwif_in.err_status.over_temp.next;
+            load_next_c = '1;
+        end
+        field_combo.err_status.over_temp.next = next_c;
+        field_combo.err_status.over_temp.load_next = load_next_c;
+    end
+    always_ff @(posedge clk) begin
+        if(rst) begin
+            field_storage.err_status.over_temp.value <= 1'h0;
+        end else begin
+            if(field_combo.err_status.over_temp.load_next) begin
+                field_storage.err_status.over_temp.value <= field_combo.err_status.over_temp.next;
+            end
+        end
+    end
+    assign hwif_out.err_status.over_temp.value = field_storage.err_status.over_temp.value;
+    assign hwif_out.err_status.over_temp.swmod = decoded_reg_strb.err_status && decoded_req_is_wr && |(decoded_wr_biten[10:10]);
+    // Field: nsd_regs.err_status.axi_fault
+    always_comb begin
+        automatic logic [0:0] next_c;
+        automatic logic load_next_c;
+        next_c = field_storage.err_status.axi_fault.value;
+        load_next_c = '0;
+        if(decoded_reg_strb.err_status && decoded_req_is_wr) begin // SW write 1 clear
+            next_c = field_storage.err_status.axi_fault.value & ~(decoded_wr_data[11:11] & decoded_wr_biten[11:11]);
+            load_next_c = '1;
+        end else begin // HW Write
+            next_c = hwif_in.err_status.axi_fault.next;
+            load_next_c = '1;
+        end
+        field_combo.err_status.axi_fault.next = next_c;
+        field_combo.err_status.axi_fault.load_next = load_next_c;
+    end
+    always_ff @(posedge clk) begin
+        if(rst) begin
+            field_storage.err_status.axi_fault.value <= 1'h0;
+        end else begin
+            if(field_combo.err_status.axi_fault.load_next) begin
+                field_storage.err_status.axi_fault.value <= field_combo.err_status.axi_fault.next;
+            end
+        end
+    end
+    assign hwif_out.err_status.axi_fault.value = field_storage.err_status.axi_fault.value;
+    assign hwif_out.err_status.axi_fault.swmod = decoded_reg_strb.err_status && decoded_req_is_wr && |(decoded_wr_biten[11:11]);
     // Field: nsd_regs.err_irq_mask.mask
     always_comb begin
         automatic logic [11:0] next_c;
@@ -2229,56 +2454,25 @@ module nsd_regs (
     //--------------------------------------------------------------------------
     // Write response
     //--------------------------------------------------------------------------
-    always_comb begin
-        automatic logic wr_ack;
-        wr_ack = '0;
-        wr_ack |= hwif_in.err_status.wr_ack;
-        external_wr_ack = wr_ack;
-    end
-    assign cpuif_wr_ack = external_wr_ack | (decoded_req & decoded_req_is_wr & ~decoded_req_is_external);
+    assign cpuif_wr_ack = decoded_req & decoded_req_is_wr;
     // Writes are always granted with no error response
     assign cpuif_wr_err = decoded_err;
 
     //--------------------------------------------------------------------------
     // Readback
     //--------------------------------------------------------------------------
-    logic readback_external_rd_ack_c;
-    always_comb begin
-        automatic logic rd_ack;
-        rd_ack = '0;
-        rd_ack |= hwif_in.err_status.rd_ack;
-        readback_external_rd_ack_c = rd_ack;
-    end
 
-    logic readback_external_rd_ack;
-    always_ff @(posedge clk) begin
-        if(rst) begin
-            readback_external_rd_ack <= '0;
-        end else begin
-            readback_external_rd_ack <= readback_external_rd_ack_c;
-        end
-    end
-
-    logic [10:0] rd_mux_addr;
-    logic [10:0] pending_rd_addr;
-    // Hold read mux address to guarantee it is stable throughout any external accesses
-    always_ff @(posedge clk) begin
-        if(rst) begin
-            pending_rd_addr <= '0;
-        end else begin
-            if(decoded_req) pending_rd_addr <= decoded_addr;
-        end
-    end
-    assign rd_mux_addr = decoded_req ? decoded_addr : pending_rd_addr;
+    logic [11:0] rd_mux_addr;
+    assign rd_mux_addr = decoded_addr;
 
     logic readback_err;
     logic readback_done;
     logic [31:0] readback_data;
-    function automatic bit [5:0] ad_low(bit [10:0] addr);
-        return addr[5:0];
+    function automatic bit [6:0] ad_low(bit [11:0] addr);
+        return addr[6:0];
     endfunction
-    function automatic bit [4:0] ad_hi(bit [10:0] addr);
-        return addr[10:6];
+    function automatic bit [4:0] ad_hi(bit [11:0] addr);
+        return addr[11:7];
     endfunction
 
     // readback stage 1
@@ -2286,216 +2480,227 @@ module nsd_regs (
     always_comb begin
         automatic logic [31:0] readback_data_var[32];
         for(int i=0; i<32; i++) readback_data_var[i] = '0;
-        if(ad_low(rd_mux_addr) == ad_low(11'h0)) begin
-            readback_data_var[ad_hi(11'h0)][31:0] = 32'h5444534e;
+        if(ad_low(rd_mux_addr) == ad_low(12'h0)) begin
+            readback_data_var[ad_hi(12'h0)][31:0] = 32'h5444534e;
         end
-        if(ad_low(rd_mux_addr) == ad_low(11'h4)) begin
-            readback_data_var[ad_hi(11'h4)][7:0] = 8'h0;
-            readback_data_var[ad_hi(11'h4)][15:8] = 8'h0;
-            readback_data_var[ad_hi(11'h4)][31:16] = 16'h1;
+        if(ad_low(rd_mux_addr) == ad_low(12'h4)) begin
+            readback_data_var[ad_hi(12'h4)][7:0] = 8'h0;
+            readback_data_var[ad_hi(12'h4)][15:8] = 8'h0;
+            readback_data_var[ad_hi(12'h4)][31:16] = 16'h1;
         end
-        if(ad_low(rd_mux_addr) == ad_low(11'h8)) begin
-            readback_data_var[ad_hi(11'h8)][15:0] = hwif_in.build_datapath.data_w.next;
-            readback_data_var[ad_hi(11'h8)][31:16] = hwif_in.build_datapath.depth.next;
+        if(ad_low(rd_mux_addr) == ad_low(12'h8)) begin
+            readback_data_var[ad_hi(12'h8)][15:0] = hwif_in.build_datapath.data_w.next;
+            readback_data_var[ad_hi(12'h8)][31:16] = hwif_in.build_datapath.depth.next;
         end
-        if(ad_low(rd_mux_addr) == ad_low(11'hc)) begin
-            readback_data_var[ad_hi(11'hc)][7:0] = hwif_in.build_tables.sets_log2.next;
-            readback_data_var[ad_hi(11'hc)][11:8] = hwif_in.build_tables.ways.next;
-            readback_data_var[ad_hi(11'hc)][19:12] = hwif_in.build_tables.buckets_log2.next;
-            readback_data_var[ad_hi(11'hc)][23:20] = hwif_in.build_tables.pf_words.next;
-            readback_data_var[ad_hi(11'hc)][31:24] = hwif_in.build_tables.port_ranges.next;
+        if(ad_low(rd_mux_addr) == ad_low(12'hc)) begin
+            readback_data_var[ad_hi(12'hc)][7:0] = hwif_in.build_tables.sets_log2.next;
+            readback_data_var[ad_hi(12'hc)][11:8] = hwif_in.build_tables.ways.next;
+            readback_data_var[ad_hi(12'hc)][19:12] = hwif_in.build_tables.buckets_log2.next;
+            readback_data_var[ad_hi(12'hc)][23:20] = hwif_in.build_tables.pf_words.next;
+            readback_data_var[ad_hi(12'hc)][31:24] = hwif_in.build_tables.port_ranges.next;
         end
-        if(ad_low(rd_mux_addr) == ad_low(11'h10)) begin
-            readback_data_var[ad_hi(11'h10)][15:0] = hwif_in.build_timing.latency.next;
-            readback_data_var[ad_hi(11'h10)][31:16] = hwif_in.build_timing.max_frame.next;
+        if(ad_low(rd_mux_addr) == ad_low(12'h10)) begin
+            readback_data_var[ad_hi(12'h10)][15:0] = hwif_in.build_timing.latency.next;
+            readback_data_var[ad_hi(12'h10)][31:16] = hwif_in.build_timing.max_frame.next;
         end
-        if(ad_low(rd_mux_addr) == ad_low(11'h14)) begin
-            readback_data_var[ad_hi(11'h14)][31:0] = hwif_in.clock_khz.khz.next;
+        if(ad_low(rd_mux_addr) == ad_low(12'h14)) begin
+            readback_data_var[ad_hi(12'h14)][31:0] = hwif_in.clock_khz.khz.next;
         end
-        if(ad_low(rd_mux_addr) == ad_low(11'h1c)) begin
-            readback_data_var[ad_hi(11'h1c)][31:0] = field_storage.scratch.value.value;
+        if(ad_low(rd_mux_addr) == ad_low(12'h1c)) begin
+            readback_data_var[ad_hi(12'h1c)][31:0] = field_storage.scratch.value.value;
         end
-        if(ad_low(rd_mux_addr) == ad_low(11'h20)) begin
-            readback_data_var[ad_hi(11'h20)][0] = field_storage.ctrl.enable.value;
+        if(ad_low(rd_mux_addr) == ad_low(12'h20)) begin
+            readback_data_var[ad_hi(12'h20)][0] = field_storage.ctrl.enable.value;
         end
-        if(ad_low(rd_mux_addr) == ad_low(11'h24)) begin
-            readback_data_var[ad_hi(11'h24)][2:0] = hwif_in.status.state.next;
-            readback_data_var[ad_hi(11'h24)][3] = hwif_in.status.armed.next;
-            readback_data_var[ad_hi(11'h24)][4] = hwif_in.status.fault.next;
-            readback_data_var[ad_hi(11'h24)][5] = hwif_in.status.drained.next;
-            readback_data_var[ad_hi(11'h24)][6] = hwif_in.status.heartbeat_alive.next;
-            readback_data_var[ad_hi(11'h24)][7] = hwif_in.status.irq.next;
-            readback_data_var[ad_hi(11'h24)][8] = hwif_in.status.flow_ready.next;
-            readback_data_var[ad_hi(11'h24)][9] = hwif_in.status.flow_busy.next;
-            readback_data_var[ad_hi(11'h24)][10] = hwif_in.status.pf_valid.next;
-            readback_data_var[ad_hi(11'h24)][11] = hwif_in.status.pf_busy.next;
-            readback_data_var[ad_hi(11'h24)][16] = hwif_in.status.rearm_refused.next;
-            readback_data_var[ad_hi(11'h24)][19:17] = hwif_in.status.rearm_reason.next;
+        if(ad_low(rd_mux_addr) == ad_low(12'h24)) begin
+            readback_data_var[ad_hi(12'h24)][2:0] = hwif_in.status.state.next;
+            readback_data_var[ad_hi(12'h24)][3] = hwif_in.status.armed.next;
+            readback_data_var[ad_hi(12'h24)][4] = hwif_in.status.fault.next;
+            readback_data_var[ad_hi(12'h24)][5] = hwif_in.status.drained.next;
+            readback_data_var[ad_hi(12'h24)][6] = hwif_in.status.heartbeat_alive.next;
+            readback_data_var[ad_hi(12'h24)][7] = hwif_in.status.irq.next;
+            readback_data_var[ad_hi(12'h24)][8] = hwif_in.status.flow_ready.next;
+            readback_data_var[ad_hi(12'h24)][9] = hwif_in.status.flow_busy.next;
+            readback_data_var[ad_hi(12'h24)][10] = hwif_in.status.pf_valid.next;
+            readback_data_var[ad_hi(12'h24)][11] = hwif_in.status.pf_busy.next;
+            readback_data_var[ad_hi(12'h24)][16] = hwif_in.status.rearm_refused.next;
+            readback_data_var[ad_hi(12'h24)][19:17] = hwif_in.status.rearm_reason.next;
         end
-        if(ad_low(rd_mux_addr) == ad_low(11'h28)) begin
-            readback_data_var[ad_hi(11'h28)][31:0] = field_storage.heartbeat.remaining.value;
+        if(ad_low(rd_mux_addr) == ad_low(12'h28)) begin
+            readback_data_var[ad_hi(12'h28)][31:0] = field_storage.heartbeat.remaining.value;
         end
-        if(ad_low(rd_mux_addr) == ad_low(11'h2c)) begin
-            readback_data_var[ad_hi(11'h2c)][31:0] = field_storage.heartbeat_limit.cycles.value;
+        if(ad_low(rd_mux_addr) == ad_low(12'h2c)) begin
+            readback_data_var[ad_hi(12'h2c)][31:0] = field_storage.heartbeat_limit.cycles.value;
         end
-        if(ad_low(rd_mux_addr) == ad_low(11'h30)) begin
-            readback_data_var[ad_hi(11'h30)][31:0] = field_storage.hold_cycles.cycles.value;
+        if(ad_low(rd_mux_addr) == ad_low(12'h30)) begin
+            readback_data_var[ad_hi(12'h30)][31:0] = field_storage.hold_cycles.cycles.value;
         end
-        if(ad_low(rd_mux_addr) == ad_low(11'h40)) begin
-            readback_data_var[ad_hi(11'h40)] = hwif_in.err_status.rd_data;
+        if(ad_low(rd_mux_addr) == ad_low(12'h40)) begin
+            readback_data_var[ad_hi(12'h40)][0] = field_storage.err_status.ecc_ce.value;
+            readback_data_var[ad_hi(12'h40)][1] = field_storage.err_status.ecc_ue.value;
+            readback_data_var[ad_hi(12'h40)][2] = field_storage.err_status.parity.value;
+            readback_data_var[ad_hi(12'h40)][3] = field_storage.err_status.fifo_ovf.value;
+            readback_data_var[ad_hi(12'h40)][4] = field_storage.err_status.credit_leak.value;
+            readback_data_var[ad_hi(12'h40)][5] = field_storage.err_status.late.value;
+            readback_data_var[ad_hi(12'h40)][6] = field_storage.err_status.stall.value;
+            readback_data_var[ad_hi(12'h40)][7] = field_storage.err_status.heartbeat.value;
+            readback_data_var[ad_hi(12'h40)][8] = field_storage.err_status.table_crc.value;
+            readback_data_var[ad_hi(12'h40)][9] = field_storage.err_status.seu.value;
+            readback_data_var[ad_hi(12'h40)][10] = field_storage.err_status.over_temp.value;
+            readback_data_var[ad_hi(12'h40)][11] = field_storage.err_status.axi_fault.value;
         end
-        if(ad_low(rd_mux_addr) == ad_low(11'h44)) begin
-            readback_data_var[ad_hi(11'h44)][11:0] = field_storage.err_irq_mask.mask.value;
+        if(ad_low(rd_mux_addr) == ad_low(12'h44)) begin
+            readback_data_var[ad_hi(12'h44)][11:0] = field_storage.err_irq_mask.mask.value;
         end
-        if(ad_low(rd_mux_addr) == ad_low(11'h4c)) begin
-            readback_data_var[ad_hi(11'h4c)][11:0] = 12'hffe;
+        if(ad_low(rd_mux_addr) == ad_low(12'h4c)) begin
+            readback_data_var[ad_hi(12'h4c)][11:0] = 12'hffe;
         end
-        if(ad_low(rd_mux_addr) == ad_low(11'h54)) begin
-            readback_data_var[ad_hi(11'h54)][0] = hwif_in.first_error.valid.next;
-            readback_data_var[ad_hi(11'h54)][7:4] = hwif_in.first_error.error_class.next;
+        if(ad_low(rd_mux_addr) == ad_low(12'h54)) begin
+            readback_data_var[ad_hi(12'h54)][0] = hwif_in.first_error.valid.next;
+            readback_data_var[ad_hi(12'h54)][7:4] = hwif_in.first_error.error_class.next;
         end
-        if(ad_low(rd_mux_addr) == ad_low(11'h58)) begin
-            readback_data_var[ad_hi(11'h58)][31:0] = hwif_in.first_info.info.next;
+        if(ad_low(rd_mux_addr) == ad_low(12'h58)) begin
+            readback_data_var[ad_hi(12'h58)][31:0] = hwif_in.first_info.info.next;
         end
-        if(ad_low(rd_mux_addr) == ad_low(11'h60)) begin
-            readback_data_var[ad_hi(11'h60)][31:0] = hwif_in.first_cycle.lo.value.next;
+        if(ad_low(rd_mux_addr) == ad_low(12'h60)) begin
+            readback_data_var[ad_hi(12'h60)][31:0] = hwif_in.first_cycle.lo.value.next;
         end
-        if(ad_low(rd_mux_addr) == ad_low(11'h64)) begin
-            readback_data_var[ad_hi(11'h64)][31:0] = hwif_in.first_cycle.hi.value.next;
-        end
-        for(int i0=0; i0<12; i0++) begin
-            if(ad_low(rd_mux_addr) == ad_low(11'h80 + (11)'(i0) * 11'h4)) begin
-                readback_data_var[ad_hi(11'h80 + (11)'(i0) * 11'h4)][15:0] = hwif_in.err_count[i0].count.next;
-            end
-        end
-        if(ad_low(rd_mux_addr) == ad_low(11'h100)) begin
-            readback_data_var[ad_hi(11'h100)][16:0] = field_storage.flow_addr.index.value;
-        end
-        if(ad_low(rd_mux_addr) == ad_low(11'h108)) begin
-            readback_data_var[ad_hi(11'h108)][0] = hwif_in.flow_status.busy.next;
-            readback_data_var[ad_hi(11'h108)][1] = hwif_in.flow_status.error.next;
-            readback_data_var[ad_hi(11'h108)][2] = hwif_in.flow_status.ready.next;
-            readback_data_var[ad_hi(11'h108)][15:8] = hwif_in.flow_status.generation.next;
-        end
-        if(ad_low(rd_mux_addr) == ad_low(11'h10c)) begin
-            readback_data_var[ad_hi(11'h10c)][31:0] = hwif_in.flow_signature.value.next;
-        end
-        if(ad_low(rd_mux_addr) == ad_low(11'h110)) begin
-            readback_data_var[ad_hi(11'h110)][31:0] = hwif_in.flow_capacity.entries.next;
+        if(ad_low(rd_mux_addr) == ad_low(12'h64)) begin
+            readback_data_var[ad_hi(12'h64)][31:0] = hwif_in.first_cycle.hi.value.next;
         end
         for(int i0=0; i0<12; i0++) begin
-            if(ad_low(rd_mux_addr) == ad_low(11'h180 + (11)'(i0) * 11'h4)) begin
-                readback_data_var[ad_hi(11'h180 + (11)'(i0) * 11'h4)][31:0] = hwif_in.flow_rdata[i0].word.next;
+            if(ad_low(rd_mux_addr) == ad_low(12'h80 + (12)'(i0) * 12'h4)) begin
+                readback_data_var[ad_hi(12'h80 + (12)'(i0) * 12'h4)][15:0] = hwif_in.err_count[i0].count.next;
             end
         end
-        if(ad_low(rd_mux_addr) == ad_low(11'h200)) begin
-            readback_data_var[ad_hi(11'h200)][15:0] = field_storage.pf_addr.bucket.value;
+        if(ad_low(rd_mux_addr) == ad_low(12'h100)) begin
+            readback_data_var[ad_hi(12'h100)][16:0] = field_storage.flow_addr.index.value;
         end
-        if(ad_low(rd_mux_addr) == ad_low(11'h208)) begin
-            readback_data_var[ad_hi(11'h208)][0] = hwif_in.pf_status.busy.next;
-            readback_data_var[ad_hi(11'h208)][1] = hwif_in.pf_status.error.next;
-            readback_data_var[ad_hi(11'h208)][2] = hwif_in.pf_status.valid.next;
-            readback_data_var[ad_hi(11'h208)][3] = hwif_in.pf_status.commit_failed.next;
-            readback_data_var[ad_hi(11'h208)][31:16] = hwif_in.pf_status.generation.next;
+        if(ad_low(rd_mux_addr) == ad_low(12'h108)) begin
+            readback_data_var[ad_hi(12'h108)][0] = hwif_in.flow_status.busy.next;
+            readback_data_var[ad_hi(12'h108)][1] = hwif_in.flow_status.error.next;
+            readback_data_var[ad_hi(12'h108)][2] = hwif_in.flow_status.ready.next;
+            readback_data_var[ad_hi(12'h108)][15:8] = hwif_in.flow_status.generation.next;
         end
-        if(ad_low(rd_mux_addr) == ad_low(11'h20c)) begin
-            readback_data_var[ad_hi(11'h20c)][31:0] = field_storage.pf_expect.signature.value;
+        if(ad_low(rd_mux_addr) == ad_low(12'h10c)) begin
+            readback_data_var[ad_hi(12'h10c)][31:0] = hwif_in.flow_signature.value.next;
         end
-        if(ad_low(rd_mux_addr) == ad_low(11'h210)) begin
-            readback_data_var[ad_hi(11'h210)][31:0] = hwif_in.pf_signature.value.next;
+        if(ad_low(rd_mux_addr) == ad_low(12'h110)) begin
+            readback_data_var[ad_hi(12'h110)][31:0] = hwif_in.flow_capacity.entries.next;
         end
-        if(ad_low(rd_mux_addr) == ad_low(11'h214)) begin
-            readback_data_var[ad_hi(11'h214)][31:0] = field_storage.pf_seed.value.value;
+        for(int i0=0; i0<12; i0++) begin
+            if(ad_low(rd_mux_addr) == ad_low(12'h180 + (12)'(i0) * 12'h4)) begin
+                readback_data_var[ad_hi(12'h180 + (12)'(i0) * 12'h4)][31:0] = hwif_in.flow_rdata[i0].word.next;
+            end
+        end
+        if(ad_low(rd_mux_addr) == ad_low(12'h200)) begin
+            readback_data_var[ad_hi(12'h200)][15:0] = field_storage.pf_addr.bucket.value;
+        end
+        if(ad_low(rd_mux_addr) == ad_low(12'h208)) begin
+            readback_data_var[ad_hi(12'h208)][0] = hwif_in.pf_status.busy.next;
+            readback_data_var[ad_hi(12'h208)][1] = hwif_in.pf_status.error.next;
+            readback_data_var[ad_hi(12'h208)][2] = hwif_in.pf_status.valid.next;
+            readback_data_var[ad_hi(12'h208)][3] = hwif_in.pf_status.commit_failed.next;
+            readback_data_var[ad_hi(12'h208)][31:16] = hwif_in.pf_status.generation.next;
+        end
+        if(ad_low(rd_mux_addr) == ad_low(12'h20c)) begin
+            readback_data_var[ad_hi(12'h20c)][31:0] = field_storage.pf_expect.signature.value;
+        end
+        if(ad_low(rd_mux_addr) == ad_low(12'h210)) begin
+            readback_data_var[ad_hi(12'h210)][31:0] = hwif_in.pf_signature.value.next;
+        end
+        if(ad_low(rd_mux_addr) == ad_low(12'h214)) begin
+            readback_data_var[ad_hi(12'h214)][31:0] = field_storage.pf_seed.value.value;
         end
         for(int i0=0; i0<4; i0++) begin
-            if(ad_low(rd_mux_addr) == ad_low(11'h230 + (11)'(i0) * 11'h4)) begin
-                readback_data_var[ad_hi(11'h230 + (11)'(i0) * 11'h4)][31:0] = hwif_in.pf_rdata[i0].word.next;
+            if(ad_low(rd_mux_addr) == ad_low(12'h230 + (12)'(i0) * 12'h4)) begin
+                readback_data_var[ad_hi(12'h230 + (12)'(i0) * 12'h4)][31:0] = hwif_in.pf_rdata[i0].word.next;
             end
         end
         for(int i0=0; i0<16; i0++) begin
-            if(ad_low(rd_mux_addr) == ad_low(11'h280 + (11)'(i0) * 11'h8)) begin
-                readback_data_var[ad_hi(11'h280 + (11)'(i0) * 11'h8)][15:0] = field_storage.pf_range[i0].ports.low.value;
-                readback_data_var[ad_hi(11'h280 + (11)'(i0) * 11'h8)][31:16] = field_storage.pf_range[i0].ports.high.value;
+            if(ad_low(rd_mux_addr) == ad_low(12'h280 + (12)'(i0) * 12'h8)) begin
+                readback_data_var[ad_hi(12'h280 + (12)'(i0) * 12'h8)][15:0] = field_storage.pf_range[i0].ports.low.value;
+                readback_data_var[ad_hi(12'h280 + (12)'(i0) * 12'h8)][31:16] = field_storage.pf_range[i0].ports.high.value;
             end
-            if(ad_low(rd_mux_addr) == ad_low(11'h284 + (11)'(i0) * 11'h8)) begin
-                readback_data_var[ad_hi(11'h284 + (11)'(i0) * 11'h8)][0] = field_storage.pf_range[i0].protocols.tcp.value;
-                readback_data_var[ad_hi(11'h284 + (11)'(i0) * 11'h8)][1] = field_storage.pf_range[i0].protocols.udp.value;
-                readback_data_var[ad_hi(11'h284 + (11)'(i0) * 11'h8)][2] = field_storage.pf_range[i0].protocols.icmp.value;
+            if(ad_low(rd_mux_addr) == ad_low(12'h284 + (12)'(i0) * 12'h8)) begin
+                readback_data_var[ad_hi(12'h284 + (12)'(i0) * 12'h8)][0] = field_storage.pf_range[i0].protocols.tcp.value;
+                readback_data_var[ad_hi(12'h284 + (12)'(i0) * 12'h8)][1] = field_storage.pf_range[i0].protocols.udp.value;
+                readback_data_var[ad_hi(12'h284 + (12)'(i0) * 12'h8)][2] = field_storage.pf_range[i0].protocols.icmp.value;
             end
         end
         for(int i0=0; i0<2; i0++) begin
-            if(ad_low(rd_mux_addr) == ad_low(11'h300 + (11)'(i0) * 11'h20)) begin
-                readback_data_var[ad_hi(11'h300 + (11)'(i0) * 11'h20)][31:0] = field_storage.scrub[i0].passes.count.value;
+            if(ad_low(rd_mux_addr) == ad_low(12'h300 + (12)'(i0) * 12'h20)) begin
+                readback_data_var[ad_hi(12'h300 + (12)'(i0) * 12'h20)][31:0] = field_storage.scrub[i0].passes.count.value;
             end
-            if(ad_low(rd_mux_addr) == ad_low(11'h304 + (11)'(i0) * 11'h20)) begin
-                readback_data_var[ad_hi(11'h304 + (11)'(i0) * 11'h20)][31:0] = field_storage.scrub[i0].age.count.value;
+            if(ad_low(rd_mux_addr) == ad_low(12'h304 + (12)'(i0) * 12'h20)) begin
+                readback_data_var[ad_hi(12'h304 + (12)'(i0) * 12'h20)][31:0] = field_storage.scrub[i0].age.count.value;
             end
-            if(ad_low(rd_mux_addr) == ad_low(11'h308 + (11)'(i0) * 11'h20)) begin
-                readback_data_var[ad_hi(11'h308 + (11)'(i0) * 11'h20)][31:0] = field_storage.scrub[i0].corrected.count.value;
+            if(ad_low(rd_mux_addr) == ad_low(12'h308 + (12)'(i0) * 12'h20)) begin
+                readback_data_var[ad_hi(12'h308 + (12)'(i0) * 12'h20)][31:0] = field_storage.scrub[i0].corrected.count.value;
             end
-            if(ad_low(rd_mux_addr) == ad_low(11'h30c + (11)'(i0) * 11'h20)) begin
-                readback_data_var[ad_hi(11'h30c + (11)'(i0) * 11'h20)][31:0] = field_storage.scrub[i0].uncorrectable.count.value;
+            if(ad_low(rd_mux_addr) == ad_low(12'h30c + (12)'(i0) * 12'h20)) begin
+                readback_data_var[ad_hi(12'h30c + (12)'(i0) * 12'h20)][31:0] = field_storage.scrub[i0].uncorrectable.count.value;
             end
-            if(ad_low(rd_mux_addr) == ad_low(11'h310 + (11)'(i0) * 11'h20)) begin
-                readback_data_var[ad_hi(11'h310 + (11)'(i0) * 11'h20)][31:0] = field_storage.scrub[i0].mismatches.count.value;
+            if(ad_low(rd_mux_addr) == ad_low(12'h310 + (12)'(i0) * 12'h20)) begin
+                readback_data_var[ad_hi(12'h310 + (12)'(i0) * 12'h20)][31:0] = field_storage.scrub[i0].mismatches.count.value;
             end
-            if(ad_low(rd_mux_addr) == ad_low(11'h314 + (11)'(i0) * 11'h20)) begin
-                readback_data_var[ad_hi(11'h314 + (11)'(i0) * 11'h20)][31:0] = hwif_in.scrub[i0].err_addr.addr.next;
+            if(ad_low(rd_mux_addr) == ad_low(12'h314 + (12)'(i0) * 12'h20)) begin
+                readback_data_var[ad_hi(12'h314 + (12)'(i0) * 12'h20)][31:0] = hwif_in.scrub[i0].err_addr.addr.next;
             end
         end
-        if(ad_low(rd_mux_addr) == ad_low(11'h408)) begin
-            readback_data_var[ad_hi(11'h408)][31:0] = hwif_in.stat_cycle.lo.value.next;
+        if(ad_low(rd_mux_addr) == ad_low(12'h408)) begin
+            readback_data_var[ad_hi(12'h408)][31:0] = hwif_in.stat_cycle.lo.value.next;
         end
-        if(ad_low(rd_mux_addr) == ad_low(11'h40c)) begin
-            readback_data_var[ad_hi(11'h40c)][31:0] = hwif_in.stat_cycle.hi.value.next;
+        if(ad_low(rd_mux_addr) == ad_low(12'h40c)) begin
+            readback_data_var[ad_hi(12'h40c)][31:0] = hwif_in.stat_cycle.hi.value.next;
         end
-        if(ad_low(rd_mux_addr) == ad_low(11'h410)) begin
-            readback_data_var[ad_hi(11'h410)][31:0] = hwif_in.stat_frames_in.lo.value.next;
+        if(ad_low(rd_mux_addr) == ad_low(12'h410)) begin
+            readback_data_var[ad_hi(12'h410)][31:0] = hwif_in.stat_frames_in.lo.value.next;
         end
-        if(ad_low(rd_mux_addr) == ad_low(11'h414)) begin
-            readback_data_var[ad_hi(11'h414)][31:0] = hwif_in.stat_frames_in.hi.value.next;
+        if(ad_low(rd_mux_addr) == ad_low(12'h414)) begin
+            readback_data_var[ad_hi(12'h414)][31:0] = hwif_in.stat_frames_in.hi.value.next;
         end
-        if(ad_low(rd_mux_addr) == ad_low(11'h418)) begin
-            readback_data_var[ad_hi(11'h418)][31:0] = hwif_in.stat_clear.lo.value.next;
+        if(ad_low(rd_mux_addr) == ad_low(12'h418)) begin
+            readback_data_var[ad_hi(12'h418)][31:0] = hwif_in.stat_clear.lo.value.next;
         end
-        if(ad_low(rd_mux_addr) == ad_low(11'h41c)) begin
-            readback_data_var[ad_hi(11'h41c)][31:0] = hwif_in.stat_clear.hi.value.next;
+        if(ad_low(rd_mux_addr) == ad_low(12'h41c)) begin
+            readback_data_var[ad_hi(12'h41c)][31:0] = hwif_in.stat_clear.hi.value.next;
         end
-        if(ad_low(rd_mux_addr) == ad_low(11'h420)) begin
-            readback_data_var[ad_hi(11'h420)][31:0] = hwif_in.stat_suspect.lo.value.next;
+        if(ad_low(rd_mux_addr) == ad_low(12'h420)) begin
+            readback_data_var[ad_hi(12'h420)][31:0] = hwif_in.stat_suspect.lo.value.next;
         end
-        if(ad_low(rd_mux_addr) == ad_low(11'h424)) begin
-            readback_data_var[ad_hi(11'h424)][31:0] = hwif_in.stat_suspect.hi.value.next;
+        if(ad_low(rd_mux_addr) == ad_low(12'h424)) begin
+            readback_data_var[ad_hi(12'h424)][31:0] = hwif_in.stat_suspect.hi.value.next;
         end
-        if(ad_low(rd_mux_addr) == ad_low(11'h428)) begin
-            readback_data_var[ad_hi(11'h428)][31:0] = hwif_in.stat_bypass.lo.value.next;
+        if(ad_low(rd_mux_addr) == ad_low(12'h428)) begin
+            readback_data_var[ad_hi(12'h428)][31:0] = hwif_in.stat_bypass.lo.value.next;
         end
-        if(ad_low(rd_mux_addr) == ad_low(11'h42c)) begin
-            readback_data_var[ad_hi(11'h42c)][31:0] = hwif_in.stat_bypass.hi.value.next;
+        if(ad_low(rd_mux_addr) == ad_low(12'h42c)) begin
+            readback_data_var[ad_hi(12'h42c)][31:0] = hwif_in.stat_bypass.hi.value.next;
         end
-        if(ad_low(rd_mux_addr) == ad_low(11'h430)) begin
-            readback_data_var[ad_hi(11'h430)][31:0] = hwif_in.stat_block.lo.value.next;
+        if(ad_low(rd_mux_addr) == ad_low(12'h430)) begin
+            readback_data_var[ad_hi(12'h430)][31:0] = hwif_in.stat_block.lo.value.next;
         end
-        if(ad_low(rd_mux_addr) == ad_low(11'h434)) begin
-            readback_data_var[ad_hi(11'h434)][31:0] = hwif_in.stat_block.hi.value.next;
+        if(ad_low(rd_mux_addr) == ad_low(12'h434)) begin
+            readback_data_var[ad_hi(12'h434)][31:0] = hwif_in.stat_block.hi.value.next;
         end
-        if(ad_low(rd_mux_addr) == ad_low(11'h438)) begin
-            readback_data_var[ad_hi(11'h438)][31:0] = hwif_in.stat_fault.lo.value.next;
+        if(ad_low(rd_mux_addr) == ad_low(12'h438)) begin
+            readback_data_var[ad_hi(12'h438)][31:0] = hwif_in.stat_fault.lo.value.next;
         end
-        if(ad_low(rd_mux_addr) == ad_low(11'h43c)) begin
-            readback_data_var[ad_hi(11'h43c)][31:0] = hwif_in.stat_fault.hi.value.next;
+        if(ad_low(rd_mux_addr) == ad_low(12'h43c)) begin
+            readback_data_var[ad_hi(12'h43c)][31:0] = hwif_in.stat_fault.hi.value.next;
         end
-        if(ad_low(rd_mux_addr) == ad_low(11'h440)) begin
-            readback_data_var[ad_hi(11'h440)][31:0] = hwif_in.stat_beats_in.lo.value.next;
+        if(ad_low(rd_mux_addr) == ad_low(12'h440)) begin
+            readback_data_var[ad_hi(12'h440)][31:0] = hwif_in.stat_beats_in.lo.value.next;
         end
-        if(ad_low(rd_mux_addr) == ad_low(11'h444)) begin
-            readback_data_var[ad_hi(11'h444)][31:0] = hwif_in.stat_beats_in.hi.value.next;
+        if(ad_low(rd_mux_addr) == ad_low(12'h444)) begin
+            readback_data_var[ad_hi(12'h444)][31:0] = hwif_in.stat_beats_in.hi.value.next;
         end
-        if(ad_low(rd_mux_addr) == ad_low(11'h448)) begin
-            readback_data_var[ad_hi(11'h448)][31:0] = hwif_in.stat_backpressure.lo.value.next;
+        if(ad_low(rd_mux_addr) == ad_low(12'h448)) begin
+            readback_data_var[ad_hi(12'h448)][31:0] = hwif_in.stat_backpressure.lo.value.next;
         end
-        if(ad_low(rd_mux_addr) == ad_low(11'h44c)) begin
-            readback_data_var[ad_hi(11'h44c)][31:0] = hwif_in.stat_backpressure.hi.value.next;
+        if(ad_low(rd_mux_addr) == ad_low(12'h44c)) begin
+            readback_data_var[ad_hi(12'h44c)][31:0] = hwif_in.stat_backpressure.hi.value.next;
         end
         readback_data_rt_c = readback_data_var;
     end
@@ -2503,7 +2708,7 @@ module nsd_regs (
     logic [31:0] readback_data_rt[32];
     logic readback_done_rt;
     logic readback_err_rt;
-    logic [10:0] readback_addr_rt;
+    logic [11:0] readback_addr_rt;
     always_ff @(posedge clk) begin
         if(rst) begin
             for(int i=0; i<32; i++) readback_data_rt[i] <= '0;
@@ -2513,7 +2718,7 @@ module nsd_regs (
         end else begin
             readback_data_rt <= readback_data_rt_c;
             readback_err_rt <= decoded_err;
-            readback_done_rt <= decoded_req & ~decoded_req_is_wr & ~decoded_req_is_external;
+            readback_done_rt <= decoded_req & ~decoded_req_is_wr;
             readback_addr_rt <= rd_mux_addr;
         end
     end
@@ -2522,7 +2727,7 @@ module nsd_regs (
 
     // readback stage 2
     always_comb begin
-        readback_data = readback_data_rt[readback_addr_rt[10:6]];
+        readback_data = readback_data_rt[readback_addr_rt[11:7]];
         readback_done = readback_done_rt;
         readback_err = readback_err_rt;
     end
@@ -2532,10 +2737,8 @@ module nsd_regs (
             cpuif_rd_ack <= '0;
             cpuif_rd_data <= '0;
             cpuif_rd_err <= '0;
-            external_rd_ack <= '0;
         end else begin
-            external_rd_ack <= readback_external_rd_ack;
-            cpuif_rd_ack <= readback_done | readback_external_rd_ack;
+            cpuif_rd_ack <= readback_done;
             cpuif_rd_data <= readback_data;
             cpuif_rd_err <= readback_err;
         end

@@ -4,7 +4,7 @@
 package nsd_regs_pkg;
 
     localparam NSD_REGS_DATA_WIDTH = 32;
-    localparam NSD_REGS_MIN_ADDR_WIDTH = 11;
+    localparam NSD_REGS_MIN_ADDR_WIDTH = 12;
     localparam NSD_REGS_SIZE = 'h450;
 
     typedef struct {
@@ -140,27 +140,68 @@ package nsd_regs_pkg;
         nsd_regs__heartbeat__remaining__in_t remaining;
     } nsd_regs__heartbeat__in_t;
 
-    typedef struct packed {
-        logic [19:0] _reserved_31_12;
-        logic axi_fault;
-        logic over_temp;
-        logic seu;
-        logic table_crc;
-        logic heartbeat;
-        logic stall;
-        logic late;
-        logic credit_leak;
-        logic fifo_ovf;
-        logic parity;
-        logic ecc_ue;
-        logic ecc_ce;
-    } nsd_regs__err_status__external__fields__in_t;
+    typedef struct {
+        logic next;
+    } nsd_regs__err_status__ecc_ce__in_t;
 
     typedef struct {
-        logic rd_ack;
-        nsd_regs__err_status__external__fields__in_t rd_data;
-        logic wr_ack;
-    } nsd_regs__err_status__external__in_t;
+        logic next;
+    } nsd_regs__err_status__ecc_ue__in_t;
+
+    typedef struct {
+        logic next;
+    } nsd_regs__err_status__parity__in_t;
+
+    typedef struct {
+        logic next;
+    } nsd_regs__err_status__fifo_ovf__in_t;
+
+    typedef struct {
+        logic next;
+    } nsd_regs__err_status__credit_leak__in_t;
+
+    typedef struct {
+        logic next;
+    } nsd_regs__err_status__late__in_t;
+
+    typedef struct {
+        logic next;
+    } nsd_regs__err_status__stall__in_t;
+
+    typedef struct {
+        logic next;
+    } nsd_regs__err_status__heartbeat__in_t;
+
+    typedef struct {
+        logic next;
+    } nsd_regs__err_status__table_crc__in_t;
+
+    typedef struct {
+        logic next;
+    } nsd_regs__err_status__seu__in_t;
+
+    typedef struct {
+        logic next;
+    } nsd_regs__err_status__over_temp__in_t;
+
+    typedef struct {
+        logic next;
+    } nsd_regs__err_status__axi_fault__in_t;
+
+    typedef struct {
+        nsd_regs__err_status__ecc_ce__in_t ecc_ce;
+        nsd_regs__err_status__ecc_ue__in_t ecc_ue;
+        nsd_regs__err_status__parity__in_t parity;
+        nsd_regs__err_status__fifo_ovf__in_t fifo_ovf;
+        nsd_regs__err_status__credit_leak__in_t credit_leak;
+        nsd_regs__err_status__late__in_t late;
+        nsd_regs__err_status__stall__in_t stall;
+        nsd_regs__err_status__heartbeat__in_t heartbeat;
+        nsd_regs__err_status__table_crc__in_t table_crc;
+        nsd_regs__err_status__seu__in_t seu;
+        nsd_regs__err_status__over_temp__in_t over_temp;
+        nsd_regs__err_status__axi_fault__in_t axi_fault;
+    } nsd_regs__err_status__in_t;
 
     typedef struct {
         logic next;
@@ -185,32 +226,32 @@ package nsd_regs_pkg;
 
     typedef struct {
         logic [31:0] next;
-    } nsd_regs__wide_count_desc_2cd6c947_name_6b6dfa59__lo__value__in_t;
+    } nsd_regs__first_cycle__lo__value__in_t;
 
     typedef struct {
-        nsd_regs__wide_count_desc_2cd6c947_name_6b6dfa59__lo__value__in_t value;
-    } nsd_regs__wide_count_desc_2cd6c947_name_6b6dfa59__lo__in_t;
+        nsd_regs__first_cycle__lo__value__in_t value;
+    } nsd_regs__first_cycle__lo__in_t;
 
     typedef struct {
         logic [31:0] next;
-    } nsd_regs__wide_count_desc_2cd6c947_name_6b6dfa59__hi__value__in_t;
+    } nsd_regs__first_cycle__hi__value__in_t;
 
     typedef struct {
-        nsd_regs__wide_count_desc_2cd6c947_name_6b6dfa59__hi__value__in_t value;
-    } nsd_regs__wide_count_desc_2cd6c947_name_6b6dfa59__hi__in_t;
+        nsd_regs__first_cycle__hi__value__in_t value;
+    } nsd_regs__first_cycle__hi__in_t;
 
     typedef struct {
-        nsd_regs__wide_count_desc_2cd6c947_name_6b6dfa59__lo__in_t lo;
-        nsd_regs__wide_count_desc_2cd6c947_name_6b6dfa59__hi__in_t hi;
-    } nsd_regs__wide_count_desc_2cd6c947_name_6b6dfa59__in_t;
+        nsd_regs__first_cycle__lo__in_t lo;
+        nsd_regs__first_cycle__hi__in_t hi;
+    } nsd_regs__first_cycle__in_t;
 
     typedef struct {
         logic [15:0] next;
-    } nsd_regs__err_count__count__in_t;
+    } nsd_regs__err_countx__count__in_t;
 
     typedef struct {
-        nsd_regs__err_count__count__in_t count;
-    } nsd_regs__err_count__in_t;
+        nsd_regs__err_countx__count__in_t count;
+    } nsd_regs__err_countx__in_t;
 
     typedef struct {
         logic next;
@@ -253,11 +294,11 @@ package nsd_regs_pkg;
 
     typedef struct {
         logic [31:0] next;
-    } nsd_regs__flow_rdata__word__in_t;
+    } nsd_regs__flow_rdatax__word__in_t;
 
     typedef struct {
-        nsd_regs__flow_rdata__word__in_t word;
-    } nsd_regs__flow_rdata__in_t;
+        nsd_regs__flow_rdatax__word__in_t word;
+    } nsd_regs__flow_rdatax__in_t;
 
     typedef struct {
         logic next;
@@ -297,258 +338,258 @@ package nsd_regs_pkg;
 
     typedef struct {
         logic [31:0] next;
-    } nsd_regs__pf_rdata__word__in_t;
+    } nsd_regs__pf_rdatax__word__in_t;
 
     typedef struct {
-        nsd_regs__pf_rdata__word__in_t word;
-    } nsd_regs__pf_rdata__in_t;
+        nsd_regs__pf_rdatax__word__in_t word;
+    } nsd_regs__pf_rdatax__in_t;
 
     typedef struct {
         logic incr;
-    } nsd_regs__scrub__passes__count__in_t;
+    } nsd_regs__scrubx__passes__count__in_t;
 
     typedef struct {
-        nsd_regs__scrub__passes__count__in_t count;
-    } nsd_regs__scrub__passes__in_t;
+        nsd_regs__scrubx__passes__count__in_t count;
+    } nsd_regs__scrubx__passes__in_t;
 
     typedef struct {
         logic hwclr;
         logic incr;
-    } nsd_regs__scrub__age__count__in_t;
+    } nsd_regs__scrubx__age__count__in_t;
 
     typedef struct {
-        nsd_regs__scrub__age__count__in_t count;
-    } nsd_regs__scrub__age__in_t;
-
-    typedef struct {
-        logic incr;
-    } nsd_regs__scrub__corrected__count__in_t;
-
-    typedef struct {
-        nsd_regs__scrub__corrected__count__in_t count;
-    } nsd_regs__scrub__corrected__in_t;
+        nsd_regs__scrubx__age__count__in_t count;
+    } nsd_regs__scrubx__age__in_t;
 
     typedef struct {
         logic incr;
-    } nsd_regs__scrub__uncorrectable__count__in_t;
+    } nsd_regs__scrubx__corrected__count__in_t;
 
     typedef struct {
-        nsd_regs__scrub__uncorrectable__count__in_t count;
-    } nsd_regs__scrub__uncorrectable__in_t;
+        nsd_regs__scrubx__corrected__count__in_t count;
+    } nsd_regs__scrubx__corrected__in_t;
 
     typedef struct {
         logic incr;
-    } nsd_regs__scrub__mismatches__count__in_t;
+    } nsd_regs__scrubx__uncorrectable__count__in_t;
 
     typedef struct {
-        nsd_regs__scrub__mismatches__count__in_t count;
-    } nsd_regs__scrub__mismatches__in_t;
+        nsd_regs__scrubx__uncorrectable__count__in_t count;
+    } nsd_regs__scrubx__uncorrectable__in_t;
 
     typedef struct {
-        logic [31:0] next;
-    } nsd_regs__scrub__err_addr__addr__in_t;
+        logic incr;
+    } nsd_regs__scrubx__mismatches__count__in_t;
 
     typedef struct {
-        nsd_regs__scrub__err_addr__addr__in_t addr;
-    } nsd_regs__scrub__err_addr__in_t;
-
-    typedef struct {
-        nsd_regs__scrub__passes__in_t passes;
-        nsd_regs__scrub__age__in_t age;
-        nsd_regs__scrub__corrected__in_t corrected;
-        nsd_regs__scrub__uncorrectable__in_t uncorrectable;
-        nsd_regs__scrub__mismatches__in_t mismatches;
-        nsd_regs__scrub__err_addr__in_t err_addr;
-    } nsd_regs__scrub__in_t;
+        nsd_regs__scrubx__mismatches__count__in_t count;
+    } nsd_regs__scrubx__mismatches__in_t;
 
     typedef struct {
         logic [31:0] next;
-    } nsd_regs__wide_count_desc_9bba4813_name_d3240659__lo__value__in_t;
+    } nsd_regs__scrubx__err_addr__addr__in_t;
 
     typedef struct {
-        nsd_regs__wide_count_desc_9bba4813_name_d3240659__lo__value__in_t value;
-    } nsd_regs__wide_count_desc_9bba4813_name_d3240659__lo__in_t;
+        nsd_regs__scrubx__err_addr__addr__in_t addr;
+    } nsd_regs__scrubx__err_addr__in_t;
 
     typedef struct {
-        logic [31:0] next;
-    } nsd_regs__wide_count_desc_9bba4813_name_d3240659__hi__value__in_t;
-
-    typedef struct {
-        nsd_regs__wide_count_desc_9bba4813_name_d3240659__hi__value__in_t value;
-    } nsd_regs__wide_count_desc_9bba4813_name_d3240659__hi__in_t;
-
-    typedef struct {
-        nsd_regs__wide_count_desc_9bba4813_name_d3240659__lo__in_t lo;
-        nsd_regs__wide_count_desc_9bba4813_name_d3240659__hi__in_t hi;
-    } nsd_regs__wide_count_desc_9bba4813_name_d3240659__in_t;
+        nsd_regs__scrubx__passes__in_t passes;
+        nsd_regs__scrubx__age__in_t age;
+        nsd_regs__scrubx__corrected__in_t corrected;
+        nsd_regs__scrubx__uncorrectable__in_t uncorrectable;
+        nsd_regs__scrubx__mismatches__in_t mismatches;
+        nsd_regs__scrubx__err_addr__in_t err_addr;
+    } nsd_regs__scrubx__in_t;
 
     typedef struct {
         logic [31:0] next;
-    } nsd_regs__wide_count_desc_279b2b3c_name_52562a2a__lo__value__in_t;
+    } nsd_regs__stat_cycle__lo__value__in_t;
 
     typedef struct {
-        nsd_regs__wide_count_desc_279b2b3c_name_52562a2a__lo__value__in_t value;
-    } nsd_regs__wide_count_desc_279b2b3c_name_52562a2a__lo__in_t;
-
-    typedef struct {
-        logic [31:0] next;
-    } nsd_regs__wide_count_desc_279b2b3c_name_52562a2a__hi__value__in_t;
-
-    typedef struct {
-        nsd_regs__wide_count_desc_279b2b3c_name_52562a2a__hi__value__in_t value;
-    } nsd_regs__wide_count_desc_279b2b3c_name_52562a2a__hi__in_t;
-
-    typedef struct {
-        nsd_regs__wide_count_desc_279b2b3c_name_52562a2a__lo__in_t lo;
-        nsd_regs__wide_count_desc_279b2b3c_name_52562a2a__hi__in_t hi;
-    } nsd_regs__wide_count_desc_279b2b3c_name_52562a2a__in_t;
+        nsd_regs__stat_cycle__lo__value__in_t value;
+    } nsd_regs__stat_cycle__lo__in_t;
 
     typedef struct {
         logic [31:0] next;
-    } nsd_regs__wide_count_desc_fe06a3ff_name_813461e0__lo__value__in_t;
+    } nsd_regs__stat_cycle__hi__value__in_t;
 
     typedef struct {
-        nsd_regs__wide_count_desc_fe06a3ff_name_813461e0__lo__value__in_t value;
-    } nsd_regs__wide_count_desc_fe06a3ff_name_813461e0__lo__in_t;
+        nsd_regs__stat_cycle__hi__value__in_t value;
+    } nsd_regs__stat_cycle__hi__in_t;
 
     typedef struct {
-        logic [31:0] next;
-    } nsd_regs__wide_count_desc_fe06a3ff_name_813461e0__hi__value__in_t;
-
-    typedef struct {
-        nsd_regs__wide_count_desc_fe06a3ff_name_813461e0__hi__value__in_t value;
-    } nsd_regs__wide_count_desc_fe06a3ff_name_813461e0__hi__in_t;
-
-    typedef struct {
-        nsd_regs__wide_count_desc_fe06a3ff_name_813461e0__lo__in_t lo;
-        nsd_regs__wide_count_desc_fe06a3ff_name_813461e0__hi__in_t hi;
-    } nsd_regs__wide_count_desc_fe06a3ff_name_813461e0__in_t;
+        nsd_regs__stat_cycle__lo__in_t lo;
+        nsd_regs__stat_cycle__hi__in_t hi;
+    } nsd_regs__stat_cycle__in_t;
 
     typedef struct {
         logic [31:0] next;
-    } nsd_regs__wide_count_desc_f1e9429d_name_e80155b3__lo__value__in_t;
+    } nsd_regs__stat_frames_in__lo__value__in_t;
 
     typedef struct {
-        nsd_regs__wide_count_desc_f1e9429d_name_e80155b3__lo__value__in_t value;
-    } nsd_regs__wide_count_desc_f1e9429d_name_e80155b3__lo__in_t;
-
-    typedef struct {
-        logic [31:0] next;
-    } nsd_regs__wide_count_desc_f1e9429d_name_e80155b3__hi__value__in_t;
-
-    typedef struct {
-        nsd_regs__wide_count_desc_f1e9429d_name_e80155b3__hi__value__in_t value;
-    } nsd_regs__wide_count_desc_f1e9429d_name_e80155b3__hi__in_t;
-
-    typedef struct {
-        nsd_regs__wide_count_desc_f1e9429d_name_e80155b3__lo__in_t lo;
-        nsd_regs__wide_count_desc_f1e9429d_name_e80155b3__hi__in_t hi;
-    } nsd_regs__wide_count_desc_f1e9429d_name_e80155b3__in_t;
+        nsd_regs__stat_frames_in__lo__value__in_t value;
+    } nsd_regs__stat_frames_in__lo__in_t;
 
     typedef struct {
         logic [31:0] next;
-    } nsd_regs__wide_count_desc_c2f636cc_name_9eb9f378__lo__value__in_t;
+    } nsd_regs__stat_frames_in__hi__value__in_t;
 
     typedef struct {
-        nsd_regs__wide_count_desc_c2f636cc_name_9eb9f378__lo__value__in_t value;
-    } nsd_regs__wide_count_desc_c2f636cc_name_9eb9f378__lo__in_t;
+        nsd_regs__stat_frames_in__hi__value__in_t value;
+    } nsd_regs__stat_frames_in__hi__in_t;
 
     typedef struct {
-        logic [31:0] next;
-    } nsd_regs__wide_count_desc_c2f636cc_name_9eb9f378__hi__value__in_t;
-
-    typedef struct {
-        nsd_regs__wide_count_desc_c2f636cc_name_9eb9f378__hi__value__in_t value;
-    } nsd_regs__wide_count_desc_c2f636cc_name_9eb9f378__hi__in_t;
-
-    typedef struct {
-        nsd_regs__wide_count_desc_c2f636cc_name_9eb9f378__lo__in_t lo;
-        nsd_regs__wide_count_desc_c2f636cc_name_9eb9f378__hi__in_t hi;
-    } nsd_regs__wide_count_desc_c2f636cc_name_9eb9f378__in_t;
+        nsd_regs__stat_frames_in__lo__in_t lo;
+        nsd_regs__stat_frames_in__hi__in_t hi;
+    } nsd_regs__stat_frames_in__in_t;
 
     typedef struct {
         logic [31:0] next;
-    } nsd_regs__wide_count_desc_33adac33_name_4d34f533__lo__value__in_t;
+    } nsd_regs__stat_clear__lo__value__in_t;
 
     typedef struct {
-        nsd_regs__wide_count_desc_33adac33_name_4d34f533__lo__value__in_t value;
-    } nsd_regs__wide_count_desc_33adac33_name_4d34f533__lo__in_t;
-
-    typedef struct {
-        logic [31:0] next;
-    } nsd_regs__wide_count_desc_33adac33_name_4d34f533__hi__value__in_t;
-
-    typedef struct {
-        nsd_regs__wide_count_desc_33adac33_name_4d34f533__hi__value__in_t value;
-    } nsd_regs__wide_count_desc_33adac33_name_4d34f533__hi__in_t;
-
-    typedef struct {
-        nsd_regs__wide_count_desc_33adac33_name_4d34f533__lo__in_t lo;
-        nsd_regs__wide_count_desc_33adac33_name_4d34f533__hi__in_t hi;
-    } nsd_regs__wide_count_desc_33adac33_name_4d34f533__in_t;
+        nsd_regs__stat_clear__lo__value__in_t value;
+    } nsd_regs__stat_clear__lo__in_t;
 
     typedef struct {
         logic [31:0] next;
-    } nsd_regs__wide_count_desc_e2ff451a_name_893b3aaf__lo__value__in_t;
+    } nsd_regs__stat_clear__hi__value__in_t;
 
     typedef struct {
-        nsd_regs__wide_count_desc_e2ff451a_name_893b3aaf__lo__value__in_t value;
-    } nsd_regs__wide_count_desc_e2ff451a_name_893b3aaf__lo__in_t;
+        nsd_regs__stat_clear__hi__value__in_t value;
+    } nsd_regs__stat_clear__hi__in_t;
 
     typedef struct {
-        logic [31:0] next;
-    } nsd_regs__wide_count_desc_e2ff451a_name_893b3aaf__hi__value__in_t;
-
-    typedef struct {
-        nsd_regs__wide_count_desc_e2ff451a_name_893b3aaf__hi__value__in_t value;
-    } nsd_regs__wide_count_desc_e2ff451a_name_893b3aaf__hi__in_t;
-
-    typedef struct {
-        nsd_regs__wide_count_desc_e2ff451a_name_893b3aaf__lo__in_t lo;
-        nsd_regs__wide_count_desc_e2ff451a_name_893b3aaf__hi__in_t hi;
-    } nsd_regs__wide_count_desc_e2ff451a_name_893b3aaf__in_t;
+        nsd_regs__stat_clear__lo__in_t lo;
+        nsd_regs__stat_clear__hi__in_t hi;
+    } nsd_regs__stat_clear__in_t;
 
     typedef struct {
         logic [31:0] next;
-    } nsd_regs__wide_count_desc_a35b141e_name_4f5dda14__lo__value__in_t;
+    } nsd_regs__stat_suspect__lo__value__in_t;
 
     typedef struct {
-        nsd_regs__wide_count_desc_a35b141e_name_4f5dda14__lo__value__in_t value;
-    } nsd_regs__wide_count_desc_a35b141e_name_4f5dda14__lo__in_t;
-
-    typedef struct {
-        logic [31:0] next;
-    } nsd_regs__wide_count_desc_a35b141e_name_4f5dda14__hi__value__in_t;
-
-    typedef struct {
-        nsd_regs__wide_count_desc_a35b141e_name_4f5dda14__hi__value__in_t value;
-    } nsd_regs__wide_count_desc_a35b141e_name_4f5dda14__hi__in_t;
-
-    typedef struct {
-        nsd_regs__wide_count_desc_a35b141e_name_4f5dda14__lo__in_t lo;
-        nsd_regs__wide_count_desc_a35b141e_name_4f5dda14__hi__in_t hi;
-    } nsd_regs__wide_count_desc_a35b141e_name_4f5dda14__in_t;
+        nsd_regs__stat_suspect__lo__value__in_t value;
+    } nsd_regs__stat_suspect__lo__in_t;
 
     typedef struct {
         logic [31:0] next;
-    } nsd_regs__wide_count_desc_91df1c12_name_7eae998d__lo__value__in_t;
+    } nsd_regs__stat_suspect__hi__value__in_t;
 
     typedef struct {
-        nsd_regs__wide_count_desc_91df1c12_name_7eae998d__lo__value__in_t value;
-    } nsd_regs__wide_count_desc_91df1c12_name_7eae998d__lo__in_t;
+        nsd_regs__stat_suspect__hi__value__in_t value;
+    } nsd_regs__stat_suspect__hi__in_t;
+
+    typedef struct {
+        nsd_regs__stat_suspect__lo__in_t lo;
+        nsd_regs__stat_suspect__hi__in_t hi;
+    } nsd_regs__stat_suspect__in_t;
 
     typedef struct {
         logic [31:0] next;
-    } nsd_regs__wide_count_desc_91df1c12_name_7eae998d__hi__value__in_t;
+    } nsd_regs__stat_bypass__lo__value__in_t;
 
     typedef struct {
-        nsd_regs__wide_count_desc_91df1c12_name_7eae998d__hi__value__in_t value;
-    } nsd_regs__wide_count_desc_91df1c12_name_7eae998d__hi__in_t;
+        nsd_regs__stat_bypass__lo__value__in_t value;
+    } nsd_regs__stat_bypass__lo__in_t;
 
     typedef struct {
-        nsd_regs__wide_count_desc_91df1c12_name_7eae998d__lo__in_t lo;
-        nsd_regs__wide_count_desc_91df1c12_name_7eae998d__hi__in_t hi;
-    } nsd_regs__wide_count_desc_91df1c12_name_7eae998d__in_t;
+        logic [31:0] next;
+    } nsd_regs__stat_bypass__hi__value__in_t;
+
+    typedef struct {
+        nsd_regs__stat_bypass__hi__value__in_t value;
+    } nsd_regs__stat_bypass__hi__in_t;
+
+    typedef struct {
+        nsd_regs__stat_bypass__lo__in_t lo;
+        nsd_regs__stat_bypass__hi__in_t hi;
+    } nsd_regs__stat_bypass__in_t;
+
+    typedef struct {
+        logic [31:0] next;
+    } nsd_regs__stat_block__lo__value__in_t;
+
+    typedef struct {
+        nsd_regs__stat_block__lo__value__in_t value;
+    } nsd_regs__stat_block__lo__in_t;
+
+    typedef struct {
+        logic [31:0] next;
+    } nsd_regs__stat_block__hi__value__in_t;
+
+    typedef struct {
+        nsd_regs__stat_block__hi__value__in_t value;
+    } nsd_regs__stat_block__hi__in_t;
+
+    typedef struct {
+        nsd_regs__stat_block__lo__in_t lo;
+        nsd_regs__stat_block__hi__in_t hi;
+    } nsd_regs__stat_block__in_t;
+
+    typedef struct {
+        logic [31:0] next;
+    } nsd_regs__stat_fault__lo__value__in_t;
+
+    typedef struct {
+        nsd_regs__stat_fault__lo__value__in_t value;
+    } nsd_regs__stat_fault__lo__in_t;
+
+    typedef struct {
+        logic [31:0] next;
+    } nsd_regs__stat_fault__hi__value__in_t;
+
+    typedef struct {
+        nsd_regs__stat_fault__hi__value__in_t value;
+    } nsd_regs__stat_fault__hi__in_t;
+
+    typedef struct {
+        nsd_regs__stat_fault__lo__in_t lo;
+        nsd_regs__stat_fault__hi__in_t hi;
+    } nsd_regs__stat_fault__in_t;
+
+    typedef struct {
+        logic [31:0] next;
+    } nsd_regs__stat_beats_in__lo__value__in_t;
+
+    typedef struct {
+        nsd_regs__stat_beats_in__lo__value__in_t value;
+    } nsd_regs__stat_beats_in__lo__in_t;
+
+    typedef struct {
+        logic [31:0] next;
+    } nsd_regs__stat_beats_in__hi__value__in_t;
+
+    typedef struct {
+        nsd_regs__stat_beats_in__hi__value__in_t value;
+    } nsd_regs__stat_beats_in__hi__in_t;
+
+    typedef struct {
+        nsd_regs__stat_beats_in__lo__in_t lo;
+        nsd_regs__stat_beats_in__hi__in_t hi;
+    } nsd_regs__stat_beats_in__in_t;
+
+    typedef struct {
+        logic [31:0] next;
+    } nsd_regs__stat_backpressure__lo__value__in_t;
+
+    typedef struct {
+        nsd_regs__stat_backpressure__lo__value__in_t value;
+    } nsd_regs__stat_backpressure__lo__in_t;
+
+    typedef struct {
+        logic [31:0] next;
+    } nsd_regs__stat_backpressure__hi__value__in_t;
+
+    typedef struct {
+        nsd_regs__stat_backpressure__hi__value__in_t value;
+    } nsd_regs__stat_backpressure__hi__in_t;
+
+    typedef struct {
+        nsd_regs__stat_backpressure__lo__in_t lo;
+        nsd_regs__stat_backpressure__hi__in_t hi;
+    } nsd_regs__stat_backpressure__in_t;
 
     typedef struct {
         nsd_regs__build_datapath__in_t build_datapath;
@@ -557,28 +598,28 @@ package nsd_regs_pkg;
         nsd_regs__clock_khz__in_t clock_khz;
         nsd_regs__status__in_t status;
         nsd_regs__heartbeat__in_t heartbeat;
-        nsd_regs__err_status__external__in_t err_status;
+        nsd_regs__err_status__in_t err_status;
         nsd_regs__first_error__in_t first_error;
         nsd_regs__first_info__in_t first_info;
-        nsd_regs__wide_count_desc_2cd6c947_name_6b6dfa59__in_t first_cycle;
-        nsd_regs__err_count__in_t err_count[12];
+        nsd_regs__first_cycle__in_t first_cycle;
+        nsd_regs__err_countx__in_t err_count[12];
         nsd_regs__flow_status__in_t flow_status;
         nsd_regs__flow_signature__in_t flow_signature;
         nsd_regs__flow_capacity__in_t flow_capacity;
-        nsd_regs__flow_rdata__in_t flow_rdata[12];
+        nsd_regs__flow_rdatax__in_t flow_rdata[12];
         nsd_regs__pf_status__in_t pf_status;
         nsd_regs__pf_signature__in_t pf_signature;
-        nsd_regs__pf_rdata__in_t pf_rdata[4];
-        nsd_regs__scrub__in_t scrub[2];
-        nsd_regs__wide_count_desc_9bba4813_name_d3240659__in_t stat_cycle;
-        nsd_regs__wide_count_desc_279b2b3c_name_52562a2a__in_t stat_frames_in;
-        nsd_regs__wide_count_desc_fe06a3ff_name_813461e0__in_t stat_clear;
-        nsd_regs__wide_count_desc_f1e9429d_name_e80155b3__in_t stat_suspect;
-        nsd_regs__wide_count_desc_c2f636cc_name_9eb9f378__in_t stat_bypass;
-        nsd_regs__wide_count_desc_33adac33_name_4d34f533__in_t stat_block;
-        nsd_regs__wide_count_desc_e2ff451a_name_893b3aaf__in_t stat_fault;
-        nsd_regs__wide_count_desc_a35b141e_name_4f5dda14__in_t stat_beats_in;
-        nsd_regs__wide_count_desc_91df1c12_name_7eae998d__in_t stat_backpressure;
+        nsd_regs__pf_rdatax__in_t pf_rdata[4];
+        nsd_regs__scrubx__in_t scrub[2];
+        nsd_regs__stat_cycle__in_t stat_cycle;
+        nsd_regs__stat_frames_in__in_t stat_frames_in;
+        nsd_regs__stat_clear__in_t stat_clear;
+        nsd_regs__stat_suspect__in_t stat_suspect;
+        nsd_regs__stat_bypass__in_t stat_bypass;
+        nsd_regs__stat_block__in_t stat_block;
+        nsd_regs__stat_fault__in_t stat_fault;
+        nsd_regs__stat_beats_in__in_t stat_beats_in;
+        nsd_regs__stat_backpressure__in_t stat_backpressure;
     } nsd_regs__in_t;
 
     typedef struct {
@@ -624,28 +665,80 @@ package nsd_regs_pkg;
         nsd_regs__hold_cycles__cycles__out_t cycles;
     } nsd_regs__hold_cycles__out_t;
 
-    typedef struct packed {
-        logic [19:0] _reserved_31_12;
-        logic axi_fault;
-        logic over_temp;
-        logic seu;
-        logic table_crc;
-        logic heartbeat;
-        logic stall;
-        logic late;
-        logic credit_leak;
-        logic fifo_ovf;
-        logic parity;
-        logic ecc_ue;
-        logic ecc_ce;
-    } nsd_regs__err_status__external__fields__out_t;
+    typedef struct {
+        logic value;
+        logic swmod;
+    } nsd_regs__err_status__ecc_ce__out_t;
 
     typedef struct {
-        logic req;
-        logic req_is_wr;
-        nsd_regs__err_status__external__fields__out_t wr_data;
-        nsd_regs__err_status__external__fields__out_t wr_biten;
-    } nsd_regs__err_status__external__out_t;
+        logic value;
+        logic swmod;
+    } nsd_regs__err_status__ecc_ue__out_t;
+
+    typedef struct {
+        logic value;
+        logic swmod;
+    } nsd_regs__err_status__parity__out_t;
+
+    typedef struct {
+        logic value;
+        logic swmod;
+    } nsd_regs__err_status__fifo_ovf__out_t;
+
+    typedef struct {
+        logic value;
+        logic swmod;
+    } nsd_regs__err_status__credit_leak__out_t;
+
+    typedef struct {
+        logic value;
+        logic swmod;
+    } nsd_regs__err_status__late__out_t;
+
+    typedef struct {
+        logic value;
+        logic swmod;
+    } nsd_regs__err_status__stall__out_t;
+
+    typedef struct {
+        logic value;
+        logic swmod;
+    } nsd_regs__err_status__heartbeat__out_t;
+
+    typedef struct {
+        logic value;
+        logic swmod;
+    } nsd_regs__err_status__table_crc__out_t;
+
+    typedef struct {
+        logic value;
+        logic swmod;
+    } nsd_regs__err_status__seu__out_t;
+
+    typedef struct {
+        logic value;
+        logic swmod;
+    } nsd_regs__err_status__over_temp__out_t;
+
+    typedef struct {
+        logic value;
+        logic swmod;
+    } nsd_regs__err_status__axi_fault__out_t;
+
+    typedef struct {
+        nsd_regs__err_status__ecc_ce__out_t ecc_ce;
+        nsd_regs__err_status__ecc_ue__out_t ecc_ue;
+        nsd_regs__err_status__parity__out_t parity;
+        nsd_regs__err_status__fifo_ovf__out_t fifo_ovf;
+        nsd_regs__err_status__credit_leak__out_t credit_leak;
+        nsd_regs__err_status__late__out_t late;
+        nsd_regs__err_status__stall__out_t stall;
+        nsd_regs__err_status__heartbeat__out_t heartbeat;
+        nsd_regs__err_status__table_crc__out_t table_crc;
+        nsd_regs__err_status__seu__out_t seu;
+        nsd_regs__err_status__over_temp__out_t over_temp;
+        nsd_regs__err_status__axi_fault__out_t axi_fault;
+    } nsd_regs__err_status__out_t;
 
     typedef struct {
         logic [11:0] value;
@@ -764,11 +857,11 @@ package nsd_regs_pkg;
 
     typedef struct {
         logic [31:0] value;
-    } nsd_regs__flow_wdata__word__out_t;
+    } nsd_regs__flow_wdatax__word__out_t;
 
     typedef struct {
-        nsd_regs__flow_wdata__word__out_t word;
-    } nsd_regs__flow_wdata__out_t;
+        nsd_regs__flow_wdatax__word__out_t word;
+    } nsd_regs__flow_wdatax__out_t;
 
     typedef struct {
         logic [15:0] value;
@@ -819,47 +912,47 @@ package nsd_regs_pkg;
 
     typedef struct {
         logic [31:0] value;
-    } nsd_regs__pf_wdata__word__out_t;
+    } nsd_regs__pf_wdatax__word__out_t;
 
     typedef struct {
-        nsd_regs__pf_wdata__word__out_t word;
-    } nsd_regs__pf_wdata__out_t;
-
-    typedef struct {
-        logic [15:0] value;
-    } nsd_regs__pf_range__ports__low__out_t;
+        nsd_regs__pf_wdatax__word__out_t word;
+    } nsd_regs__pf_wdatax__out_t;
 
     typedef struct {
         logic [15:0] value;
-    } nsd_regs__pf_range__ports__high__out_t;
+    } nsd_regs__pf_rangex__ports__low__out_t;
 
     typedef struct {
-        nsd_regs__pf_range__ports__low__out_t low;
-        nsd_regs__pf_range__ports__high__out_t high;
-    } nsd_regs__pf_range__ports__out_t;
+        logic [15:0] value;
+    } nsd_regs__pf_rangex__ports__high__out_t;
 
     typedef struct {
-        logic value;
-    } nsd_regs__pf_range__protocols__tcp__out_t;
-
-    typedef struct {
-        logic value;
-    } nsd_regs__pf_range__protocols__udp__out_t;
+        nsd_regs__pf_rangex__ports__low__out_t low;
+        nsd_regs__pf_rangex__ports__high__out_t high;
+    } nsd_regs__pf_rangex__ports__out_t;
 
     typedef struct {
         logic value;
-    } nsd_regs__pf_range__protocols__icmp__out_t;
+    } nsd_regs__pf_rangex__protocols__tcp__out_t;
 
     typedef struct {
-        nsd_regs__pf_range__protocols__tcp__out_t tcp;
-        nsd_regs__pf_range__protocols__udp__out_t udp;
-        nsd_regs__pf_range__protocols__icmp__out_t icmp;
-    } nsd_regs__pf_range__protocols__out_t;
+        logic value;
+    } nsd_regs__pf_rangex__protocols__udp__out_t;
 
     typedef struct {
-        nsd_regs__pf_range__ports__out_t ports;
-        nsd_regs__pf_range__protocols__out_t protocols;
-    } nsd_regs__pf_range__out_t;
+        logic value;
+    } nsd_regs__pf_rangex__protocols__icmp__out_t;
+
+    typedef struct {
+        nsd_regs__pf_rangex__protocols__tcp__out_t tcp;
+        nsd_regs__pf_rangex__protocols__udp__out_t udp;
+        nsd_regs__pf_rangex__protocols__icmp__out_t icmp;
+    } nsd_regs__pf_rangex__protocols__out_t;
+
+    typedef struct {
+        nsd_regs__pf_rangex__ports__out_t ports;
+        nsd_regs__pf_rangex__protocols__out_t protocols;
+    } nsd_regs__pf_rangex__out_t;
 
     typedef struct {
         logic value;
@@ -874,19 +967,19 @@ package nsd_regs_pkg;
         nsd_regs__heartbeat__out_t heartbeat;
         nsd_regs__heartbeat_limit__out_t heartbeat_limit;
         nsd_regs__hold_cycles__out_t hold_cycles;
-        nsd_regs__err_status__external__out_t err_status;
+        nsd_regs__err_status__out_t err_status;
         nsd_regs__err_irq_mask__out_t err_irq_mask;
         nsd_regs__err_inject__out_t err_inject;
         nsd_regs__err_clear__out_t err_clear;
         nsd_regs__flow_addr__out_t flow_addr;
         nsd_regs__flow_cmd__out_t flow_cmd;
-        nsd_regs__flow_wdata__out_t flow_wdata[12];
+        nsd_regs__flow_wdatax__out_t flow_wdata[12];
         nsd_regs__pf_addr__out_t pf_addr;
         nsd_regs__pf_cmd__out_t pf_cmd;
         nsd_regs__pf_expect__out_t pf_expect;
         nsd_regs__pf_seed__out_t pf_seed;
-        nsd_regs__pf_wdata__out_t pf_wdata[4];
-        nsd_regs__pf_range__out_t pf_range[16];
+        nsd_regs__pf_wdatax__out_t pf_wdata[4];
+        nsd_regs__pf_rangex__out_t pf_range[16];
         nsd_regs__stat_cmd__out_t stat_cmd;
     } nsd_regs__out_t;
 

@@ -40,4 +40,4 @@ echo "installing the Python packages pyproject.toml names"
 .venv/bin/python -m pip install -q --disable-pip-version-check -r "$wanted"
 # NSDATA_EXT=none: the extensions are built by `make`, in place and in parallel.
 NSDATA_EXT=none .venv/bin/python -m pip install -q --disable-pip-version-check \
-    --no-build-isolation -e '.[dev]'
+    --no-build-isolation -e '.[dev,hdl]'
