@@ -20,7 +20,8 @@
 // (IEEE, as zlib.crc32) over the address, 32 bits little-endian, and the 64-bit words, low
 // first. `sig` is kept from what was written, `pass_sig` is made from what the memory and
 // extra_data hold; extra_data counts at the addresses behind the table's. A pass that writes
-// interrupted is mended where they touched what was passed, so it never errs by them.
+// interrupted is mended where they touched what was passed, so it never errs by them. An XOR of
+// CRCs is linear: it cannot see two whole entries exchanged, nor the same bits changed in two.
 //
 // What is found: one wrong bit of a word is corrected and written back (err_ce); two are err_ue,
 // and the entry is left alone, for a rewrite would hide them; what SECDED cannot see shows as
