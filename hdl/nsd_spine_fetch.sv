@@ -1,0 +1,149 @@
+// Between the spine's store and its exit: reads ahead, corrects, keeps a few beats at hand.
+//
+// A look-aside copy of the store's next CACHE slots, never the only one: a slot is freed when
+// the exit has taken the beat (head_ptr passes it), so everything here can be thrown away and
+// read again. That is what `restart` does, and what heals any of the pointers below.
+//
+// cycle 0  rd_ptr addresses the RAM          cycle 1  RAM's first register
+// cycle 2  RAM's output register; syndrome   cycle 3  syndrome register; correction
+// cycle 4  the beat is in the cache (entry = low bits of its slot), offered if it is the head
+//
+// Invariants: head_ptr <= arr_ptr <= rd_ptr <= stored_ptr, rd_ptr - arr_ptr = beats in flight,
+// rd_ptr - head_ptr <= CACHE; cache entry s % CACHE holds slot s for head_ptr <= s < arr_ptr.
+module nsd_spine_fetch
+    import nsd_ecc_pkg::*;
+#(
+    // 64-bit lanes of a beat: 1 or 8.
+    parameter int LANES = 1,
+    // Slots of the store: a power of two, at least 2 * CACHE.
+    parameter int DEPTH = 64,
+    localparam int ADDR_W = $clog2(DEPTH),
+    localparam int PTR_W = ADDR_W + 1,
+    localparam int LANE_W = 75,  // {armed, user, last, keep[7:0], data[63:0]}
+    localparam int CODE_W = LANE_W + ECC_CHECK_W
+) (
+    input  logic                          clk,
+    input  logic                          rst,
+    input  logic                          restart,     // forget what was read ahead
+
+    input  logic [PTR_W-1:0]              stored_ptr,  // slots before it are in the RAM
+    output logic [ADDR_W-1:0]             ram_addr,
+    input  logic [LANES-1:0][CODE_W-1:0]  ram_data,    // two cycles after ram_addr
+
+    input  logic [PTR_W-1:0]              head_ptr,    // the slot the exit wants next
+    output logic                          head_valid,
+    output logic [LANES-1:0][63:0]        head_data,
+    output logic [LANES-1:0][7:0]         head_keep,
+    output logic                          head_user,
+    output logic                          head_last,
+    output logic                          head_armed,
+    output logic                          head_ue,     // some lane could not be corrected
+
+    output logic                          ahead_bad,   // the pointers contradict each other
+    output logic                          err_ce,      // strobe
+    output logic                          err_ue,      // strobe
+    output logic [7:0]                    err_syndrome,
+    output logic [3:0]                    err_lane,    // lowest lane with the worst error
+    output logic [ADDR_W-1:0]             err_slot
+);
+    localparam int CACHE = 16;
+    localparam int CACHE_W = $clog2(CACHE);
+    localparam int ENTRY_W = 72 * LANES + 4;
+
+    // --- reading ahead ----------------------------------------------------------------------
+    logic [PTR_W-1:0] rd_reg, arr_reg, ahead, to_read, at_hand;
+    logic room_reg, issue;
+    logic [2:0] flight_reg;  // valid bits of RAM register, RAM output, syndrome register
+
+    assign ahead = rd_reg - head_ptr;
+    assign to_read = stored_ptr - rd_reg;
+    assign at_hand = arr_reg - head_ptr;
+    // room_reg lags by one issue: 13 ahead at most.
+    assign issue = room_reg && to_read != '0 && !to_read[PTR_W-1] && !restart;
+    assign ram_addr = rd_reg[ADDR_W-1:0];
+    assign head_valid = at_hand != '0 && !at_hand[PTR_W-1] && !restart;
+
+    always_ff @(posedge clk) begin
+        room_reg <= ahead < PTR_W'(CACHE - 4);
+        ahead_bad <= (ahead > PTR_W'(CACHE) || to_read[PTR_W-1] || at_hand[PTR_W-1]) && !restart;
+        flight_reg <= {flight_reg[1:0], issue};
+        rd_reg <= rd_reg + PTR_W'(issue);
+        arr_reg <= arr_reg + PTR_W'(flight_reg[2]);
+        if (restart) begin
+            rd_reg <= head_ptr;
+            arr_reg <= head_ptr;
+            flight_reg <= '0;
+        end
+        if (rst) begin
+            rd_reg <= '0;
+            arr_reg <= '0;
+            flight_reg <= '0;
+            room_reg <= 1'b0;
+            ahead_bad <= 1'b0;
+        end
+    end
+
+    // --- correcting -------------------------------------------------------------------------
+    logic [LANES-1:0][7:0]        syndrome, syndrome_reg;
+    logic [LANES-1:0][LANE_W-1:0] raw_reg, fixed;
+    logic [LANES-1:0]             ce, ue;
+    for (genvar i = 0; i < LANES; i++) begin : g_lane
+        nsd_ecc_dec #(.W(LANE_W)) u_dec (
+            .data(ram_data[i][LANE_W-1:0]), .check(ram_data[i][CODE_W-1:LANE_W]),
+            .syndrome(syndrome[i]),
+            .fix_data(raw_reg[i]), .fix_syndrome(syndrome_reg[i]),
+            .fixed(fixed[i]), .fix_ce(ce[i]), .fix_ue(ue[i])
+        );
+        always_ff @(posedge clk) begin
+            syndrome_reg[i] <= syndrome[i];
+            raw_reg[i] <= ram_data[i][LANE_W-1:0];
+        end
+    end
+
+    // The flags of the first lane that is whole: lane 0, or lane 1 when 0 is lost.
+    localparam int SPARE = LANES > 1 ? 1 : 0;
+    logic [2:0] flags;
+    logic [LANES-1:0][71:0] payload;
+    assign flags = ue[0] ? fixed[SPARE][LANE_W-1:72] : fixed[0][LANE_W-1:72];
+    for (genvar i = 0; i < LANES; i++) begin : g_payload
+        assign payload[i] = fixed[i][71:0];
+    end
+
+    // --- the cache --------------------------------------------------------------------------
+    (* ram_style = "distributed" *) logic [ENTRY_W-1:0] cache_mem[CACHE];
+    logic [LANES-1:0][71:0] head_payload;
+    always_ff @(posedge clk)
+        if (flight_reg[2]) cache_mem[arr_reg[CACHE_W-1:0]] <= {|ue, flags, payload};
+    assign {head_ue, head_armed, head_user, head_last, head_payload} =
+        cache_mem[head_ptr[CACHE_W-1:0]];
+    for (genvar i = 0; i < LANES; i++) begin : g_head
+        assign {head_keep[i], head_data[i]} = head_payload[i];
+    end
+
+    // --- reporting --------------------------------------------------------------------------
+    logic [7:0] worst_syndrome;
+    logic [3:0] worst_lane;
+    always_comb begin
+        worst_syndrome = '0;
+        worst_lane = '0;
+        for (int i = LANES - 1; i >= 0; i--)
+            if (ue[i] || (ce[i] && ue == '0)) begin
+                worst_syndrome = syndrome_reg[i];
+                worst_lane = 4'(i);
+            end
+    end
+    always_ff @(posedge clk) begin
+        err_ce <= flight_reg[2] && |ce && !restart;
+        err_ue <= flight_reg[2] && |ue && !restart;
+        err_syndrome <= worst_syndrome;
+        err_lane <= worst_lane;
+        err_slot <= arr_reg[ADDR_W-1:0];
+        if (rst) begin
+            err_ce <= 1'b0;
+            err_ue <= 1'b0;
+        end
+    end
+
+    logic unused;
+    assign unused = &{1'b0, fixed[SPARE]};
+endmodule
