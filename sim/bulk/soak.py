@@ -1,0 +1,259 @@
+"""Frames by the million through the Verilated block, with back-pressure, faults and re-arms.
+
+The harness's scoreboard holds that no frame is lost, made, reordered or changed, and that only
+what the flow table blocks is dropped. Here every verdict is judged:
+
+- a frame that came and went while no fault was about has exactly the golden model's verdict;
+- between the cycle the block recorded for a fault and the re-arm, what leaves is FAULT;
+- in between, each is one of the two, and what must be dropped is dropped or permitted.
+
+Run it alone for the figures:  python -m sim.bulk --frames 1000000
+"""
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nsdata.offload import registers as reg
+from nsdata.offload.entry import Verdict
+from nsdata.offload.registers import ErrorClass
+from sim import host
+from sim.bulk.rtl import CANCELLED, DROPPED, OUT, Block
+from sim.traffic import Batch, World, batch
+
+# (probability of holding per cycle, longest burst) of source and sink
+MOODS = ((0.0, 1), (0.0, 1), (0.1, 3), (0.5, 2), (0.02, 200))
+CHUNK = 10_000
+# Cycles from the recorded one until what is handed over is FAULT: the output register and the
+# beat that waits behind it were loaded before.
+GRACE = 2
+
+
+@dataclass
+class Figures:
+    """What a soak saw."""
+
+    width: int
+    frames: int = 0
+    bytes: int = 0
+    cycles: int = 0
+    beats: int = 0
+    exact: int = 0  # frames judged by the model alone
+    bypassed: int = 0  # frames that had to be FAULT
+    dropped: int = 0
+    cancelled: int = 0
+    resets: int = 0
+    rearms: int = 0
+    verdicts: Counter[str] = field(default_factory=Counter)
+    errors: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass
+class _Window:
+    """A time in which a fault was about: armed frames before `begin` and after `end` are exact.
+
+    From `bypass` (the recorded cycle) to `until`, everything that leaves is FAULT.
+    """
+
+    begin: int
+    end: int
+    bypass: int = 0
+    until: int = 0
+
+
+class Soak:
+    """One block, one world, a seeded course of events."""
+
+    def __init__(self, width: int, seed: int, block: Block, world: World) -> None:
+        self.rng = random.Random(seed)
+        self.block = block
+        self.world = world
+        self.figures = Figures(width)
+        self.expected: list[NDArray[np.uint8]] = []
+        self.results: list[NDArray[np.void]] = []
+        self.windows: list[_Window] = []
+        self.zero = 0  # the harness's cycle in which the block's counter was 0
+
+    def bring_up(self) -> None:
+        """Reset, load, arm; all of it a time in which anything may be uninspected."""
+        begin = self.block.cycle
+        self.block.reset()
+        host.drive(self.block, host.bring_up(self.world.tables, hold=32))
+        self.synchronise()
+        self.windows.append(_Window(begin, self.block.cycle))
+
+    def synchronise(self) -> None:
+        """Learn the offset between the block's cycle counter and the harness's."""
+        before = self.block.cycle
+        found = host.drive(self.block, host.snapshot())["cycle"]
+        # The snapshot is taken within the write that asks for it.
+        self.zero = before - found
+        self.slack = 16
+
+    def mood(self) -> None:
+        """Other idle and back-pressure."""
+        self.block.idle(*self.rng.choice(MOODS))
+        self.block.pause(*self.rng.choice(MOODS))
+
+    def fault(self, error: ErrorClass) -> None:
+        """Inject, wait until it is recorded, let bypass run, re-arm."""
+        block, rng = self.block, self.rng
+        window = _Window(block.cycle, 0)
+        if error == ErrorClass.TABLE_CRC:  # the background check needs gaps
+            block.idle(0.3, 3)
+        host.drive(block, host.inject(error))
+        bit = 1 << error
+        for _ in range(4000):
+            if block.read(reg.ERR_STATUS.address) & bit:
+                break
+            block.run(rng.randint(1, 100))
+        else:
+            raise AssertionError(f"{error.name} was injected and not seen")
+        report = host.drive(block, host.read_errors())
+        assert report.counts[error] >= 1, f"{error.name} not counted: {report}"
+        assert report.record_valid and report.record_class == error, f"{error.name}: {report}"
+        self.figures.errors[error.name] += 1
+        if error == ErrorClass.ECC_CE:  # corrected: nothing happens, verdicts stay exact
+            assert not report.fault, "a corrected error latched the fault"
+            block.write(reg.ERR_STATUS.address, bit)
+            block.write(reg.ERR_CLEAR.address, 3)
+            return
+        assert report.fault and report.state == reg.State.FAULT, f"{error.name}: {report}"
+        window.bypass = self.zero + self.slack + report.record_cycle
+        block.run(rng.randint(0, 3000))
+        window.until = block.cycle
+        host.drive(block, host.rearm())
+        window.end = block.cycle
+        self.windows.append(window)
+        self.figures.rearms += 1
+
+    def feed(self, frames: Batch) -> None:
+        """Queue frames with the verdicts the model wants."""
+        wanted = self.world.model.verdicts(*frames)
+        self.expected.append(wanted)
+        mark = np.frombuffer(self.rng.randbytes(len(wanted)), np.uint8) & 1
+        self.block.feed(*frames, mark=mark, may_drop=wanted == Verdict.BLOCK)
+        self.figures.bytes += int(frames.length.sum())
+
+    def collect(self) -> None:
+        """Take what has come out; judge it when no window can touch it any more."""
+        self.results.append(self.block.collect())
+
+    def judge(self) -> None:
+        """Every verdict of the frames collected since the last time. AssertionError names one."""
+        self.collect()
+        got = np.concatenate(self.results)
+        if not len(got):
+            return
+        wanted = np.concatenate(self.expected)
+        wanted, rest = wanted[: len(got)], wanted[len(got) :]
+        verdict, fate = got["verdict"], got["fate"]
+        came, gone = got["in_first"].astype(np.int64), got["out_last"].astype(np.int64)
+        left = got["out_first"].astype(np.int64)
+        cancelled = fate == CANCELLED
+        exact = ~cancelled
+        bypass = np.zeros(len(got), bool)
+        for window in self.windows:
+            exact &= (gone < window.begin) | (came > window.end)
+            if window.until:
+                # Of a frame already under way, only tlast's verdict counts.
+                bypass |= (gone > window.bypass + GRACE) & (gone < window.until) & (fate == OUT)
+        self._expect(exact, verdict == wanted, got, wanted, "not the model's verdict")
+        self._expect(bypass, verdict == Verdict.FAULT, got, wanted, "not FAULT during a fault")
+        between = ~cancelled & ~exact & (wanted != Verdict.BLOCK)
+        fine = (verdict == wanted) | (verdict == Verdict.FAULT)
+        # The prefilter may be empty in a window that loads it: then SUSPECT is right as well.
+        fine |= verdict == Verdict.SUSPECT
+        self._expect(between, fine, got, wanted, "neither the model's verdict nor FAULT")
+        blocked = ~cancelled & (wanted == Verdict.BLOCK) & (fate == OUT)
+        self._expect(blocked, verdict == Verdict.FAULT, got, wanted, "blocked flow let out")
+        assert (left <= gone).all() and (came <= got["in_last"].astype(np.int64)).all()
+        figures = self.figures
+        figures.frames += len(got)
+        figures.exact += int(exact.sum())
+        figures.bypassed += int(bypass.sum())
+        figures.dropped += int((fate == DROPPED).sum())
+        figures.cancelled += int(cancelled.sum())
+        for value in Verdict:
+            figures.verdicts[value.name] += int((verdict[~cancelled] == value).sum())
+        self.results, self.expected = [], [rest]
+        self.windows = self.windows[-1:]
+
+    def _expect(
+        self, where: NDArray[np.bool_], fine: NDArray[np.bool_], got: NDArray[np.void],
+        wanted: NDArray[np.uint8], says: str,
+    ) -> None:  # fmt: skip
+        bad = np.flatnonzero(where & ~fine)
+        if len(bad):
+            i = int(bad[0])
+            raise AssertionError(
+                f"{len(bad)} frames: {says}; first: wanted {wanted[i]}, "
+                f"{got.dtype.names} = {got[i]}; windows {self.windows[-4:]}"
+            )
+
+    def run(self, frames: int, faults_per_chunk: int, tick: Callable[[int], None]) -> Figures:
+        """`frames` frames; `tick` is told after each chunk how many are done."""
+        rng, block = self.rng, self.block
+        self.bring_up()
+        errors = list(ErrorClass)
+        begin = block.cycle
+        while self.figures.frames < frames:
+            self.mood()
+            self.feed(self.world.frames(min(CHUNK, frames - self.figures.frames)))
+            for _ in range(faults_per_chunk):
+                block.run(rng.randint(1, 4000))
+                if block.pending < 1500:
+                    break
+                self.fault(errors[sum(self.figures.errors.values()) % len(errors)])
+                self.mood()
+            if rng.random() < 0.1:
+                block.run(rng.randint(1, 3000))
+                self.bring_up()
+                self.figures.resets += 1
+            block.drain()
+            host.drive(block, host.beat())
+            self.judge()
+            tick(self.figures.frames)
+        self.check_statistics()
+        self.figures.cycles = block.cycle - begin
+        self.figures.beats = block.beats_in
+        return self.figures
+
+    def check_statistics(self) -> None:
+        """At rest, what came in is the sum of the five verdicts (since the last reset)."""
+        found = host.drive(self.block, host.snapshot())
+        total = sum(found[name] for name in ("clear", "suspect", "bypass", "block", "fault"))
+        assert found["frames_in"] == total, f"statistics do not add up: {found}"
+
+
+def throughput(block: Block, world: World, sizes: list[int]) -> dict[int, float]:
+    """Beats per cycle at each frame size, source always valid and sink always ready: 1.0 is due.
+
+    The block is armed, so that every frame is inspected. Raises AssertionError when one is less.
+    """
+    lanes = block.data_w // 8
+    block.reset()
+    host.drive(block, host.bring_up(world.tables))
+    block.idle(0)
+    block.pause(0)
+    rates = {}
+    rng = random.Random(1)
+    for size in sizes:
+        beats = -(-size // lanes)
+        count = max(400 // beats, 4)
+        # A first byte that is no multicast address of a template: random frames are not IP.
+        block.feed(*batch([rng.randbytes(size) for _ in range(count)]))
+        block.drain()
+        got = block.collect()
+        took_in = int(got["in_last"][-1] - got["in_first"][0]) + 1
+        took_out = int(got["out_last"][-1] - got["out_first"][0]) + 1
+        rates[size] = beats * count / max(took_in, took_out)
+        assert took_in == took_out == beats * count, (
+            f"{size} bytes: {beats * count} beats in {took_in} cycles, out in {took_out}"
+        )
+        assert (got["verdict"] != Verdict.FAULT).all(), f"{size} bytes: a verdict came late"
+    return rates

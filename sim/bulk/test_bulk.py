@@ -1,0 +1,126 @@
+"""The block in process: bulk traffic, faults, throughput; and that its scoreboard judges."""
+
+import os
+import random
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from sim.bulk.rtl import DROPPED, OUT, Block, Breach, BusError, build
+from sim.bulk.soak import Soak, throughput
+from sim.traffic import World, batch
+
+STUB = ["sim/bulk/nsd_top.sv", "sim/harness/slice.sv"]
+SEED = int(os.environ.get("NSDATA_SEED", "1"))
+
+
+@pytest.fixture(params=[64, 512])
+def block(request: pytest.FixtureRequest) -> Iterator[Block]:
+    """nsd_top at both widths."""
+    with Block(request.param, seed=SEED) as made:
+        yield made
+
+
+def soak(width: int, frames: int) -> None:
+    """Run it and say what it saw; the bars are asserted inside."""
+    with Block(width, seed=SEED) as block:
+        run = Soak(width, SEED, block, World(random.Random(SEED)))
+        figures = run.run(frames, 5, lambda _: None)
+        print(figures)
+        assert figures.frames == frames
+        assert figures.exact > frames // 4 and figures.bypassed > 100
+        assert figures.dropped > 0 and figures.rearms > 0
+        assert all(figures.verdicts.values())
+
+
+def test_bulk_traffic_64() -> None:
+    soak(64, 40_000)
+
+
+def test_bulk_traffic_512() -> None:
+    soak(512, 20_000)
+
+
+@pytest.mark.full
+def test_a_million_frames() -> None:
+    soak(64, 1_000_000)
+
+
+@pytest.mark.full
+def test_a_quarter_million_frames_at_512() -> None:
+    soak(512, 250_000)
+
+
+def test_a_beat_every_cycle_at_every_size(block: Block) -> None:
+    rates = throughput(block, World(random.Random(SEED)), [*range(1, 200), 1000, 1514, 9018])
+    assert min(rates.values()) == 1.0
+
+
+# --- the harness itself, on a block that can be told to err ------------------------------
+
+
+def stub(err: int = 0) -> Block:
+    """A register slice in nsd_top's clothes; `err` names what it does wrong."""
+    block = Block(library=build(64, STUB))
+    block.reset()
+    block.write(0x01C, err)
+    return block
+
+
+def test_frames_and_registers_pass_the_harness() -> None:
+    rng = random.Random(SEED)
+    frames = [rng.randbytes(rng.randint(1, 300)) for _ in range(500)]
+    with stub() as block:
+        block.keep()
+        for idle, pause in ((0.0, 0.0), (0.3, 0.3)):
+            block.idle(idle, 5)
+            block.pause(pause, 9)
+            block.feed(*batch(frames), mark=np.arange(500, dtype=np.uint8) & 1)
+            block.write(0x01C, 0xCAFE00)
+            assert block.read(0x01C) == 0xCAFE00
+            block.drain()
+            got = block.collect()
+            assert (got["fate"] == OUT).all() and (got["mark"] == np.arange(500) & 1).all()
+            assert block.fetch() == b"".join(frames)
+        with pytest.raises(BusError):
+            block.read(0xFFC)
+
+
+@pytest.mark.parametrize(
+    ("err", "says"),
+    [
+        (1, "fell before tready"),
+        (2, "changed before tready"),
+        (3, "not the next one"),  # a bit flipped
+        (4, "not the next one"),  # a frame left out
+        (5, "not the next one|lost"),  # a frame twice
+    ],
+)
+def test_the_scoreboard_sees_it(err: int, says: str) -> None:
+    rng = random.Random(SEED)
+    with stub(err) as block:
+        block.pause(0.5, 4)
+        block.feed(*batch([rng.randbytes(rng.choice((5, 7, 90))) for _ in range(200)]))
+        with pytest.raises(Breach, match=says):
+            block.drain()
+            block.run(100)
+
+
+def test_a_frame_that_may_be_dropped_is_not_lost() -> None:
+    rng = random.Random(SEED)
+    with stub(4) as block:  # leaves out the frames whose first byte ends in E
+        frames = [bytes([0xEE if i % 7 == 3 else 0x11]) + rng.randbytes(99) for i in range(50)]
+        drop = np.array([i % 7 == 3 for i in range(50)], dtype=np.uint8)
+        block.feed(*batch(frames), may_drop=drop)
+        block.drain()
+        assert ((block.collect()["fate"] == DROPPED) == drop).all()
+
+
+def test_a_reset_cancels_what_is_inside() -> None:
+    with stub() as block:
+        block.feed(*batch([bytes(800)] * 4))
+        block.run(150)
+        block.reset()
+        block.drain()
+        assert list(block.collect()["fate"]) == [OUT, 3, OUT, OUT]
