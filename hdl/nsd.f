@@ -21,6 +21,7 @@ nsd_prefilter_lane.sv
 nsd_prefilter_load.sv
 nsd_prefilter.sv
 nsd_verdict.sv
+nsd_error_record.sv
 nsd_errors.sv
 nsd_stats.sv
 nsd_regs_pkg.sv
