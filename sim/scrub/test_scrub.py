@@ -30,7 +30,7 @@ class Bench(TB):
         self.table = Table(self.entries, self.words)
         self.idle_rate = 1.0
         self.seen: dict[str, int] = {}
-        self.passes: list[tuple[int, int, int]] = []  # (pass_sig, clean, ok)
+        self.passes: list[tuple[int, ...]] = []  # (pass_sig, clean, ok)
         self.corrected: list[int] = []
         self.unread: list[int] = []
         self.extra_entries = [0] * self.extra
@@ -71,8 +71,8 @@ class Bench(TB):
             if int(dut.err_ue.value):
                 self.unread.append(int(dut.err_addr.value))
             if int(dut.pass_done.value):
-                self.passes.append(
-                    (int(dut.pass_sig.value), int(dut.pass_clean.value), int(dut.pass_ok.value)))  # fmt: skip
+                ended = (dut.pass_sig, dut.pass_clean, dut.pass_ok)
+                self.passes.append((int(ended[0].value), *(int(x.value) for x in ended[1:])))
             if int(dut.err_crc.value):
                 assert int(dut.pass_done.value)
 
@@ -159,8 +159,8 @@ class Bench(TB):
     @property
     def whole_sig(self) -> int:
         """The signature with the configuration behind the table."""
-        return self.table.sig ^ signature(
-            ((self.entries + i, v) for i, v in enumerate(self.extra_entries)), self.words)  # fmt: skip
+        extra = ((self.entries + i, value) for i, value in enumerate(self.extra_entries))
+        return self.table.sig ^ signature(extra, self.words)
 
     def quiet(self) -> None:
         """No error was reported so far."""
@@ -582,6 +582,7 @@ VARIANTS = {
     "buckets": {"WORDS": 1, "DEPTH_LOG2": 4, "EXTRA": 17, "LATE": 1, "STATUS_LATENCY": 4},
     "small": {"WORDS": 2, "DEPTH_LOG2": 2, "EXTRA": 3, "STATUS_LATENCY": 8},
 }
+
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_scrub(variant: str) -> None:
