@@ -100,7 +100,6 @@ module nsd_scrub
 
     localparam int ENTRIES = 2 ** DEPTH_LOG2;
     localparam int POS_W = $clog2(ENTRIES + EXTRA + 1);
-    localparam int WAIT_W = 4;
     localparam int WORD_W = 5;
 
     // CRC-32 of eight more bytes is linear: bit i of (data ^ state) adds crc_cols()[i].
@@ -128,7 +127,8 @@ module nsd_scrub
         return crc_word(32'd0, {~32'(address), 32'd0});
     endfunction
 
-    typedef enum logic [3:0] {
+    // One bit a state: the enables of the wide registers below are one LUT from it.
+    typedef enum int {
         ST_ZERO,    // before a clear: the word to write becomes zero
         ST_CLEAR,   // write it to one address for each idle cycle
         ST_NEXT,    // decide what comes
@@ -141,12 +141,14 @@ module nsd_scrub
         ST_WRITE,   // wait for an idle cycle
         ST_APPLY,   // bring the signatures up to date
         ST_MATCH,   // compare them at the end of a pass
-        ST_PASS
+        ST_PASS,
+        STATES
     } state_t;
+    typedef logic [STATES-1:0] states_t;
     typedef enum logic [1:0] {OP_CHECK, OP_READ, OP_WRITE} op_t;
 
-    state_t state_reg, state_next;
-    op_t    op_reg;
+    states_t state_reg, state_next;
+    op_t     op_reg;
 
     // The command that waits.
     logic                  want_write_reg, want_read_reg, want_clear_reg;
@@ -159,10 +161,11 @@ module nsd_scrub
     logic [POS_W-1:0]  addr_reg;       // where: behind ENTRIES it is extra_data
     logic              turn_reg;       // a check comes before the next command
     logic              new_reg;        // the words sent are wdata_reg, not what was read
-    logic [WAIT_W-1:0] wait_reg;
     logic [WORD_W-1:0] left_reg;       // words still to send, less one
     logic [CODE_W-1:0] code_reg;       // what was read, shifting
+    logic [READ_LATENCY-1:0] read_line_reg;  // [i]: rd_en was high i + 1 cycles ago
     logic              loaded;
+    logic              clear_last, pass_last, last_reg, drained, write_op, begin_reg;
     logic [STATUS_LATENCY:0]   status_reg;
     logic [STATUS_LATENCY+1:0] status_line;  // [i]: rd_data came i cycles ago
     logic              status_due, status_now;
@@ -199,53 +202,54 @@ module nsd_scrub
     assign sig = sig_reg;
 
     // ---- what comes next
-    assign serve_command = state_reg == ST_NEXT && (want_write_reg || want_read_reg)
+    assign serve_command = state_reg[ST_NEXT] && (want_write_reg || want_read_reg)
                            && !turn_reg && !restart_reg;
-    assign start_check = state_reg == ST_NEXT && !want_clear_reg && !serve_command
+    assign start_check = state_reg[ST_NEXT] && !want_clear_reg && !serve_command
                          && !restart_reg;
     assign extra_next = next_reg >= POS_W'(ENTRIES);
     // Written back only when every word of every copy could be read: else a guess would become
     // a valid code word.
     assign heal = op_reg == OP_CHECK && (ce_reg || other_ce_reg) && !ue_reg && !other_ue_reg;
 
-    assign rd_en = state_reg == ST_READ && idle;
+    assign rd_en = state_reg[ST_READ] && idle;
     assign rd_addr = addr_reg[DEPTH_LOG2-1:0];
-    assign wr_en = (state_reg == ST_WRITE || state_reg == ST_CLEAR) && idle;
+    assign wr_en = (state_reg[ST_WRITE] || state_reg[ST_CLEAR]) && idle;
     assign wr_addr = addr_reg[DEPTH_LOG2-1:0];
     assign wr_data = wr_reg;
 
-    assign loaded = state_reg == ST_WAIT && wait_reg == '0;
+    assign loaded = read_line_reg[READ_LATENCY-1];
     assign status_line = {status_reg, loaded};
     assign status_now = status_line[STATUS_LATENCY];
 
+    assign clear_last = state_reg[ST_CLEAR] && idle && addr_reg == POS_W'(ENTRIES - 1);
+    assign drained = !raw_valid_reg && !syn_valid_reg && !word_valid_reg && !status_due;
+    assign write_op = op_reg == OP_WRITE;
+    assign pass_last = op_reg == OP_CHECK && last_reg;
+
     always_comb begin
-        state_next = state_reg;
-        unique case (state_reg)
-            ST_ZERO: state_next = ST_CLEAR;
-            ST_CLEAR: if (idle && addr_reg == POS_W'(ENTRIES - 1)) state_next = ST_NEXT;
-            ST_NEXT:
-                if (want_clear_reg) state_next = ST_ZERO;
-                else if (serve_command) state_next = ST_READ;
-                else if (!restart_reg) state_next = extra_next ? ST_EXTRA : ST_READ;
-            ST_READ: if (idle) state_next = ST_WAIT;
-            ST_WAIT: if (wait_reg == '0) state_next = ST_STREAM;
-            ST_EXTRA: state_next = ST_STREAM;
-            ST_STREAM: if (left_reg == '0) state_next = ST_DRAIN;
-            ST_DRAIN:
-                if (!raw_valid_reg && !syn_valid_reg && !word_valid_reg && !status_due)
-                    state_next = ST_FOLD;
-            ST_FOLD:
-                if (op_reg == OP_WRITE) state_next = new_reg ? ST_WRITE : ST_STREAM;
-                else state_next = heal ? ST_WRITE : ST_APPLY;
-            ST_WRITE: if (idle) state_next = ST_APPLY;
-            ST_APPLY:
-                if (op_reg == OP_CHECK && addr_reg == POS_W'(ENTRIES + EXTRA - 1))
-                    state_next = ST_MATCH;
-                else state_next = ST_NEXT;
-            ST_MATCH: state_next = ST_PASS;
-            ST_PASS: state_next = ST_NEXT;
-            default: state_next = ST_NEXT;
-        endcase
+        state_next = '0;
+        state_next[ST_ZERO] = state_reg[ST_NEXT] && want_clear_reg;
+        state_next[ST_CLEAR] = state_reg[ST_ZERO] || (state_reg[ST_CLEAR] && !clear_last);
+        state_next[ST_NEXT] = clear_last
+                              || (state_reg[ST_NEXT] && !want_clear_reg && restart_reg)
+                              || (state_reg[ST_APPLY] && !pass_last)
+                              || state_reg[ST_PASS] || state_reg == '0;  // lost by an upset
+        state_next[ST_READ] = serve_command || (start_check && !extra_next)
+                              || (state_reg[ST_READ] && !idle);
+        state_next[ST_WAIT] = rd_en || (state_reg[ST_WAIT] && !loaded);
+        state_next[ST_EXTRA] = start_check && extra_next;
+        state_next[ST_STREAM] = loaded || state_reg[ST_EXTRA]
+                                || (state_reg[ST_STREAM] && left_reg != '0)
+                                || (state_reg[ST_FOLD] && write_op && !new_reg);
+        state_next[ST_DRAIN] = (state_reg[ST_STREAM] && left_reg == '0)
+                               || (state_reg[ST_DRAIN] && !drained);
+        state_next[ST_FOLD] = state_reg[ST_DRAIN] && drained;
+        state_next[ST_WRITE] = (state_reg[ST_FOLD] && (write_op ? new_reg : heal))
+                               || (state_reg[ST_WRITE] && !idle);
+        state_next[ST_APPLY] = (state_reg[ST_FOLD] && !write_op && !heal)
+                               || (state_reg[ST_WRITE] && idle);
+        state_next[ST_MATCH] = state_reg[ST_APPLY] && pass_last;
+        state_next[ST_PASS] = state_reg[ST_MATCH];
     end
 
     // ---- extra_data
@@ -287,16 +291,19 @@ module nsd_scrub
             want_clear_reg <= cmd_clear;
             want_write_reg <= cmd_write && !cmd_clear;
             want_read_reg <= cmd_read && !cmd_write && !cmd_clear;
+            busy_reg <= 1'b1;
+        end
+        // Whatever stands there when a command is accepted stays.
+        if (!busy_reg) begin
             want_addr_reg <= cmd_addr;
             wdata_reg <= cmd_wdata;
-            busy_reg <= 1'b1;
         end
         if (any_cmd)
             error_reg <= busy_reg || (cmd_clear && (cmd_write || cmd_read))
                          || (cmd_write && cmd_read);
 
         // What comes next.
-        if (state_reg == ST_NEXT) begin
+        if (state_reg[ST_NEXT]) begin
             new_reg <= 1'b0;
             ce_reg <= 1'b0;
             ue_reg <= 1'b0;
@@ -316,23 +323,24 @@ module nsd_scrub
             op_reg <= OP_CHECK;
             addr_reg <= next_reg;
             turn_reg <= 1'b0;
+            last_reg <= next_reg == POS_W'(ENTRIES + EXTRA - 1);
             inj_now_reg <= inj_want_reg && !inj_used_reg;
             inj_used_reg <= inj_want_reg;
         end
         if (inj_crc) inj_want_reg <= 1'b1;
 
         // Clear.
-        if (state_reg == ST_ZERO) begin
+        if (state_reg[ST_ZERO]) begin
             addr_reg <= '0;
             sig_reg <= '0;
         end
-        if (state_reg == ST_CLEAR && idle) addr_reg <= addr_reg + 1'b1;
-        if (state_reg == ST_CLEAR && state_next == ST_NEXT) begin
+        if (state_reg[ST_CLEAR] && idle) addr_reg <= addr_reg + 1'b1;
+        if (clear_last) begin
             want_clear_reg <= 1'b0;
             busy_reg <= 1'b0;
         end
-        restart_reg <= restart || state_reg == ST_ZERO || (restart_reg && state_reg != ST_NEXT);
-        if (state_reg == ST_NEXT && restart_reg) begin
+        restart_reg <= restart || state_reg[ST_ZERO] || (restart_reg && !state_reg[ST_NEXT]);
+        if (state_reg[ST_NEXT] && restart_reg) begin
             next_reg <= '0;
             acc_reg <= '0;
             clean_reg <= 1'b1;
@@ -342,13 +350,12 @@ module nsd_scrub
         end
 
         // Read, with the state of the other copies.
-        if (state_reg == ST_READ) wait_reg <= WAIT_W'(READ_LATENCY - 1);
-        if (state_reg == ST_WAIT) wait_reg <= wait_reg - 1'b1;
+        read_line_reg <= READ_LATENCY'({read_line_reg, rd_en});
         if (loaded) code_reg <= rd_data;
-        else if (state_reg == ST_EXTRA) code_reg <= extra_code;
-        else if (state_reg == ST_STREAM && !new_reg) code_reg <= code_reg >> 72;
+        else if (state_reg[ST_EXTRA]) code_reg <= extra_code;
+        else if (state_reg[ST_STREAM] && !new_reg) code_reg <= code_reg >> 72;
         status_reg <= status_line[STATUS_LATENCY:0];
-        status_due <= (status_due || state_reg == ST_READ) && !status_now;
+        status_due <= (status_due || state_reg[ST_READ]) && !status_now;
         if (status_now) begin
             other_ce_reg <= rd_ce_any;
             other_ue_reg <= rd_ue_any;
@@ -356,9 +363,9 @@ module nsd_scrub
         end
 
         // The words.
-        if (state_reg == ST_STREAM) left_reg <= left_reg - 1'b1;
-        if (state_reg == ST_STREAM && new_reg) wdata_reg <= wdata_reg >> 64;
-        raw_valid_reg <= state_reg == ST_STREAM;
+        if (state_reg[ST_STREAM]) left_reg <= left_reg - 1'b1;
+        if (busy_reg && state_reg[ST_STREAM] && new_reg) wdata_reg <= wdata_reg >> 64;
+        raw_valid_reg <= state_reg[ST_STREAM];
         raw_plain_reg <= new_reg || addr_reg >= POS_W'(ENTRIES);
         raw_reg <= new_reg ? {8'd0, wdata_reg[63:0]} : code_reg[71:0];
         syn_valid_reg <= raw_valid_reg;
@@ -369,7 +376,8 @@ module nsd_scrub
         word_ce_reg <= syn_valid_reg && fixed_ce;
         word_ue_reg <= syn_valid_reg && fixed_ue;
 
-        if (state_next == ST_STREAM && state_reg != ST_STREAM) begin
+        begin_reg <= state_reg[ST_STREAM] && left_reg == WORD_W'(WORDS - 1);
+        if (begin_reg) begin
             crc_reg <= crc_address(addr_reg);
             any_reg <= 1'b0;
         end
@@ -379,7 +387,7 @@ module nsd_scrub
             ce_reg <= ce_reg || word_ce_reg;
             ue_reg <= ue_reg || word_ue_reg;
         end
-        if (state_reg == ST_ZERO) wr_reg <= '0;
+        if (state_reg[ST_ZERO]) wr_reg <= '0;
         else if (word_valid_reg) wr_reg <= CODE_W'({word_check, word_reg, wr_reg} >> 72);
         if (word_valid_reg && op_reg == OP_READ)
             rdata_reg <= DATA_W'({word_reg, rdata_reg} >> 64);
@@ -387,7 +395,7 @@ module nsd_scrub
         // Fold.
         err_ce <= 1'b0;
         err_ue <= 1'b0;
-        if (state_reg == ST_FOLD) begin
+        if (state_reg[ST_FOLD]) begin
             delta_reg <= new_reg ? delta_reg ^ contribution : contribution;
             inj_now_reg <= 1'b0;
             left_reg <= WORD_W'(WORDS - 1);
@@ -396,7 +404,7 @@ module nsd_scrub
             err_ue <= !new_reg && (ue_reg || other_ue_reg);
             err_addr <= addr_reg[DEPTH_LOG2-1:0];
         end
-        if (state_reg == ST_APPLY) begin
+        if (state_reg[ST_APPLY]) begin
             if (op_reg == OP_WRITE) sig_reg <= sig_reg ^ delta_reg;
             if (op_reg == OP_CHECK || (op_reg == OP_WRITE && passed_reg))
                 acc_reg <= acc_reg ^ delta_reg;
@@ -417,7 +425,7 @@ module nsd_scrub
         pass_done <= 1'b0;
         err_crc <= 1'b0;
         match_reg <= acc_reg == expect_sig;
-        if (state_reg == ST_PASS) begin
+        if (state_reg[ST_PASS]) begin
             pass_done <= !restart_reg && !restart;
             pass_ok <= match_reg && !parted_reg && !unread_reg;
             pass_clean <= clean_reg;
@@ -428,7 +436,9 @@ module nsd_scrub
         end
 
         if (rst) begin
-            state_reg <= ST_ZERO;
+            state_reg <= states_t'(1) << ST_ZERO;
+            read_line_reg <= '0;
+            begin_reg <= 1'b0;
             want_clear_reg <= 1'b0;
             want_write_reg <= 1'b0;
             want_read_reg <= 1'b0;
