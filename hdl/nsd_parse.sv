@@ -23,7 +23,9 @@
 // Frame length: whole beats, and in the last one as many bytes as tkeep has ones; tkeep is looked
 // at in no other beat. Lengths saturate at 65535. Since no rule asks for a byte beyond 85, the
 // length itself stands for n. Bytes a short frame does not have are left from an earlier frame in
-// hdr_reg; every rule that reads a byte is below one that has compared the length.
+// hdr_reg; every rule that reads a byte is below one that has compared the length. The headers
+// stay there until the next frame's first beat, so that a frame's last beat, long after the
+// decision beat, finds the same end again.
 //
 // Five stages: capture, with the three EtherTypes classified as they pass | pick the IP header |
 // pick ports, add lengths, classify the protocol | compare lengths, look at the ports | gate.
@@ -283,8 +285,8 @@ module nsd_parse
     logic        s4_dec_reg;
     logic        s4_last_reg;
     logic [15:0] s4_length_reg;
-    logic [16:0] s4_end_reg;        // held from a frame's decision to its last beat
-    logic        s4_end_known_reg;  // the same
+    logic [16:0] s4_end_reg;
+    logic        s4_end_known_reg;
     parse_t      s4_parse_reg;      // but for tunnels in UDP
     logic        s4_ports_reg;      // TCP or UDP
     logic        s4_udp_tunnel_reg;
@@ -315,10 +317,8 @@ module nsd_parse
 
     always_ff @(posedge clk) begin
         s4_length_reg <= s3_length_reg;
-        if (s3_dec_reg) begin
-            s4_end_reg <= s3_end_reg;
-            s4_end_known_reg <= s3_ip_reg && !runt && !header_bad;
-        end
+        s4_end_reg <= s3_end_reg;
+        s4_end_known_reg <= s3_ip_reg && !runt && !header_bad;
         s4_parse_reg <= parse_next;
         s4_ports_reg <= ports_next;
         s4_udp_tunnel_reg <= s3_udp_reg

@@ -2,6 +2,7 @@
 
 The judge is the golden model's `parse`; `named_frames` also holds expectations written by hand.
 Both widths see the same frames, so they agree with each other when both agree with the model.
+NSDATA_FULL=1 plays ten times the mutations and captured frames.
 """
 
 import os
@@ -22,9 +23,10 @@ from sim.tb import TB
 
 LATENCY = 5  # PARSE_LATENCY
 HDR_BYTES = 88
+SCALE = 10 if os.environ.get("NSDATA_FULL") else 1
+SHARED = Path(os.environ.get("NSDATA_SHARED") or ROOT.parent / "shared")
 CAPTURES = [*sorted((ROOT / "tests" / "captures").glob("*.pcap")),
-            *sorted((ROOT / "tests" / "captures" / "variants").glob("*plain*.pcap")),
-            *sorted((ROOT.parent / "shared" / "captures").glob("*.pcap"))]  # fmt: skip
+            *sorted((SHARED / "captures").glob("*.pcap"))]  # fmt: skip
 
 
 class ParseTB(TB):
@@ -197,15 +199,14 @@ async def saturated_lengths(dut: Any) -> None:
 async def captures(dut: Any, idle: str) -> None:
     tb = await ready(dut)
     for path in CAPTURES:
-        await tb.judge(frames.captured(path, 300 if idle == "none" else 60), idle)
+        await tb.judge(frames.captured(path, SCALE * (300 if idle == "none" else 60)), idle)
 
 
 @cocotb.test()
 @cocotb.parametrize(idle=["none", "random"])
 async def mutations(dut: Any, idle: str) -> None:
     tb = await ready(dut)
-    count = int(os.environ.get("NSDATA_MUTATIONS", "1500"))
-    await tb.judge(frames.mutated(pool(tb.rng), count, tb.rng), idle)
+    await tb.judge(frames.mutated(pool(tb.rng), 1500 * SCALE, tb.rng), idle)
 
 
 @cocotb.test()
@@ -261,5 +262,5 @@ async def reset_mid_frame(dut: Any) -> None:
 
 @pytest.mark.parametrize("width", [64, 512])
 def test_parse(width: int) -> None:
-    assert any(Path(path).name == "office.pcap" for path in CAPTURES)
+    assert any(path.name == "office.pcap" for path in CAPTURES)
     simulate("nsd_parse", __name__, parameters={"DATA_W": width})
