@@ -43,6 +43,11 @@ module nsd_ecc_dec
         localparam logic [7:0] COLUMN = ecc_column(i);
         assign fixed[i] = fix_data[i] ^ (fix_syndrome == COLUMN);
     end
-    assign fix_ce = SINGLE[fix_syndrome];
-    assign fix_ue = fix_syndrome != '0 && !SINGLE[fix_syndrome];
+    // Not SINGLE[fix_syndrome]: yosys makes that a ROM and moves the user's register behind it.
+    always_comb begin
+        fix_ce = 1'b0;
+        for (int value = 0; value < 256; value++)
+            if (SINGLE[value]) fix_ce |= fix_syndrome == 8'(value);
+    end
+    assign fix_ue = fix_syndrome != '0 && !fix_ce;
 endmodule

@@ -22,6 +22,8 @@
 // the beats let in by a corrupted counter, before it is found out, overwrite nothing. Counted
 // apart, credit_reg + (wr_ptr - free_ptr) == CREDITS in every cycle (modulo 2**PTR_W, signed); a
 // difference is found after 2 cycles, closes s_axis_tready, and is added back: 3 cycles in all.
+// A used count above DEPTH is impossible: then the exit starts again from rel_ptr, whichever pointer
+// was hit, so that no value of any pointer stops traffic for good (what was stored may be lost).
 // A credit returns 2 cycles after its beat was taken. One beat per cycle needs
 // DEPTH >= DEC_BEATS + LATENCY + 12. A frame may be longer than the store, or never end.
 //
@@ -35,7 +37,7 @@
 //   [23] verdict missing  [24] verdict illegal  [25] verdict not asked for    of err_late
 //   [26] a decision beat was lost, [27] nothing left for STALL_LIMIT cycles   of err_stall
 //   [28] stored and passed-on tlast differ (reported as err_ecc_ue)
-//   [31:29] low bits of the credits missing                                   of err_credit_leak
+//   [31:29] low bits of the credits missing (0: the read pointers disagree)   of err_credit_leak
 // An ecc error is reported when a beat is read ahead, twice if it is read again.
 //
 // Injections wait for their moment: inj_ecc_* for the next beat (data bit 0 of lane 0, or its two
@@ -218,6 +220,7 @@ module nsd_spine
     // --- credits ----------------------------------------------------------------------------
     logic [PTR_W-1:0] credit_reg, sum_reg, missing_reg, used, used_reg, head_ptr, free_ptr_reg;
     logic head_take, return_reg, swallow_reg, ready_reg;
+    logic resync_reg;
     logic leak_next, leak_reg, leak_late_reg, overflow_reg, lowered_reg, entered_reg;
     assign s_axis_tready = ready_reg;
     assign used = wr_ptr_reg - free_ptr_reg;
@@ -239,6 +242,7 @@ module nsd_spine
         // A negative credit is none.
         ready_reg <= !credit_reg[PTR_W-1] && |credit_reg[PTR_W-2:1] && !leak_next && !leak_reg;
         // A beat entered and the store holds more than it has credits for.
+        resync_reg <= used_reg > PTR_W'(DEPTH) && !resync_reg;
         entered_reg <= tap_valid;
         overflow_reg <= entered_reg && (lowered_reg || used_reg > PTR_W'(CREDITS));
         lowered_reg <= inj_fifo_ovf || (lowered_reg && !entered_reg);
@@ -252,6 +256,7 @@ module nsd_spine
             credit_reg <= PTR_W'(CREDITS);
             swallow_reg <= 1'b0;
             ready_reg <= 1'b0;
+            resync_reg <= 1'b0;
             entered_reg <= 1'b0;
             overflow_reg <= 1'b0;
             lowered_reg <= 1'b0;
@@ -294,7 +299,7 @@ module nsd_spine
 
     logic exit_armed, exit_busy;
     nsd_spine_exit #(.DATA_W(DATA_W), .PTR_W(PTR_W), .STALL_LIMIT(STALL_LIMIT)) u_exit (
-        .clk, .rst, .rel_ptr, .head_ptr, .head_take, .head_valid, .head_data, .head_keep,
+        .clk, .rst, .rel_ptr, .resync(resync_reg), .head_ptr, .head_take, .head_valid, .head_data, .head_keep,
         .head_user, .head_last, .head_armed, .head_ue,
         .line_first, .line_last, .line_action, .line_verdict,
         .fault, .inj_stall,
@@ -325,11 +330,11 @@ module nsd_spine
     // --- errors -----------------------------------------------------------------------------
     logic was_armed_reg;
     always_ff @(posedge clk) begin
-        restart_reg <= (stall || leak_reg || ahead_bad) && !restart_reg;
+        restart_reg <= (stall || leak_reg || ahead_bad || resync_reg) && !restart_reg;
         err_ecc_ce <= ce;
         err_ecc_ue <= ue || framing;
         err_fifo_ovf <= overflow_reg;
-        err_credit_leak <= leak_reg;
+        err_credit_leak <= leak_reg || ahead_bad;
         err_late <= late;
         err_stall <= stall || lost;
         err_info <= {

@@ -34,6 +34,7 @@ module nsd_spine_exit
     input  logic              rst,
 
     input  logic [PTR_W-1:0]  rel_ptr,     // beats before it may leave
+    input  logic              resync,      // the pointers contradict each other: start from rel_ptr
     output logic [PTR_W-1:0]  head_ptr,    // the slot wanted next; all before are free
     output logic              head_take,   // it is taken in this cycle
     input  logic              head_valid,
@@ -69,6 +70,7 @@ module nsd_spine_exit
 
     // --- head register ----------------------------------------------------------------------
     logic [PTR_W-1:0]  head_reg, released;
+    logic              early_reg;     // the exit is past rel_ptr: only an upset can bring that
     logic              take, pop;
     logic              h_valid_reg;
     logic [DATA_W-1:0] h_data_reg;
@@ -84,10 +86,12 @@ module nsd_spine_exit
     assign head_ptr = head_reg;
     assign head_take = take;
     assign released = rel_ptr - head_reg;
-    assign may_leave = released != '0 && !released[PTR_W-1];
+    // Unequal, not less: a subtraction here would be the longest path of the spine.
+    assign may_leave = rel_ptr != head_reg && !early_reg;
     assign take = head_valid && may_leave && (!h_valid_reg || pop);
 
     always_ff @(posedge clk) begin
+        early_reg <= released[PTR_W-1];
         err_framing <= take && !head_ue && head_last != line_last;
         if (take) begin
             head_reg <= head_reg + 1'b1;
@@ -101,14 +105,15 @@ module nsd_spine_exit
             h_block_reg <= line_first && head_armed && !head_ue && line_action == ACTION_BLOCK;
             h_bypass_reg <= line_action == ACTION_BYPASS;
             h_plain_reg <= !line_first || !head_armed || line_action == 2'd3;
-            // A BLOCK that is not carried out is no verdict for the sink.
-            h_verdict_reg <= line_verdict == VERDICT_BLOCK ? VERDICT_FAULT : line_verdict;
+            h_verdict_reg <= line_verdict;
         end
         h_valid_reg <= take || (h_valid_reg && !pop);
+        if (resync) head_reg <= rel_ptr;
         if (rst) begin
             head_reg <= '0;
             h_valid_reg <= 1'b0;
             err_framing <= 1'b0;
+            early_reg <= 1'b0;
         end
     end
 

@@ -51,21 +51,21 @@ module nsd_spine_fetch
     localparam int ENTRY_W = 72 * LANES + 4;
 
     // --- reading ahead ----------------------------------------------------------------------
-    logic [PTR_W-1:0] rd_reg, arr_reg, ahead, to_read, at_hand;
+    logic [PTR_W-1:0] rd_reg, arr_reg, ahead, to_read;
     logic room_reg, issue;
     logic [2:0] flight_reg;  // valid bits of RAM register, RAM output, syndrome register
 
     assign ahead = rd_reg - head_ptr;
     assign to_read = stored_ptr - rd_reg;
-    assign at_hand = arr_reg - head_ptr;
     // room_reg lags by one issue: 13 ahead at most.
     assign issue = room_reg && to_read != '0 && !to_read[PTR_W-1] && !restart;
     assign ram_addr = rd_reg[ADDR_W-1:0];
-    assign head_valid = at_hand != '0 && !at_hand[PTR_W-1] && !restart;
+    assign head_valid = arr_reg != head_ptr && !restart;
 
     always_ff @(posedge clk) begin
         room_reg <= ahead < PTR_W'(CACHE - 4);
-        ahead_bad <= (ahead > PTR_W'(CACHE) || to_read[PTR_W-1] || at_hand[PTR_W-1]) && !restart;
+        ahead_bad <= !restart && (ahead > PTR_W'(CACHE) || to_read[PTR_W-1] ||
+                     rd_reg - arr_reg != PTR_W'($countones(flight_reg)));
         flight_reg <= {flight_reg[1:0], issue};
         rd_reg <= rd_reg + PTR_W'(issue);
         arr_reg <= arr_reg + PTR_W'(flight_reg[2]);

@@ -160,7 +160,9 @@ module nsd_spine_line
         if (action_write) action_mem[rel_reg[ADDR_W-1:0]] <= dec_good ? dec_action : ACTION_FAULT;
         if (vis_valid)
             beat_mem[vis_slot[ADDR_W-1:0]] <= {
-                !open_reg, vis_last, fin_good && !bad_now ? fin_verdict : VERDICT_FAULT
+                // A BLOCK that is not carried out is no verdict for the sink.
+                !open_reg, vis_last,
+                fin_good && !bad_now && fin_verdict != VERDICT_BLOCK ? fin_verdict : VERDICT_FAULT
             };
     end
     assign rd_action = action_mem[rd_slot];
