@@ -129,14 +129,14 @@ module nsd_prefilter
     end
 
     // Fingerprints are wanted when the table's word is there: the window waits, not they.
-    localparam int WAIT = 4;
-    logic [WAIT-1:0][WINDOW-1:0][7:0] window_wait_reg;  // cycles 3 to 6
-    logic [WAIT:0][WINDOW-1:0]        in_wait_reg;      // cycles 3 to 7
+    localparam int WAIT = 3;
+    logic [WAIT-1:0][WINDOW-1:0][7:0] window_wait_reg;  // cycles 3 to 5
+    logic [WAIT+1:0][WINDOW-1:0]      in_wait_reg;      // cycles 3 to 7
     logic [LANES-1:0][2:0][FP_W-1:0]  fp;
 
     always_ff @(posedge clk) begin
         window_wait_reg <= {window_wait_reg[WAIT-2:0], window_reg};
-        in_wait_reg <= {in_wait_reg[WAIT-1:0], in_reg};
+        in_wait_reg <= {in_wait_reg[WAIT:0], in_reg};
     end
 
     nsd_prefilter_fp #(.LANES(LANES), .FP_W(FP_W)) fingerprints (
@@ -179,7 +179,8 @@ module nsd_prefilter
                 .lookup(lookup_reg),
                 .scrub_addr(rd_addr),
                 .fp(fp[i]),
-                .ok({in_wait_reg[WAIT][i+7], in_wait_reg[WAIT][i+5], in_wait_reg[WAIT][i+3]}),
+                .ok({in_wait_reg[WAIT+1][i+7], in_wait_reg[WAIT+1][i+5],
+                     in_wait_reg[WAIT+1][i+3]}),
                 .wr_en(wr_en_reg),
                 .wr_addr(wr_addr_reg),
                 .wr_data(wr_data_reg),

@@ -1,10 +1,10 @@
 // Fingerprints of the 4, 6 and 8 bytes at each of LANES byte positions: the low FP_W bits of
-// CRC-32C (raw: no initial or final inversion). One cycle.
+// CRC-32C (raw: no initial or final inversion). Two cycles.
 //
 // A CRC without inversions is linear: each byte contributes by itself, depending on how many
 // bytes follow it. So the windows of neighbouring positions share almost all of their terms: per
 // half byte each linear function of its four bits (one LUT), from these per pair of bytes the
-// contribution with 0, 2, 4 or 6 bytes behind it (one LUT a bit), and from two, three or four
+// contribution with 0, 2, 4 or 6 bytes behind it (one LUT a bit); then from two, three or four
 // pairs a fingerprint (one LUT a bit).
 module nsd_prefilter_fp
     import nsd_pkg::*;
@@ -46,21 +46,21 @@ module nsd_prefilter_fp
             for (int f = 0; f < 16; f++)
                 part[i][f] = ^(window[i/2][4*(i%2) +: 4] & 4'(f));
 
-    // pair[k][i]: bytes i and i + 1 with 2k bytes behind them.
-    logic [3:0][WINDOW-2:0][FP_W-1:0] pair;
-    always_comb
+    // pair_reg[k][i]: bytes i and i + 1 with 2k bytes behind them.
+    logic [3:0][WINDOW-2:0][FP_W-1:0] pair_reg;
+    always_ff @(posedge clk)
         for (int k = 0; k < 4; k++)
             for (int i = 0; i < WINDOW - 1; i++)
                 for (int j = 0; j < FP_W; j++)
-                    pair[k][i][j] = part[2*i][MASK[2*k+1][j][3:0]]
-                                  ^ part[2*i+1][MASK[2*k+1][j][7:4]]
-                                  ^ part[2*i+2][MASK[2*k][j][3:0]]
-                                  ^ part[2*i+3][MASK[2*k][j][7:4]];
+                    pair_reg[k][i][j] <= part[2*i][MASK[2*k+1][j][3:0]]
+                                       ^ part[2*i+1][MASK[2*k+1][j][7:4]]
+                                       ^ part[2*i+2][MASK[2*k][j][3:0]]
+                                       ^ part[2*i+3][MASK[2*k][j][7:4]];
 
     always_ff @(posedge clk)
         for (int p = 0; p < LANES; p++) begin
-            fp[p][0] <= pair[1][p] ^ pair[0][p+2];
-            fp[p][1] <= pair[2][p] ^ pair[1][p+2] ^ pair[0][p+4];
-            fp[p][2] <= pair[3][p] ^ pair[2][p+2] ^ pair[1][p+4] ^ pair[0][p+6];
+            fp[p][0] <= pair_reg[1][p] ^ pair_reg[0][p+2];
+            fp[p][1] <= pair_reg[2][p] ^ pair_reg[1][p+2] ^ pair_reg[0][p+4];
+            fp[p][2] <= pair_reg[3][p] ^ pair_reg[2][p+2] ^ pair_reg[1][p+4] ^ pair_reg[0][p+6];
         end
 endmodule

@@ -3,7 +3,7 @@
 //
 //   cycle 0  x                          cycle 4  (memory)
 //         1  y, seeded                        5  word, fp, ok: compared
-//         2  bucket; scrub_addr               6  parts of it, syndromes
+//         2  bucket; scrub_addr               6  parts of it, and of syndromes
 //         3  address register                 7  hit, live, bad, ue, differs
 //
 // Every cycle is a lookup or free (`lookup`, with cycle 2); in a free one scrub_addr is read, and
@@ -110,19 +110,21 @@ module nsd_prefilter_lane
 
     // --- errors ----------------------------------------------------------------------------
     // Hsiao's code: a single error's syndrome has an odd number of ones, a double one's an even.
-    logic [WORDS-1:0][7:0] check;
-    logic [WORDS-1:0][7:0] syndrome_reg;
+    // It is linear, too: the register holds a part for each half of the data.
+    logic [WORDS-1:0][7:0] check_low, check_high, low_reg, high_reg;
     logic [WORDS-1:0]      wrong, even;
     // Data equal to the other's, in parts of 8 bits.
-    logic [8*WORDS-1:0] unequal_reg;
+    logic [8*WORDS-1:0]    unequal_reg;
 
     for (genvar w = 0; w < WORDS; w++) begin : gen_word
-        nsd_ecc_enc #(.W(64)) ecc_enc (.data(word[72*w +: 64]), .check(check[w]));
-        assign wrong[w] = |syndrome_reg[w];
-        assign even[w] = ~^syndrome_reg[w];
+        nsd_ecc_enc #(.W(64)) enc_low (.data({32'd0, word[72*w +: 32]}), .check(check_low[w]));
+        nsd_ecc_enc #(.W(64)) enc_high (.data({word[72*w+32 +: 32], 32'd0}), .check(check_high[w]));
+        assign wrong[w] = low_reg[w] != high_reg[w];
+        assign even[w] = ~^{low_reg[w], high_reg[w]};
 
         always_ff @(posedge clk) begin
-            syndrome_reg[w] <= check[w] ^ word[72*w+64 +: 8];
+            low_reg[w] <= check_low[w];
+            high_reg[w] <= check_high[w] ^ word[72*w+64 +: 8];
             for (int i = 0; i < 8; i++)
                 unequal_reg[8*w+i] <= word[72*w+8*i +: 8] != other[72*w+8*i +: 8];
         end

@@ -127,13 +127,13 @@ async def random_frames_random_tables(dut: Any) -> None:
     tb = PrefilterTB(dut)
     await tb.start()
     hits = total = 0
-    for _ in range(3 if FULL else 6):
+    for _ in range(2 if FULL else 4):
         table = tb.table(seed=tb.rng.choice([0, 0xFFFFFFFF, tb.rng.getrandbits(32)]))
         alphabet = tb.rng.choice([b"ab", b"AbCd", bytes(range(256)), b"@Z[`z{"])
         frames = [
             bytes(tb.rng.choices(alphabet, k=tb.rng.choice([1, 2, 3, 4, 5, 6, 7, 8, 9, 64, 65, 66])
                                  if tb.rng.random() < 0.5 else tb.rng.randint(1, 200)))
-            for _ in range(300)
+            for _ in range(200)
         ]  # fmt: skip
         for _ in range(12):
             frame = tb.rng.choice([frame for frame in frames if len(frame) >= 8])
@@ -213,7 +213,7 @@ async def frame_across_a_change_of_validity(dut: Any) -> None:
     """A frame of which any beat met an invalid table is a hit: both ways, at every beat."""
     tb, table = await loaded(dut, WINDOWS)
     frame = quiet(tb.rng, 6 * tb.lanes, table)
-    for turn in range(1, 40):
+    for turn in (*range(1, 6), *range(13, 34, 2), 38):
         strobe = cocotb.start_soon(late_strobe(tb, dut.load_begin, turn))
         got = await tb.play(tb.beats([frame] * 4))
         await strobe
@@ -228,7 +228,7 @@ async def frame_across_a_change_of_validity(dut: Any) -> None:
     dut.cfg_seed.value, dut.cfg_ranges.value = table.seed, table.ranges_packed()
     dut.expect_sig.value = table.signature()
     await tb.strobe(dut.commit)
-    beats = [None if i % 2 else Beat(0, (1 << tb.lanes) - 1, i % 12 == 10) for i in range(12_000)]
+    beats = [None if i % 2 else Beat(0, (1 << tb.lanes) - 1, i % 12 == 10) for i in range(8_000)]
     got = await tb.play(beats)
     assert dut.table_valid.value == 1
     assert got == sorted(got, reverse=True) and got[0] and not got[-1]
@@ -370,7 +370,7 @@ def sample(tb: PrefilterTB) -> list[int]:
     """Lanes to try: all of 8; of 64 the edges of the groups and some others."""
     if tb.lanes == 8:
         return list(range(8))
-    return sorted({0, 1, 7, 8, 31, 32, 56, 63, *tb.rng.sample(range(64), 4)})
+    return sorted({0, 7, 8, 63, *tb.rng.sample(range(64), 2)})
 
 
 @cocotb.test(skip=FULL)
