@@ -227,9 +227,9 @@ async def one_beat_frames_every_cycle(dut: Any) -> None:
 async def illegal_keep(dut: Any) -> None:
     """Holes count as bytes that are missing at the end; tkeep before the last beat is not read."""
     tb = await ready(dut)
-    for frame in tb.rng.sample(pool(tb.rng), 150):
-        beats = to_beats(frame, tb.lanes)
-        keeps = [tb.rng.getrandbits(tb.lanes) for _ in beats]
+    for frame in tb.rng.sample(pool(tb.rng), 200):
+        beats = to_beats(frame + bytes(tb.rng.choice((0, 150))), tb.lanes)
+        keeps = [tb.rng.choice((0, tb.rng.getrandbits(tb.lanes))) for _ in beats]
         beats = [beat._replace(keep=keep) for beat, keep in zip(beats, keeps, strict=True)]
         length = tb.lanes * (len(beats) - 1) + keeps[-1].bit_count()
         data = b"".join(beat.data.to_bytes(tb.lanes, "little") for beat in beats)
