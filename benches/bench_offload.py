@@ -71,14 +71,16 @@ def test_prefilter(measure, figures, corpus, batches, size: tuple[int, int, int]
     )
 
 
-def test_block(measure, figures, corpus, batches, loaded) -> None:
+@pytest.mark.parametrize("common", [1.0, 0.01], ids=["all", "leave-common"])
+def test_block(measure, figures, corpus, batches, loaded, common: float) -> None:
     """Every stage of the model, with the rules of the corpus and their ports."""
     rules = from_rules(loaded.ruleset.rules)
-    image: PrefilterImage = compile_image(rules)
+    image: PrefilterImage = compile_image(rules, most_common=common)
     block = Model(9, image.prefilter(), image.ranges)
     frames = frames_of(batches)
-    measure("offload: the whole model", lambda: [block.inspect(*one) for one in frames],
-            corpus.frames)  # fmt: skip
+    left = image.report["always_software"]
+    name = f"offload: the whole model, {image.report['rules'] - left:,} rules"
+    measure(name, lambda: [block.inspect(*one) for one in frames], corpus.frames)
     result = np.concatenate([block.inspect(*one) for one in frames])
     parts = {
         "not parsed or truncated": (result["parse"] != 0) | (result["len_short"] != 0),
@@ -86,5 +88,5 @@ def test_block(measure, figures, corpus, batches, loaded) -> None:
         "prefilter": result["pf_hit"] != 0,
         "CLEAR": result["verdict"] == 1,
     }
-    shown = ", ".join(f"{name} {100 * part.mean():.1f} %" for name, part in parts.items())
-    figures.notes.append(f"offload: {image.report['rules']:,} rules of the corpus: {shown}")
+    shown = ", ".join(f"{part} {100 * share.mean():.1f} %" for part, share in parts.items())
+    figures.notes.append(f"{name} ({left} left to the software): {shown}")

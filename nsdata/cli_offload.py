@@ -50,6 +50,14 @@ def compile_(
             help="In place of rules: a file of patterns, one a line, i (any case) or s, then hex."
         ),
     ] = None,
+    leave_common: Annotated[
+        float,
+        typer.Option(
+            metavar="PERCENT",
+            help="Leave rules to the software whose pattern is expected in more frames than this, "
+            "or is below 4 bytes with more than 1024 ports. 100 leaves none.",
+        ),
+    ] = 100.0,
     report: Annotated[
         Path | None, typer.Option(help="Write the report as JSON here (- is stdout).")
     ] = None,
@@ -65,7 +73,9 @@ def compile_(
     For every rule the block must find the fast pattern, wherever it stands in a frame: such a
     frame is SUSPECT, and the software searches it. Of each pattern the rarest window of 8, 6 or
     4 bytes goes into the table. Patterns below 4 bytes cannot be searched for: frames from or to
-    their rules' ports are always SUSPECT. Rules without a fast pattern stay with the software.
+    their rules' ports are always SUSPECT. Rules without a fast pattern stay with the software,
+    which tries them on CLEAR frames too. A few rules on common bytes can make nearly every frame
+    SUSPECT: --leave-common 1 leaves those to the software as well.
 
     The same rules, sizes and seed give the same bytes. When a pattern does not fit, nothing is
     written and the message says what to try.
@@ -85,6 +95,8 @@ def compile_(
         raise SettingError("give rule files, or a list of patterns with --patterns, not both")
     if buckets < 16 or buckets & (buckets - 1):
         raise SettingError(f"--buckets {buckets}: legal are powers of two from 16 on")
+    if not 0 < leave_common <= 100:
+        raise SettingError(f"--leave-common {leave_common:g}: legal is above 0 up to 100 (percent)")
     first_seed = FIRST_SEED if seed is None else _seed(seed)
     inputs = [*(rules or ()), *filter(None, (patterns, sample, config))]
     _not_over(inputs, output, report)
@@ -94,8 +106,9 @@ def compile_(
         wanted = from_rules(_rules(rules or [], sets, config))
     learn = None if sample is None else (lambda: sample_frames(sample))
     image = compile_image(
-        wanted, buckets_log2=buckets.bit_length() - 1, words=words, seed=first_seed, sample=learn
-    )
+        wanted, buckets_log2=buckets.bit_length() - 1, words=words, seed=first_seed,
+        most_common=leave_common / 100, sample=learn,
+    )  # fmt: skip
     _write(output, image.to_bytes())
     if report is not None:
         text = json.dumps(image.report, indent=2) + "\n"
@@ -143,7 +156,7 @@ def show(
             if any(loaded.entry(address)):
                 print(f"{address:5d}", *(f"{word:016x}" for word in loaded.entry(address)))
     elif software:
-        for rule, reason in report["always"]:
+        for rule, reason, _ in report["always"]:
             print(safe(f"{rule}: {reason}"))
     else:
         console = Console()
@@ -180,14 +193,15 @@ def notes_on(report: dict[str, Any]) -> Iterator[str]:
         who = "; ".join(f"{one['pattern']} of {one['rules']}" for one in report["short"][:2])
         yield (
             "note: patterns below 4 bytes without ports make every frame of their protocol "
-            f"SUSPECT ({who}). Give those rules ports, or longer contents"
+            f"SUSPECT ({who}). Give those rules ports or longer contents, or leave them out by "
+            "--leave-common 1"
         )
     if report["common_windows"]:
         worst = report["common"][0]
         yield (
             f"note: {report['common_windows']:,} patterns have no rare window, the commonest is "
             f"{worst['pattern']} of {worst['rules']} (in perhaps {_percent(worst['share'])} of "
-            "frames); nsdata offload show lists them"
+            "frames). nsdata offload show lists them, --leave-common 1 leaves them out"
         )
 
 

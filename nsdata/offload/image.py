@@ -28,7 +28,7 @@ from nsdata.errors import EngineError
 from nsdata.offload.entry import PORT_RANGES, PortRange
 from nsdata.offload.fit import FIRST_SEED, SLOTS, Fit, fit
 from nsdata.offload.model import Prefilter, signature
-from nsdata.offload.patterns import Pattern, Wanted, named, readable
+from nsdata.offload.patterns import Pattern, Wanted, named, readable, without_common
 from nsdata.offload.rarity import FRAME, LENGTHS, Rarity, windows
 
 MAGIC = b"NSDIMAGE"
@@ -136,17 +136,22 @@ def compile_image(
     buckets_log2: int = 10,
     words: int = 1,
     seed: int = FIRST_SEED,
+    most_common: float = 1.0,
     sample: Callable[[], Iterable[NDArray[np.uint8]]] | None = None,
 ) -> PrefilterImage:
     """The image of what rules want (patterns.from_rules, patterns.from_list).
 
     `sample`: gives the frames of a typical capture, from which to learn what is common.
+    `most_common`: rules whose pattern is expected in a larger share of frames are left to the
+    software, which must then search CLEAR frames for them (patterns.without_common).
     Raises EngineError naming the pattern and its rules when one does not fit.
     """
     check_sizes(buckets_log2, words)
     rarity = Rarity()
     if sample is not None:
         rarity.learn(sample(), {one for each in wanted.patterns for one in windows(each.data)})
+    if most_common < 1:
+        wanted = without_common(wanted, rarity.share, most_common)
     placed = fit(wanted.patterns, rarity.share, buckets_log2, words, seed)
     table = np.zeros((1 << buckets_log2, words), dtype=np.uint64)
     filled: Counter[int] = Counter()
@@ -154,11 +159,12 @@ def compile_image(
         word, place = divmod(filled[bucket], SLOTS)
         table[bucket, word] |= np.uint64((kind << 19 | fingerprint) << SLOT_BITS * place)
         filled[bucket] += 1
-    if len(wanted.ranges) > PORT_RANGES:
-        raise EngineError(f"{len(wanted.ranges)} port ranges; the block has {PORT_RANGES}")
-    ranges = (*wanted.ranges, *[PortRange()] * (PORT_RANGES - len(wanted.ranges)))
+    ranges = wanted.ranges
+    padding = [PortRange()] * (PORT_RANGES - len(ranges))
     report = _report(wanted, placed, rarity, buckets_log2, words, filled)
-    return PrefilterImage(placed.seed, buckets_log2, words, table, ranges, report)
+    return PrefilterImage(
+        placed.seed, buckets_log2, words, table, (*ranges, *padding), report
+    )
 
 
 def _report(
@@ -201,7 +207,7 @@ def _report(
         "ranges": [range_text(one) for one in wanted.ranges],
         "always_software": len(wanted.always),
         "always_reasons": dict(Counter(reason for _, reason in wanted.always).most_common()),
-        "always": [list(one) for one in wanted.always],
+        "always": [[owner.name, reason, owner.number] for owner, reason in wanted.always],
     }
 
 

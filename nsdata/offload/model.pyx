@@ -44,7 +44,9 @@ def bucket_of(const uint8_t[::1] window not None, uint32_t seed, int buckets_log
     """The bucket in which a window is looked for: by its first four bytes, case folded."""
     if window.shape[0] < 4:
         raise ValueError(f"a window has 4, 6 or 8 bytes, not {window.shape[0]}")
-    return bucket_at(&window[0], seed, <uint32_t>((<uint64_t>1 << buckets_log2) - 1))
+    return bucket_for(
+        first_four(&window[0]), seed, <uint32_t>((<uint64_t>1 << buckets_log2) - 1)
+    )
 
 
 def fingerprint(const uint8_t[::1] window not None) -> int:
@@ -64,7 +66,7 @@ def buckets_of(const uint8_t[:, ::1] starts not None, uint32_t seed, int buckets
         raise ValueError("rows of four bytes are wanted")
     with nogil:
         for i in range(starts.shape[0]):
-            out[i] = bucket_at(&starts[i, 0], seed, mask)
+            out[i] = bucket_for(first_four(&starts[i, 0]), seed, mask)
     return result
 
 
@@ -119,6 +121,7 @@ cdef class Prefilter:
     first. `hit` and `hits` may be used on any bytes, also on those around a seam."""
 
     cdef Filter filter
+    cdef object _filled
     cdef readonly object table
     cdef readonly int buckets_log2
 
@@ -131,6 +134,12 @@ cdef class Prefilter:
         self.table = array.copy()
         self.buckets_log2 = buckets_log2
         cdef uint64_t[::1] view = self.table
+        filled = self.table.reshape(-1, words).any(axis=1)
+        bits = np.zeros(max(filled.size, 64), dtype=np.uint8)
+        bits[:filled.size] = filled
+        self._filled = np.packbits(bits, bitorder="little").view(np.uint64)
+        cdef uint64_t[::1] filled_view = self._filled
+        self.filter.filled = &filled_view[0]
         self.filter.seed = seed
         self.filter.mask = (<uint32_t>1 << buckets_log2) - 1
         self.filter.words = words
@@ -144,9 +153,13 @@ cdef class Prefilter:
         """(position, window length) of every position at which something is found."""
         cdef Py_ssize_t p
         cdef int length
+        cdef const uint64_t *bucket
         found = []
         for p in range(frame.shape[0] - 3):
-            length = hit_at(&self.filter, &frame[p], frame.shape[0] - p)
+            bucket = self.filter.table + <uint64_t>self.filter.words * bucket_for(
+                first_four(&frame[p]), self.filter.seed, self.filter.mask
+            )
+            length = hit_in(&self.filter, bucket, &frame[p], frame.shape[0] - p)
             if length:
                 found.append((p, length))
         return found

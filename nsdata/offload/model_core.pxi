@@ -10,8 +10,7 @@ cdef enum:
     FLOW_ACTION = 331
     VALID = 333
     FLOW_WORDS = 6
-    LANES = 3               # slots of a bucket word
-    SLOT = 21               # bits of a slot
+    SLOT = 21               # bits of a slot; a word holds three, its top bit is 0
     MAX_RANGES = 16
 
 cdef enum:
@@ -45,6 +44,7 @@ cdef struct Filter:
     uint32_t mask           # of the bucket number
     int words
     const uint64_t *table
+    const uint64_t *filled  # a bit for every bucket that holds something
 
 cdef struct Ranges:
     int count
@@ -242,12 +242,15 @@ cdef bint in_ranges(const Ranges *ranges, const uint8_t *key) noexcept nogil:
     return False
 
 
-cdef inline uint32_t bucket_at(const uint8_t *d, uint32_t seed, uint32_t mask) noexcept nogil:
-    """The bucket of the four bytes at `d`."""
-    cdef uint32_t x, y
-    x = (fold_tab[d[0]] | <uint32_t>fold_tab[d[1]] << 8
-         | <uint32_t>fold_tab[d[2]] << 16 | <uint32_t>fold_tab[d[3]] << 24)
-    y = x ^ ((x << 11 | x >> 21) & seed)
+cdef inline uint32_t first_four(const uint8_t *d) noexcept nogil:
+    """The four bytes at `d`, case folded, the first one lowest."""
+    return (fold_tab[d[0]] | <uint32_t>fold_tab[d[1]] << 8
+            | <uint32_t>fold_tab[d[2]] << 16 | <uint32_t>fold_tab[d[3]] << 24)
+
+
+cdef inline uint32_t bucket_for(uint32_t x, uint32_t seed, uint32_t mask) noexcept nogil:
+    """The bucket of `first_four`."""
+    cdef uint32_t y = x ^ ((x << 11 | x >> 21) & seed)
     return mask & (crc32_tab[3][y & 0xFF] ^ crc32_tab[2][y >> 8 & 0xFF]
                    ^ crc32_tab[1][y >> 16 & 0xFF] ^ crc32_tab[0][y >> 24])
 
@@ -260,29 +263,45 @@ cdef inline uint32_t fingerprint_at(const uint8_t *d, int length) noexcept nogil
     return c & 0x7FFFF
 
 
-cdef int hit_at(const Filter *f, const uint8_t *d, uint64_t left) noexcept nogil:
-    """The length of the window found at `d`, `left` bytes before the frame's end; 0 for none."""
-    cdef const uint64_t *bucket
-    cdef uint32_t slot
-    cdef int w, s, length
-    bucket = f.table + <uint64_t>bucket_at(d, f.seed, f.mask) * f.words
+cdef int hit_in(
+    const Filter *f, const uint64_t *bucket, const uint8_t *d, uint64_t left
+) noexcept nogil:
+    """The length of the window of a bucket found at `d`, `left` bytes before the frame's end;
+    0 for none."""
+    cdef uint64_t word
+    cdef uint32_t slot, kind
+    cdef uint32_t known[4]      # fingerprints worked out so far, by class
+    cdef uint32_t done = 0
+    cdef int w
     for w in range(f.words):
-        if not bucket[w]:
-            continue
-        for s in range(LANES):
-            slot = bucket[w] >> (s * SLOT) & 0x1FFFFF
-            if slot >> 19:
-                length = 2 * <int>(slot >> 19) + 2
-                if <uint64_t>length <= left and fingerprint_at(d, length) == (slot & 0x7FFFF):
-                    return length
+        word = bucket[w]
+        while word:
+            slot = word & 0x1FFFFF
+            word >>= SLOT
+            kind = slot >> 19
+            if not kind or 2 * kind + 2 > left:
+                continue
+            if not done >> kind & 1:
+                known[kind] = fingerprint_at(d, 2 * kind + 2)
+                done |= 1 << kind
+            if known[kind] == (slot & 0x7FFFF):
+                return 2 * kind + 2
     return 0
 
 
 cdef bint filter_hit(const Filter *f, const uint8_t *d, uint64_t length) noexcept nogil:
     cdef uint64_t p
+    cdef uint32_t x, b
+    cdef const uint64_t *bucket
     if length < 4:
         return False
+    x = first_four(d)
     for p in range(length - 3):
-        if hit_at(f, d + p, length - p):
-            return True
+        b = bucket_for(x, f.seed, f.mask)
+        if f.filled[b >> 6] >> (b & 63) & 1:
+            bucket = f.table + <uint64_t>b * f.words
+            if hit_in(f, bucket, d + p, length - p):
+                return True
+        if p + 4 < length:
+            x = x >> 8 | <uint32_t>fold_tab[d[p + 4]] << 24
     return False

@@ -8,23 +8,28 @@ pattern that makes the software look at the rule.
 - four bytes and more: a window of it goes into the table;
 - one to three bytes: frames from or to the rule's ports are SUSPECT, whatever they hold;
 - no fast pattern (header fields alone, pcre alone, negated contents, events): the software tries
-  the rule on every packet, CLEAR or not. Such rules are listed, not loaded.
+  the rule on every packet, CLEAR or not. Such rules are listed, not loaded;
+- on request (`without_common`) rules whose pattern is so common that it would make nearly every
+  frame SUSPECT are left to the software likewise: it must search CLEAR frames for those few.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from nsdata.errors import EngineError
 from nsdata.offload.entry import PORT_RANGES, PortRange
-from nsdata.offload.rarity import LENGTHS
+from nsdata.offload.rarity import LENGTHS, windows
 from nsdata.path.rulebase import Buffer, OpFlag, OpKind, ProtoBit
 from nsdata.rules.ir import RuleIR
 from nsdata.rules.variables import ANY_PORT, Intervals
 
 SHORTEST = LENGTHS[0]
+MANY_PORTS = 1024
+Span = tuple[int, int, int]  # protocol bits, low, high; or low, high, protocol bits when sorted
 _TCP, _UDP, _ICMP = 1, 2, 4  # protocol bits of a port range
 _ALL = _TCP | _UDP | _ICMP
 _BITS = {
@@ -33,28 +38,45 @@ _BITS = {
 }  # fmt: skip
 
 
+class Owner(NamedTuple):
+    """Who wants a pattern: a rule by name, and its number in evaluation order (Rule.number)."""
+
+    name: str
+    number: int
+
+
 @dataclass(slots=True)
 class Pattern:
-    """Bytes to find, lower case when `nocase`; `rules` names who wants them."""
+    """Bytes to find, lower case when `nocase`; `ports` are those of the rules of a short one."""
 
     data: bytes
     nocase: bool
-    rules: list[str]
+    rules: list[Owner] = field(default_factory=list)
+    ports: list[Span] = field(default_factory=list)
 
     def __str__(self) -> str:
         return f"{readable(self.data)} of {named(self.rules)}"
 
+    @property
+    def width(self) -> int:
+        """How many ports a short pattern makes SUSPECT."""
+        return sum(high - low + 1 for low, high in union(one[1:] for one in self.ports))
+
 
 @dataclass(slots=True)
 class Wanted:
-    """`patterns` for the table, `ranges` for the short ones (`short`, those of the most ports
-    first), and rules that stay with the software (`always`: rule, reason)."""
+    """`patterns` for the table, `short` ones (those of the most ports first), and rules that stay
+    with the software (`always`: rule, reason)."""
 
     patterns: list[Pattern] = field(default_factory=list)
     short: list[Pattern] = field(default_factory=list)
-    ranges: list[PortRange] = field(default_factory=list)
-    always: list[tuple[str, str]] = field(default_factory=list)
+    always: list[tuple[Owner, str]] = field(default_factory=list)
     rules: int = 0
+
+    @property
+    def ranges(self) -> list[PortRange]:
+        """The port ranges that stand for the short patterns."""
+        return merge(span for one in self.short for span in one.ports)
 
 
 def readable(data: bytes, most: int = 40) -> str:
@@ -71,10 +93,10 @@ def readable(data: bytes, most: int = 40) -> str:
     return '"' + "".join(words) + "|" * in_hex + '"' + "…" * (len(data) > most)
 
 
-def named(rules: Sequence[str], most: int = 2) -> str:
+def named(rules: Sequence[Owner], most: int = 2) -> str:
     """The first rules by name."""
     more = f" and {len(rules) - most:,} more" if len(rules) > most else ""
-    return ", ".join(rules[:most]) + more
+    return ", ".join(one.name for one in rules[:most]) + more
 
 
 def name_of(rule: RuleIR) -> str:
@@ -82,30 +104,20 @@ def name_of(rule: RuleIR) -> str:
     return f"sid {rule.sid} ({rule.raw.path}:{rule.raw.line})"
 
 
-def from_rules(rules: Iterable[RuleIR], ranges: int = PORT_RANGES) -> Wanted:
+def from_rules(rules: Iterable[RuleIR]) -> Wanted:
     """What the loaded rules want (LoadedRules.ruleset.rules, RuleSet.rules)."""
     result = Wanted()
     found: dict[tuple[bytes, bool], Pattern] = {}
-    ports: list[tuple[int, int, int]] = []
-    widths: dict[tuple[bytes, bool], int] = {}
-    for rule in rules:
+    for number, rule in enumerate(rules):
         result.rules += 1
+        owner = Owner(name_of(rule), number)
         if rule.pattern is None:
-            result.always.append((name_of(rule), _why(rule)))
+            result.always.append((owner, _why(rule)))
             continue
-        key = (rule.pattern.data, rule.pattern.nocase)
-        if key not in found:
-            found[key] = Pattern(*key, [])
-            is_short = len(key[0]) < SHORTEST
-            (result.short if is_short else result.patterns).append(found[key])
-        found[key].rules.append(name_of(rule))
-        if len(key[0]) < SHORTEST:
-            own = ports_of(rule)
-            width = sum(high - low + 1 for _, low, high in own)
-            widths[key] = max(widths.get(key, 0), width)
-            ports += own
-    result.short.sort(key=lambda one: -widths[one.data, one.nocase])
-    result.ranges = merge(ports, ranges)
+        one = _add(result, found, rule.pattern.data, rule.pattern.nocase, owner)
+        if len(one.data) < SHORTEST:
+            one.ports += ports_of(rule)
+    result.short.sort(key=lambda one: -one.width)
     return result
 
 
@@ -114,17 +126,46 @@ def from_list(patterns: Iterable[tuple[bytes, bool]], name: str = "pattern") -> 
     frames SUSPECT."""
     result = Wanted()
     found: dict[tuple[bytes, bool], Pattern] = {}
-    for number, (data, nocase) in enumerate(patterns, 1):
+    for number, (data, nocase) in enumerate(patterns):
+        owner = Owner(f"{name} {number + 1}", number)
         if not data:
-            raise EngineError(f"{name} {number} is empty")
+            raise EngineError(f"{owner.name} is empty")
         result.rules += 1
-        key = (data.lower() if nocase else data, nocase)
-        if key not in found:
-            found[key] = Pattern(*key, [])
-            (result.short if len(data) < SHORTEST else result.patterns).append(found[key])
-        found[key].rules.append(f"{name} {number}")
-    if result.short:
-        result.ranges = [PortRange(0, 65535, True, True, True)]
+        one = _add(result, found, data.lower() if nocase else data, nocase, owner)
+        if len(data) < SHORTEST:
+            one.ports = [(_ALL, *ANY_PORT[0])]
+    return result
+
+
+def _add(
+    wanted: Wanted, found: dict[tuple[bytes, bool], Pattern], data: bytes, nocase: bool,
+    owner: Owner,
+) -> Pattern:  # fmt: skip
+    """The pattern of these bytes, the same one for all who want it."""
+    one = found.get((data, nocase))
+    if one is None:
+        one = found[data, nocase] = Pattern(data, nocase)
+        (wanted.short if len(data) < SHORTEST else wanted.patterns).append(one)
+    one.rules.append(owner)
+    return one
+
+
+def without_common(wanted: Wanted, share: Callable[[bytes], float], most: float) -> Wanted:
+    """`wanted` without patterns whose rarest window is expected in a share of frames above
+    `most`, and without short ones of more than MANY_PORTS; their rules go to `always`."""
+    result = Wanted(always=list(wanted.always), rules=wanted.rules)
+    for one in wanted.patterns:
+        least = min(share(window) for window in windows(one.data))
+        if least <= most:
+            result.patterns.append(one)
+        else:
+            result.always += [(owner, "its pattern is common") for owner in one.rules]
+    for one in wanted.short:
+        if one.width <= MANY_PORTS:
+            result.short.append(one)
+        else:
+            why = f"its pattern is below {SHORTEST} bytes and its ports are many"
+            result.always += [(owner, why) for owner in one.rules]
     return result
 
 
@@ -171,7 +212,7 @@ def _why(rule: RuleIR) -> str:
     return "it has no content in the payload"
 
 
-def ports_of(rule: RuleIR) -> list[tuple[int, int, int]]:
+def ports_of(rule: RuleIR) -> list[Span]:
     """(protocol bits, low, high): ports on either side of frames the rule can match.
 
     The source and the destination must both be right, so the narrower of the two will do.
@@ -188,7 +229,7 @@ def ports_of(rule: RuleIR) -> list[tuple[int, int, int]]:
     return [(bits, low, high) for low, high in narrow or ANY_PORT]
 
 
-def merge(ports: Iterable[tuple[int, int, int]], most: int = PORT_RANGES) -> list[PortRange]:
+def merge(ports: Iterable[Span], most: int = PORT_RANGES) -> list[PortRange]:
     """At most `most` ranges that cover all of `ports`: (protocol bits, low, high).
 
     Neighbours are joined as long as there are too many, those first that add the fewest ports.
@@ -228,9 +269,9 @@ def union(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     return result
 
 
-def _width(one: tuple[int, int, int]) -> int:
+def _width(one: Span) -> int:
     return (one[1] - one[0] + 1) * one[2].bit_count()
 
 
-def _join(a: tuple[int, int, int], b: tuple[int, int, int]) -> tuple[int, int, int]:
+def _join(a: Span, b: Span) -> Span:
     return min(a[0], b[0]), max(a[1], b[1]), a[2] | b[2]

@@ -49,6 +49,12 @@ def test_compile_and_show(monkeypatch, capsys, tmp_path: Path, rules: Path) -> N
     assert "every frame of their protocol SUSPECT" in said.err and "sid 3" in said.err
     assert "1 rules were refused" in said.err
 
+    assert run(monkeypatch, "offload", "compile", *arguments, "--leave-common", 1) == 0
+    assert "tcp all ports" not in capsys.readouterr().out
+    assert len(PrefilterImage.load(image).report["always"]) == 2
+    assert run(monkeypatch, "offload", "compile", *arguments) == 0
+    capsys.readouterr()
+
     assert run(monkeypatch, "offload", "show", image) == 0
     assert f"0x{loaded.signature:08x}" in capsys.readouterr().out
     assert run(monkeypatch, "offload", "show", image, "--json") == 0
@@ -81,6 +87,7 @@ def test_a_list_of_patterns_and_a_sample(monkeypatch, capsys, tmp_path: Path, of
         ((), 2, "not both"),
         (("{rules}", "-o", "{rules}"), 2, "is read, so it cannot be written"),
         (("{rules}", "--report", "{image}"), 2, "same file"),
+        (("{rules}", "--leave-common", "0"), 2, "--leave-common 0"),
         (("{rules}", "--words", "9"), 1, "words 9"),
         (("--patterns", "{rules}"), 1, "bytes in hex"),
         (("{rules}", "-o", "{rules}/x"), 1, "cannot be written"),

@@ -339,12 +339,29 @@ def test_what_rules_want() -> None:
     assert [(one.data, one.nocase) for one in wanted.patterns] == [
         (b"needle in hay", False), (b"needle in hay", True), (b"cdefgh", False),
     ]  # fmt: skip
-    assert "sid 11 (r:" in patterns[b"cdefgh"].rules[0]
+    (owner,) = patterns[b"cdefgh"].rules
+    assert owner.name.startswith("sid 11 (r:")
+    assert ruleset.rules[owner.number].sid == 11
     assert [one.data for one in wanted.short] == [b"x", b"xyz", b"ab", b"\0\1"]
-    reasons = {rule.split(" (")[0]: why for rule, why in wanted.always}
+    reasons = {owner.name.split(" (")[0]: why for owner, why in wanted.always}
     assert set(reasons) == {"sid 6", "sid 7", "sid 8", "sid 9"}
     assert "negated" in reasons["sid 7"] and "pcre" in reasons["sid 8"]
     assert "header bytes" in reasons["sid 9"] and "header fields" in reasons["sid 6"]
+
+
+def test_common_patterns_are_left_to_the_software_on_request() -> None:
+    text = RULES + 'alert tcp any any -> any any (content:"HTTP/1.1"; sid:12;)\n'
+    text += 'alert tcp any any -> any 5:6 (content:"zq"; sid:13;)\n'
+    wanted = from_rules(load_text(text, "r").rules)
+    image = compile_image(wanted, most_common=0.01)
+    left = {name.split(" (")[0] for name, _, _ in image.report["always"]}
+    assert left == {"sid 6", "sid 7", "sid 8", "sid 9", "sid 12", "sid 5", "sid 10"}
+    filter_ = image.prefilter()
+    assert filter_.hit(b"a needle in hay") and not filter_.hit(b"GET / HTTP/1.1")
+    assert compile_image(wanted).prefilter().hit(b"GET / HTTP/1.1")
+    assert [one for one in image.ranges if one.tcp] == [
+        PortRange(5, 6, tcp=True), PortRange(21, 21, tcp=True),
+    ]  # fmt: skip
 
 
 def test_ports_of_short_patterns() -> None:
@@ -353,8 +370,9 @@ def test_ports_of_short_patterns() -> None:
     assert ports_of(rules[4]) == [(2, 53, 53)], "the narrower side"
     assert ports_of(rules[5]) == [(4, 0, 65535)]
     assert ports_of(rules[10]) == [(1, 0, 65535)]
-    ranges = from_rules([rules[3], rules[4], rules[5]]).ranges
-    assert ranges == [PortRange(21, 21, tcp=True, icmp=True), PortRange(53, 53, udp=True)]
+    assert from_rules([rules[3], rules[4], rules[5]]).ranges == [
+        PortRange(21, 21, tcp=True, icmp=True), PortRange(53, 53, udp=True),
+    ]  # fmt: skip
 
 
 def test_a_short_pattern_alone_is_only_for_its_protocol() -> None:
