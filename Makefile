@@ -83,6 +83,11 @@ sim: setup ## simulate the FPGA block: the representative part (cocotb and Veril
 sim-full: setup ## simulate everything, with the million frames; write the tables in docs
 	NSDATA_FULL=1 NSDATA_WRITE_DOCS=1 $(PY) -m pytest sim -n $(JOBS) $(PYTEST_ARGS)
 
+sim-coverage: setup ## line, branch and functional coverage of the FPGA block, with its bars
+	rm -rf build/coverage
+	NSDATA_COVERAGE=1 NSDATA_FULL=1 $(PY) -m pytest sim -n $(JOBS) $(PYTEST_ARGS) || echo "tests failed" >&2
+	$(PY) -m sim.coverage
+
 wave: setup ## one simulated test with waves (TEST=sim/spine/test_spine.py::name, CASE=cocotb_test)
 	@tools/packages.sh waves || echo "without these: VCD, not FST"
 	NSDATA_WAVES=1 NSDATA_CASE='$(CASE)' $(PY) -m pytest -s '$(TEST)'

@@ -211,7 +211,7 @@ def simulate(
     waivers = [HDL / "nsd.vlt"] if (HDL / "nsd.vlt").is_file() else []
 
     parameters, defines = dict(parameters or {}), dict(defines or {})
-    key = _digest(toplevel, parameters, defines, flags, [str(f.relative_to(ROOT)) for f in files])
+    key = _digest(toplevel, parameters, defines, flags, [os.path.relpath(f, ROOT) for f in files])
     directory = BUILDS / f"{toplevel}-{key[:12]}"
     directory.mkdir(parents=True, exist_ok=True)
     runner = _Runner()

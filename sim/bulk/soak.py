@@ -76,23 +76,26 @@ class Soak:
         self.expected: list[NDArray[np.uint8]] = []
         self.results: list[NDArray[np.void]] = []
         self.windows: list[_Window] = []
-        self.zero = 0  # the harness's cycle in which the block's counter was 0
+        self.zero = 0  # the harness's cycle in which reset ended: the block counts from there
 
     def bring_up(self) -> None:
         """Reset, load, arm; all of it a time in which anything may be uninspected."""
         begin = self.block.cycle
         self.block.reset()
+        self.zero = self.block.cycle
         host.drive(self.block, host.bring_up(self.world.tables, hold=32))
-        self.synchronise()
         self.windows.append(_Window(begin, self.block.cycle))
 
-    def synchronise(self) -> None:
-        """Learn the offset between the block's cycle counter and the harness's."""
-        before = self.block.cycle
-        found = host.drive(self.block, host.snapshot())["cycle"]
-        # The snapshot is taken within the write that asks for it.
-        self.zero = before - found
-        self.slack = 16
+    def quiet(self) -> None:
+        """No error has come that was not asked for."""
+        report = host.drive(self.block, host.read_errors())
+        if report.status or report.fault or report.state != reg.State.ARMED:
+            names = [error.name for error in ErrorClass if report.status >> error & 1]
+            when = self.zero + report.record_cycle
+            raise AssertionError(
+                f"an error nobody asked for: {names}, recorded in cycle {when}, {report}; "
+                f"windows {self.windows[-3:]}"
+            )
 
     def mood(self) -> None:
         """Other idle and back-pressure."""
@@ -102,6 +105,7 @@ class Soak:
     def fault(self, error: ErrorClass) -> None:
         """Inject, wait until it is recorded, let bypass run, re-arm."""
         block, rng = self.block, self.rng
+        self.quiet()
         window = _Window(block.cycle, 0)
         if error == ErrorClass.TABLE_CRC:  # the background check needs gaps
             block.idle(0.3, 3)
@@ -123,7 +127,7 @@ class Soak:
             block.write(reg.ERR_CLEAR.address, 3)
             return
         assert report.fault and report.state == reg.State.FAULT, f"{error.name}: {report}"
-        window.bypass = self.zero + self.slack + report.record_cycle
+        window.bypass = self.zero + report.record_cycle
         block.run(rng.randint(0, 3000))
         window.until = block.cycle
         host.drive(block, host.rearm())
@@ -216,6 +220,7 @@ class Soak:
                 self.figures.resets += 1
             block.drain()
             host.drive(block, host.beat())
+            self.quiet()
             self.judge()
             tick(self.figures.frames)
         self.check_statistics()
