@@ -91,7 +91,7 @@ module nsd_spine_exit
     assign take = head_valid && may_leave && (!h_valid_reg || pop);
 
     always_ff @(posedge clk) begin
-        early_reg <= released[PTR_W-1];
+        early_reg <= released > PTR_W'(2 ** (PTR_W - 1));
         err_framing <= take && !head_ue && head_last != line_last;
         if (take) begin
             head_reg <= head_reg + 1'b1;

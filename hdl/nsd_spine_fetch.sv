@@ -58,13 +58,13 @@ module nsd_spine_fetch
     assign ahead = rd_reg - head_ptr;
     assign to_read = stored_ptr - rd_reg;
     // room_reg lags by one issue: 13 ahead at most.
-    assign issue = room_reg && to_read != '0 && !to_read[PTR_W-1] && !restart;
+    assign issue = room_reg && stored_ptr != rd_reg && !restart;
     assign ram_addr = rd_reg[ADDR_W-1:0];
     assign head_valid = arr_reg != head_ptr && !restart;
 
     always_ff @(posedge clk) begin
         room_reg <= ahead < PTR_W'(CACHE - 4);
-        ahead_bad <= !restart && (ahead > PTR_W'(CACHE) || to_read[PTR_W-1] ||
+        ahead_bad <= !restart && (ahead > PTR_W'(CACHE) || to_read > PTR_W'(DEPTH) ||
                      rd_reg - arr_reg != PTR_W'($countones(flight_reg)));
         flight_reg <= {flight_reg[1:0], issue};
         rd_reg <= rd_reg + PTR_W'(issue);

@@ -97,12 +97,11 @@ async def encoder_follows_the_model(dut):
 @pytest.mark.parametrize("width", [1, 64, 75, 120])
 def test_ecc_dec(width: int) -> None:
     """Decoder at the widths the block uses and at both ends."""
-    simulate("nsd_ecc_dec", __name__, parameters={"W": width},
-             testcase=["decoder_corrects_one_and_finds_two", "every_bit_and_every_syndrome"])  # fmt: skip
+    cases = ["decoder_corrects_one_and_finds_two", "every_bit_and_every_syndrome"]
+    simulate("nsd_ecc_dec", __name__, parameters={"W": width}, testcase=cases)
 
 
 @pytest.mark.parametrize("width", [1, 64, 75, 120])
 def test_ecc_enc(width: int) -> None:
     """Encoder at the same widths."""
-    simulate("nsd_ecc_enc", __name__, parameters={"W": width},
-             testcase="encoder_follows_the_model")  # fmt: skip
+    simulate("nsd_ecc_enc", __name__, parameters={"W": width}, testcase="encoder_follows_the_model")
