@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 YICES = "smtbmc yices"
+Patch = tuple[str, str, str]  # file of hdl/, text there exactly once, what takes its place
 
 
 @dataclass(frozen=True)
@@ -18,11 +19,13 @@ class Proof:
     mode: str = "prove"  # prove (k-induction), bmc, cover or netlist
     depth: int = 3  # steps: of induction, or of the search
     params: dict[str, int] = field(default_factory=dict)
-    defines: tuple[str, ...] = ()
+    includes: tuple[str, ...] = ()  # files that the sources include
     script: tuple[str, ...] = ()  # yosys commands after `prep`
     engine: str = YICES
     timeout: int = 600  # s
     weight: int = 1  # about how many seconds it takes: the longest begin first
+    #: Upsets that the RTL has no port for, put into the copy that is proven.
+    patches: tuple[Patch, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ class Mutant:
         params = {**proof.params, **self.params}
         if "INVARIANTS" in params:
             params["INVARIANTS"] = 0
+        if proof.mode == "netlist":
+            return proof
         return replace(proof, mode="bmc", depth=self.depth, params=params)
 
 
@@ -57,7 +62,31 @@ def _harness(name: str, *rtl: str) -> tuple[str, ...]:
     return (*_rtl(*rtl), f"sim/formal/{name}.sv")
 
 
+_SPINE = ("nsd_ecc_pkg", "nsd_ram", "nsd_spine_line", "nsd_spine_fetch", "nsd_spine_exit",
+          "nsd_spine")
+_ABSTRACT = ("sim/formal/abstract/nsd_ecc_enc.sv", "sim/formal/abstract/nsd_ecc_dec.sv")
+
+_UPSETS = (
+    ("nsd_errors.sv", "assign copies[i] = copy_reg;",
+     "assign copies[i] = copy_reg ^ nsd_errors_formal.latch_flip[i];"),
+    ("nsd_errors.sv", "state_reg <= state_next;",
+     "state_reg <= state_next ^ nsd_errors_formal.state_flip;"),
+)
+
 PROOFS = [
+    *(
+        Proof(
+            f"spine_{width}",
+            "nothing lost, made, reordered or changed; no fragment; a fault permits",
+            "nsd_spine_formal",
+            (*_rtl(*_SPINE), *_ABSTRACT, "sim/formal/nsd_spine_formal.sv"),
+            includes=("sim/formal/nsd_spine_inside.svh",),
+            depth=4,
+            params={"DATA_W": width, "LATENCY": 16, "DEPTH": 64, "INVARIANTS": 1},
+            weight=200,
+        )
+        for width in (64, 512)
+    ),
     *(
         Proof(
             f"ecc_{width}",
@@ -95,7 +124,66 @@ PROOFS = [
     ),
 ]
 
+PROOFS += [
+    Proof(
+        "errors",
+        "a fatal error is a fault at once and until an allowed re-arm, whatever is upset",
+        "nsd_errors_formal",
+        _harness("nsd_errors_formal", "nsd_error_record", "nsd_errors"),
+        depth=4,
+        params={"RESET_CYCLES": 32, "INVARIANTS": 1},
+        weight=30,
+        patches=_UPSETS,
+    ),
+    Proof(
+        "errors_cover",
+        "arming and an accepted re-arm do occur under the assumptions",
+        "nsd_errors_formal",
+        _harness("nsd_errors_formal", "nsd_error_record", "nsd_errors"),
+        mode="cover",
+        depth=24,
+        params={"RESET_CYCLES": 1, "INVARIANTS": 0},
+        weight=10,
+        patches=_UPSETS,
+    ),
+]
+
 MUTANTS = [
+    *(
+        Mutant(name, "errors", says, "nsd_errors.sv", old, new, kills=kills, depth=32,
+               params={"RESET_CYCLES": 1})
+        for name, says, old, new, kills in (
+            ("errors_late_fault", "fault comes a cycle late",
+             "assign fault = latched || fatal_now;", "assign fault = latched;", "p_same_cycle"),
+            ("errors_no_vote", "one copy of the latch decides",
+             "assign latched = (copies[0] && copies[1]) ||",
+             "assign latched = copies[0]; logic other; assign other =", "p_until_rearm"),
+            ("errors_no_hold", "a re-arm need not wait",
+             "else if (hold_busy_reg)", "else if (1'b0)", "p_only_rearm"),
+            ("errors_no_cause", "a re-arm ignores a cause that is still there",
+             "cause_reg || |(cause_now & ERR_FATAL) || fatal_now", "fatal_now", "p_only_rearm"),
+            ("errors_no_status", "a re-arm ignores the sticky bits",
+             "else if (sticky_reg)", "else if (1'b0)", "p_only_rearm"),
+            ("errors_not_drained", "a re-arm ignores armed frames inside",
+             "else if (!drained || armed) reason", "else if (1'b0) reason", "p_only_rearm"),
+            ("errors_arm_in_fault", "frames are armed during a fault",
+             "state_reg == ARMED && !fault", "state_reg == ARMED", "p_no_arm_in_fault"),
+            ("errors_not_settled", "frames are armed with old ones inside",
+             "else if (settled) state_next = ARMED;", "else state_next = ARMED;",
+             "p_arm_when_quiet"),
+            ("errors_reset_armed", "reset arms", "state_reg <= DISARMED;", "state_reg <= ARMED;",
+             "p_reset_is_bypass"),
+            ("errors_immortal_host", "the host's heartbeat does not run down",
+             "remaining_reg <= remaining_reg - 1;", "remaining_reg <= remaining_reg;",
+             "p_time_runs"),
+            ("errors_dead_host", "a dead host is no error",
+             "own_reg[ERR_HEARTBEAT] <= heartbeat_lost;", "own_reg[ERR_HEARTBEAT] <= 1'b0;",
+             "p_dead_host"),
+            ("errors_bad_state", "a state that is none is no error",
+             "own_reg[ERR_PARITY] <= state_bad;", "own_reg[ERR_PARITY] <= 1'b0;",
+             "p_bad_state_fault"),
+        )
+    ),
     Mutant(
         "verdict_stale_parse", "verdict", "a one-beat frame gets its predecessor's parse",
         "nsd_verdict.sv",

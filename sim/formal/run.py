@@ -24,7 +24,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import isolation
-from proofs import MUTANTS, PROOFS, Mutant, Proof
+from proofs import MUTANTS, PROOFS, Mutant, Patch, Proof
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -54,7 +54,6 @@ def sby_text(proof: Proof, sources: list[Path]) -> str:
     """The .sby file of a proof over these source files."""
     names = " ".join(s.name for s in sources)
     overrides = "".join(f" -G {k}={v}" for k, v in proof.params.items())
-    defines = "".join(f" -D {d}" for d in ("FORMAL", *proof.defines))
     lines = [
         "[options]",
         f"mode {proof.mode}",
@@ -63,11 +62,12 @@ def sby_text(proof: Proof, sources: list[Path]) -> str:
         "[engines]",
         proof.engine,
         "[script]",
-        f"read_slang --threads 1{defines} --top {proof.top}{overrides} {names}",
+        f"read_slang --threads 1 --top {proof.top}{overrides} {names}",
         f"prep -top {proof.top}",
         *proof.script,
         "[files]",
         *(str(s) for s in sources),
+        *(str(ROOT / i) for i in proof.includes),
     ]
     return "\n".join(lines) + "\n"
 
@@ -102,53 +102,45 @@ def run_sby(name: str, proof: Proof, sources: list[Path]) -> tuple[str, float, s
     return status, seconds, ", ".join(dict.fromkeys(failed or unreached))
 
 
-def prove(proof: Proof) -> Outcome:
-    """Run one proof on the RTL as it stands."""
+def attempt(name: str, proof: Proof, patches: tuple[Patch, ...]) -> tuple[str, float, str]:
+    """Run `proof` on a copy of hdl/ with `patches` applied; (status, seconds, detail).
+
+    A patch whose text is not in its file exactly once is an ERROR: one that no longer applies
+    must not pass for a mutant that was rejected.
+    """
+    rtl = BUILD / f"{name}_hdl"
+    shutil.rmtree(rtl, ignore_errors=True)
+    shutil.copytree(ROOT / "hdl", rtl)
+    for file, old, new in patches:
+        text = (rtl / file).read_text()
+        if (count := text.count(old)) != 1:
+            return "ERROR", 0.0, f"{file} holds the text to replace {count} times: {old!r}"
+        (rtl / file).write_text(text.replace(old, new))
     if proof.mode == "netlist":
         begin = time.monotonic()
-        good, detail = isolation.check(BUILD / proof.name, ROOT / "hdl")
-        status = "PASS" if good else "FAIL"
-        return Outcome(proof.name, "proof", status, good, time.monotonic() - begin,
-                       proof.claim, detail)
-    sources = [ROOT / s for s in proof.sources]
-    status, seconds, detail = run_sby(proof.name, proof, sources)
+        try:
+            good, detail = isolation.check(BUILD / name, rtl)
+        except ValueError as e:
+            return "ERROR", time.monotonic() - begin, str(e)
+        return "PASS" if good else "FAIL", time.monotonic() - begin, detail
+    sources = [rtl / s[4:] if s.startswith("hdl/") else ROOT / s for s in proof.sources]
+    return run_sby(name, proof, sources)
+
+
+def prove(proof: Proof) -> Outcome:
+    """Run one proof on the RTL as it stands."""
+    status, seconds, detail = attempt(proof.name, proof, proof.patches)
     return Outcome(proof.name, "proof", status, status == "PASS", seconds, proof.claim, detail)
-
-
-def break_rtl(mutant: Mutant, target: Path) -> None:
-    """Copy hdl/ to `target` and apply the mutant's replacement.
-
-    Raises ValueError when the text to replace is not in the file exactly once: a patch that
-    no longer applies must not pass for a mutant that was rejected.
-    """
-    shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(ROOT / "hdl", target)
-    path = target / mutant.file
-    text = path.read_text()
-    if (count := text.count(mutant.old)) != 1:
-        raise ValueError(f"{mutant.file} holds the text to replace {count} times: {mutant.old!r}")
-    path.write_text(text.replace(mutant.old, mutant.new))
 
 
 def reject(mutant: Mutant) -> Outcome:
     """Run a mutant's proof on the broken copy; only a counterexample from reset rejects it."""
-    name = f"mutant_{mutant.name}"
-    rtl = BUILD / f"{name}_hdl"
-    claim = f"{mutant.says} [{mutant.proof}]"
-    try:
-        break_rtl(mutant, rtl)
-    except ValueError as e:
-        return Outcome(mutant.name, "mutant", "ERROR", False, 0.0, claim, str(e))
     proof = next(p for p in PROOFS if p.name == mutant.proof)
-    if proof.mode == "netlist":
-        begin = time.monotonic()
-        good, detail = isolation.check(BUILD / name, rtl)
-        status = "PASS" if good else "FAIL"
-        return Outcome(mutant.name, "mutant", status, not good, time.monotonic() - begin,
-                       claim, detail)
-    sources = [rtl / s[4:] if s.startswith("hdl/") else ROOT / s for s in proof.sources]
-    status, seconds, detail = run_sby(name, mutant.as_search(proof), sources)
-    good = status == "FAIL" and (not mutant.kills or mutant.kills in detail)
+    patches = (*proof.patches, (mutant.file, mutant.old, mutant.new))
+    search = mutant.as_search(proof)
+    status, seconds, detail = attempt(f"mutant_{mutant.name}", search, patches)
+    good = status == "FAIL" and mutant.kills in detail
+    claim = f"{mutant.says} [{mutant.proof}]"
     return Outcome(mutant.name, "mutant", status, good, seconds, claim, detail)
 
 
