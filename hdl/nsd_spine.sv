@@ -6,7 +6,7 @@
 //    0            s_axis handshake; ECC and parity are made from the wires
 //    1            tap_*; write register (beat and check bits)
 //    2            in the store; may be read ahead from here on
-//    6            corrected and at hand (nsd_spine_fetch)
+//    7            corrected and at hand (nsd_spine_fetch)
 //    1 + LATENCY  visible: dec_* and fin_* are due in this cycle (nsd_spine_line)
 //    2 + LATENCY  released, if its frame's decision beat is visible; taken at the end of it
 //    3 + LATENCY  head register: drop or permit

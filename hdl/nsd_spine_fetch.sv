@@ -6,7 +6,8 @@
 //
 // cycle 0  rd_ptr addresses the RAM          cycle 1  RAM's first register
 // cycle 2  RAM's output register; syndrome   cycle 3  syndrome register; correction
-// cycle 4  the beat is in the cache (entry = low bits of its slot), offered if it is the head
+// cycle 4  corrected word; flags chosen
+// cycle 5  the beat is in the cache (entry = low bits of its slot), offered if it is the head
 //
 // Invariants: head_ptr <= arr_ptr <= rd_ptr <= stored_ptr, rd_ptr - arr_ptr = beats in flight,
 // rd_ptr - head_ptr <= CACHE; cache entry s % CACHE holds slot s for head_ptr <= s < arr_ptr.
@@ -53,7 +54,7 @@ module nsd_spine_fetch
     // --- reading ahead ----------------------------------------------------------------------
     logic [PTR_W-1:0] rd_reg, arr_reg, ahead, to_read;
     logic room_reg, issue;
-    logic [2:0] flight_reg;  // valid bits of RAM register, RAM output, syndrome register
+    logic [3:0] flight_reg;  // valid bits of RAM register and output, syndrome, corrected word
 
     assign ahead = rd_reg - head_ptr;
     assign to_read = stored_ptr - rd_reg;
@@ -66,9 +67,9 @@ module nsd_spine_fetch
         room_reg <= ahead < PTR_W'(CACHE - 4);
         ahead_bad <= !restart && (ahead > PTR_W'(CACHE) || to_read > PTR_W'(DEPTH) ||
                      rd_reg - arr_reg != PTR_W'($countones(flight_reg)));
-        flight_reg <= {flight_reg[1:0], issue};
+        flight_reg <= {flight_reg[2:0], issue};
         rd_reg <= rd_reg + PTR_W'(issue);
-        arr_reg <= arr_reg + PTR_W'(flight_reg[2]);
+        arr_reg <= arr_reg + PTR_W'(flight_reg[3]);
         if (restart) begin
             rd_reg <= head_ptr;
             arr_reg <= head_ptr;
@@ -86,7 +87,9 @@ module nsd_spine_fetch
     // --- correcting -------------------------------------------------------------------------
     logic [LANES-1:0][7:0]        syndrome, syndrome_reg;
     logic [LANES-1:0][LANE_W-1:0] raw_reg, fixed;
-    logic [LANES-1:0]             ce, ue;
+    logic [LANES-1:0][LANE_W-1:0] fixed_reg;
+    logic [LANES-1:0][7:0]        cause_reg;  // the syndrome of fixed_reg
+    logic [LANES-1:0]             ce, ue, ce_reg, ue_reg;
     for (genvar i = 0; i < LANES; i++) begin : g_lane
         nsd_ecc_dec #(.W(LANE_W)) u_dec (
             .data(ram_data[i][LANE_W-1:0]), .check(ram_data[i][CODE_W-1:LANE_W]),
@@ -97,6 +100,10 @@ module nsd_spine_fetch
         always_ff @(posedge clk) begin
             syndrome_reg[i] <= syndrome[i];
             raw_reg[i] <= ram_data[i][LANE_W-1:0];
+            fixed_reg[i] <= fixed[i];
+            cause_reg[i] <= syndrome_reg[i];
+            ce_reg[i] <= ce[i];
+            ue_reg[i] <= ue[i];
         end
     end
 
@@ -104,16 +111,16 @@ module nsd_spine_fetch
     localparam int SPARE = LANES > 1 ? 1 : 0;
     logic [2:0] flags;
     logic [LANES-1:0][71:0] payload;
-    assign flags = ue[0] ? fixed[SPARE][LANE_W-1:72] : fixed[0][LANE_W-1:72];
+    assign flags = ue_reg[0] ? fixed_reg[SPARE][LANE_W-1:72] : fixed_reg[0][LANE_W-1:72];
     for (genvar i = 0; i < LANES; i++) begin : g_payload
-        assign payload[i] = fixed[i][71:0];
+        assign payload[i] = fixed_reg[i][71:0];
     end
 
     // --- the cache --------------------------------------------------------------------------
     (* ram_style = "distributed" *) logic [ENTRY_W-1:0] cache_mem[CACHE];
     logic [LANES-1:0][71:0] head_payload;
     always_ff @(posedge clk)
-        if (flight_reg[2]) cache_mem[arr_reg[CACHE_W-1:0]] <= {|ue, flags, payload};
+        if (flight_reg[3]) cache_mem[arr_reg[CACHE_W-1:0]] <= {|ue_reg, flags, payload};
     assign {head_ue, head_armed, head_user, head_last, head_payload} =
         cache_mem[head_ptr[CACHE_W-1:0]];
     for (genvar i = 0; i < LANES; i++) begin : g_head
@@ -127,14 +134,14 @@ module nsd_spine_fetch
         worst_syndrome = '0;
         worst_lane = '0;
         for (int i = LANES - 1; i >= 0; i--)
-            if (ue[i] || (ce[i] && ue == '0)) begin
-                worst_syndrome = syndrome_reg[i];
+            if (ue_reg[i] || (ce_reg[i] && ue_reg == '0)) begin
+                worst_syndrome = cause_reg[i];
                 worst_lane = 4'(i);
             end
     end
     always_ff @(posedge clk) begin
-        err_ce <= flight_reg[2] && |ce && !restart;
-        err_ue <= flight_reg[2] && |ue && !restart;
+        err_ce <= flight_reg[3] && |ce_reg && !restart;
+        err_ue <= flight_reg[3] && |ue_reg && !restart;
         err_syndrome <= worst_syndrome;
         err_lane <= worst_lane;
         err_slot <= arr_reg[ADDR_W-1:0];
@@ -143,7 +150,4 @@ module nsd_spine_fetch
             err_ue <= 1'b0;
         end
     end
-
-    logic unused;
-    assign unused = &{1'b0, fixed[SPARE]};
 endmodule

@@ -22,7 +22,7 @@
 module nsd_spine_line
     import nsd_pkg::*;
 #(
-    // Cycles a beat is invisible after its tap cycle, at least 8 (the exit's prefetch takes 6).
+    // Cycles a beat is invisible after its tap cycle, at least 8 (the exit's prefetch takes 5).
     parameter int LATENCY = 16,
     // Slots of the store: a power of two.
     parameter int DEPTH = 64,
