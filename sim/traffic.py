@@ -106,11 +106,8 @@ class World:
             PortRange(500, 600, tcp=True, udp=True),
             PortRange(icmp=rng.random() < 0.5),
         )
-        self.model = Model(
-            self.sets_log2,
-            Prefilter(buckets.reshape(-1), seed, self.buckets_log2, self.words),
-            ranges,
-        )
+        self.prefilter = Prefilter(buckets.reshape(-1), seed, self.buckets_log2, self.words)
+        self.model = Model(self.sets_log2, self.prefilter, ranges)
         self.base = list(templates(rng.getrandbits(16)))
         self.fine = [frame for frame in self.base if parse(frame).parse == Parse.OK]
         self.tables = Tables({}, buckets, seed, ranges)

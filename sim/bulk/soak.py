@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from nsdata.offload import registers as reg
 from nsdata.offload.entry import Verdict
 from nsdata.offload.registers import ErrorClass
-from sim import host
+from sim import host, points
 from sim.bulk.rtl import CANCELLED, DROPPED, OUT, Block
 from sim.traffic import Batch, World, batch
 
@@ -73,7 +73,7 @@ class Soak:
         self.block = block
         self.world = world
         self.figures = Figures(width)
-        self.expected: list[NDArray[np.uint8]] = []
+        self.expected: list[NDArray[np.void]] = []
         self.results: list[NDArray[np.void]] = []
         self.windows: list[_Window] = []
         self.zero = 0  # the harness's cycle in which reset ended: the block counts from there
@@ -99,8 +99,11 @@ class Soak:
 
     def mood(self) -> None:
         """Other idle and back-pressure."""
-        self.block.idle(*self.rng.choice(MOODS))
-        self.block.pause(*self.rng.choice(MOODS))
+        for group, hold in (("idle", self.block.idle), ("back-pressure", self.block.pause)):
+            p, burst = self.rng.choice(MOODS)
+            hold(p, burst)
+            how = "none" if not p else "bursts" if burst > 100 else "random"
+            points.hit(group, how, self.figures.width)
 
     def fault(self, error: ErrorClass) -> None:
         """Inject, wait until it is recorded, let bypass run, re-arm."""
@@ -137,8 +140,9 @@ class Soak:
 
     def feed(self, frames: Batch) -> None:
         """Queue frames with the verdicts the model wants."""
-        wanted = self.world.model.verdicts(*frames)
-        self.expected.append(wanted)
+        inspected = self.world.model.inspect(*frames)
+        wanted = np.ascontiguousarray(inspected["verdict"])
+        self.expected.append(inspected)
         mark = np.frombuffer(self.rng.randbytes(len(wanted)), np.uint8) & 1
         self.block.feed(*frames, mark=mark, may_drop=wanted == Verdict.BLOCK)
         self.figures.bytes += int(frames.length.sum())
@@ -153,8 +157,10 @@ class Soak:
         got = np.concatenate(self.results)
         if not len(got):
             return
-        wanted = np.concatenate(self.expected)
-        wanted, rest = wanted[: len(got)], wanted[len(got) :]
+        inspected = np.concatenate(self.expected)
+        inspected, rest = inspected[: len(got)], inspected[len(got) :]
+        wanted = inspected["verdict"]
+        figures = self.figures
         verdict, fate = got["verdict"], got["fate"]
         came, gone = got["in_first"].astype(np.int64), got["out_last"].astype(np.int64)
         left = got["out_first"].astype(np.int64)
@@ -176,7 +182,9 @@ class Soak:
         blocked = ~cancelled & (wanted == Verdict.BLOCK) & (fate == OUT)
         self._expect(blocked, verdict == Verdict.FAULT, got, wanted, "blocked flow let out")
         assert (left <= gone).all() and (came <= got["in_last"].astype(np.int64)).all()
-        figures = self.figures
+        points.frames(figures.width, inspected[exact], got["length"][exact], verdict[exact])
+        if bypass.any():
+            points.hit("verdict", Verdict.FAULT.name, figures.width)
         figures.frames += len(got)
         figures.exact += int(exact.sum())
         figures.bypassed += int(bypass.sum())
