@@ -49,7 +49,7 @@ module nsd_csr
     logic        taken_reg, taken_next;    // the ready of the channels of this transaction
     logic        rvalid_reg, bvalid_reg, rvalid_next, bvalid_next;
     logic [1:0]  resp_reg;
-    logic [11:0] addr_reg;
+    logic [11:2] addr_reg;  // the word; write strobes say which bytes
     logic [31:0] wdata_reg, rdata_reg;
     logic [3:0]  wstrb_reg;
 
@@ -119,7 +119,7 @@ module nsd_csr
         rvalid_reg <= rvalid_next;
         bvalid_reg <= bvalid_next;
         if (start) begin
-            addr_reg <= read_next ? s_axil_araddr : s_axil_awaddr;
+            addr_reg <= read_next ? s_axil_araddr[11:2] : s_axil_awaddr[11:2];
             wdata_reg <= s_axil_wdata;
             wstrb_reg <= s_axil_wstrb;
         end
@@ -180,7 +180,7 @@ module nsd_csr
         .rst(rst),
         .s_cpuif_req(req_reg),
         .s_cpuif_req_is_wr(!read_reg),
-        .s_cpuif_addr(addr_reg),
+        .s_cpuif_addr({addr_reg, 2'b00}),
         .s_cpuif_wr_data(wdata_reg),
         .s_cpuif_wr_biten(biten),
         .s_cpuif_req_stall_wr(stall_wr),
@@ -196,5 +196,5 @@ module nsd_csr
 
     // Protection bits say nothing here: one kind of master, one kind of register.
     logic unused;
-    assign unused = ^{s_axil_awprot, s_axil_arprot};
+    assign unused = ^{s_axil_awprot, s_axil_arprot, s_axil_awaddr[1:0], s_axil_araddr[1:0]};
 endmodule
