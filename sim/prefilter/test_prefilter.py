@@ -223,15 +223,28 @@ async def frame_across_a_change_of_validity(dut: Any) -> None:
             if turn + 3 < judged or turn > judged + 3:
                 assert hit == (turn < judged), (turn, number)
         await tb.load(table)
-    # Becoming valid: frames without end while the check runs.
-    await tb.fill(table)
-    dut.cfg_seed.value, dut.cfg_ranges.value = table.seed, table.ranges_packed()
-    dut.expect_sig.value = table.signature()
-    await tb.strobe(dut.commit)
-    beats = [None if i % 2 else Beat(0, (1 << tb.lanes) - 1, i % 12 == 10) for i in range(8_000)]
-    got = await tb.play(beats)
-    assert dut.table_valid.value == 1
-    assert got == sorted(got, reverse=True) and got[0] and not got[-1]
+    # Becoming valid, at several places of a frame of six beats, one every other cycle.
+    keep = (1 << tb.lanes) - 1
+    for lead in (0, 4, 8):
+        await tb.fill(table)
+        await tb.strobe(dut.commit)
+        rise = cocotb.start_soon(cycle_of(tb, dut.table_valid))
+        beats = [None if i % 2 else Beat(0, keep, i % 12 == 10) for i in range(3_600)]
+        began = tb.cycle + 2
+        got = await tb.play([*[None] * lead, *beats])
+        valid_from = await rise - began
+        for number, hit in enumerate(got):
+            # The first beat is judged ten cycles after the second one came.
+            first = lead + 12 * number + 2 + 10
+            if abs(first - valid_from) > 2:
+                assert hit == (first < valid_from), (number, first, valid_from)
+        assert got[0] and not got[-1]
+
+
+async def cycle_of(tb: PrefilterTB, signal: Any) -> int:
+    """The cycle in which `signal` is high for the first time."""
+    await tb.until(lambda: signal.value == 1, 10_000, "a rise")
+    return tb.cycle
 
 
 async def late_strobe(tb: PrefilterTB, signal: Any, cycles: int) -> None:
