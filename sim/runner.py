@@ -180,6 +180,8 @@ def _build(
             hdl_toplevel=toplevel, sources=files, build_dir=directory, log_file=log, **options
         )
         _runtime(directory, flags, keep=True)
+        for header in directory.glob("*.gch"):  # precompiled: 200 MB each
+            header.unlink()
     except (RuntimeError, SystemExit):
         tail = [line for line in _tail(log, 400).splitlines() if "rror" in line][:20]
         text = "\n".join(tail) or _tail(log)

