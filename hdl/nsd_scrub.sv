@@ -206,7 +206,7 @@ module nsd_scrub
                            && !turn_reg && !restart_reg;
     assign start_check = state_reg[ST_NEXT] && !want_clear_reg && !serve_command
                          && !restart_reg;
-    assign extra_next = next_reg >= POS_W'(ENTRIES);
+    assign extra_next = EXTRA > 0 && next_reg >= POS_W'(ENTRIES);
     // Written back only when every word of every copy could be read: else a guess would become
     // a valid code word.
     assign heal = op_reg == OP_CHECK && (ce_reg || other_ce_reg) && !ue_reg && !other_ue_reg;
@@ -366,7 +366,7 @@ module nsd_scrub
         if (state_reg[ST_STREAM]) left_reg <= left_reg - 1'b1;
         if (busy_reg && state_reg[ST_STREAM] && new_reg) wdata_reg <= wdata_reg >> 64;
         raw_valid_reg <= state_reg[ST_STREAM];
-        raw_plain_reg <= new_reg || addr_reg >= POS_W'(ENTRIES);
+        raw_plain_reg <= new_reg || (EXTRA > 0 && addr_reg >= POS_W'(ENTRIES));
         raw_reg <= new_reg ? {8'd0, wdata_reg[63:0]} : code_reg[71:0];
         syn_valid_reg <= raw_valid_reg;
         syn_data_reg <= raw_reg[63:0];

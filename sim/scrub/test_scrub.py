@@ -519,6 +519,18 @@ async def restart_begins_a_whole_pass(dut):
     await tb.write(1, 6)
     await tb.pass_end()
     assert tb.passes[-1] == (tb.table.sig, 0, 1)
+    # A write that waits while the pass begins anew counts in the new one alone.
+    for turn in range(60):
+        await tb.wait(tb.rng.randrange(40, 20 * tb.entries))
+        addr, value = tb.rng.randrange(tb.entries), tb.value()
+        await tb.pulse(cmd_write=1, cmd_addr=addr, cmd_wdata=value, restart=turn & 1)
+        tb.table.write(addr, value)
+        if not turn & 1:
+            await tb.wait(tb.rng.randrange(20))
+            await tb.pulse(restart=1)
+        await tb.done()
+        await tb.pass_end()
+        assert tb.passes[-1][0] == tb.table.sig
     tb.quiet()
 
 
