@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -14,6 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from nsdata.errors import OutputError, SettingError
+
+if TYPE_CHECKING:
+    from nsdata.config import Settings
+    from nsdata.rules.ir import RuleIR
 
 app = typer.Typer(
     help="The FPGA block: compile rules into its tables, and say what is in them.",
@@ -86,6 +90,7 @@ def compile_(
 
       nsdata offload compile large.rules --buckets 4096 --words 2 --sample office.pcap -o large.nsd
     """
+    from nsdata.config import Settings
     from nsdata.offload.fit import FIRST_SEED
     from nsdata.offload.image import compile_image
     from nsdata.offload.patterns import from_list, from_rules, read_list
@@ -103,7 +108,8 @@ def compile_(
     if patterns is not None:
         wanted = from_list(read_list(patterns), f"{patterns.name} pattern")
     else:
-        wanted = from_rules(_rules(rules or [], sets, config))
+        settings = Settings.load(config, sets)
+        wanted = from_rules(_rules(rules or [], settings), _tunnels(settings))
     learn = None if sample is None else (lambda: sample_frames(sample))
     image = compile_image(
         wanted, buckets_log2=buckets.bit_length() - 1, words=words, seed=first_seed,
@@ -215,12 +221,19 @@ def _listed(items: Iterable[dict[str, Any]]) -> Iterator[Row]:
         yield one["pattern"], share + one["rules"]
 
 
-def _rules(files: list[Path], sets: list[str], config: Path | None) -> Any:
+def _tunnels(settings: Settings) -> Iterator[int]:
+    """UDP ports that are decoded as tunnels."""
+    decoder = settings.decoder
+    for one in (decoder.vxlan, decoder.geneve, decoder.teredo):
+        if one.enabled:
+            yield from settings.port_list(one.ports) or ()
+
+
+def _rules(files: list[Path], settings: Settings) -> list[RuleIR]:
     """The rules that load; what is refused is said."""
-    from nsdata.config import Settings
     from nsdata.rules.ruleset import load_rules
 
-    ruleset = load_rules(files, Settings.load(config, sets))
+    ruleset = load_rules(files, settings)
     if ruleset.refused:
         _say(
             f"{len(ruleset.refused):,} rules were refused and are not in the image; "

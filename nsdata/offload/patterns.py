@@ -7,6 +7,8 @@ pattern that makes the software look at the rule.
 
 - four bytes and more: a window of it goes into the table;
 - one to three bytes: frames from or to the rule's ports are SUSPECT, whatever they hold;
+- frames of UDP ports that the software decodes as tunnels and the block does not know
+  (KNOWN_TUNNELS) are SUSPECT as well: their inner ports and protocol are not the outer ones;
 - no fast pattern (header fields alone, pcre alone, negated contents, events): the software tries
   the rule on every packet, CLEAR or not. Such rules are listed, not loaded;
 - on request (`without_common`) rules whose pattern is so common that it would make nearly every
@@ -29,6 +31,7 @@ from nsdata.rules.variables import ANY_PORT, Intervals
 
 SHORTEST = LENGTHS[0]
 MANY_PORTS = 1024
+KNOWN_TUNNELS = frozenset({2152, 3544, 4789, 6081})  # UDP ports whose frames the parser refuses
 Span = tuple[int, int, int]  # protocol bits, low, high; or low, high, protocol bits when sorted
 _TCP, _UDP, _ICMP = 1, 2, 4  # protocol bits of a port range
 _ALL = _TCP | _UDP | _ICMP
@@ -72,11 +75,13 @@ class Wanted:
     short: list[Pattern] = field(default_factory=list)
     always: list[tuple[Owner, str]] = field(default_factory=list)
     rules: int = 0
+    tunnels: list[int] = field(default_factory=list)  # UDP ports unknown to the block
 
     @property
     def ranges(self) -> list[PortRange]:
-        """The port ranges that stand for the short patterns."""
-        return merge(span for one in self.short for span in one.ports)
+        """The port ranges that stand for the short patterns and for the tunnels."""
+        spans = [span for one in self.short for span in one.ports]
+        return merge([*spans, *((_UDP, port, port) for port in self.tunnels)])
 
 
 def readable(data: bytes, most: int = 40) -> str:
@@ -104,9 +109,10 @@ def name_of(rule: RuleIR) -> str:
     return f"sid {rule.sid} ({rule.raw.path}:{rule.raw.line})"
 
 
-def from_rules(rules: Iterable[RuleIR]) -> Wanted:
-    """What the loaded rules want (LoadedRules.ruleset.rules, RuleSet.rules)."""
-    result = Wanted()
+def from_rules(rules: Iterable[RuleIR], tunnels: Iterable[int] = ()) -> Wanted:
+    """What the loaded rules want (LoadedRules.ruleset.rules, RuleSet.rules). `tunnels`: the UDP
+    ports that the software takes for tunnels."""
+    result = Wanted(tunnels=sorted(set(tunnels) - KNOWN_TUNNELS))
     found: dict[tuple[bytes, bool], Pattern] = {}
     for number, rule in enumerate(rules):
         result.rules += 1
@@ -153,7 +159,7 @@ def _add(
 def without_common(wanted: Wanted, share: Callable[[bytes], float], most: float) -> Wanted:
     """`wanted` without patterns whose rarest window is expected in a share of frames above
     `most`, and without short ones of more than MANY_PORTS; their rules go to `always`."""
-    result = Wanted(always=list(wanted.always), rules=wanted.rules)
+    result = Wanted(always=list(wanted.always), rules=wanted.rules, tunnels=wanted.tunnels)
     for one in wanted.patterns:
         least = min(share(window) for window in windows(one.data))
         if least <= most:

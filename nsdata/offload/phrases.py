@@ -2,7 +2,9 @@
 
 Written by hand from the protocols' own documents (RFC 1035, 5321, 5246, 8446, 9110, 959, 2131,
 4253, MS-CIFS, MS-SMB2, MS-RPCE, X.690) and from plain knowledge of text, markup and script. No
-capture went into it; `rarity` counts it, nothing else reads it.
+capture was counted for it, but it was not written blind: what a first choice of windows (by pairs
+of bytes) had flagged in vain on the shared capture was known. `rarity` counts it, nothing else
+reads it.
 """
 
 from __future__ import annotations

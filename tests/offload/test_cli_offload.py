@@ -77,6 +77,16 @@ def test_a_list_of_patterns_and_a_sample(monkeypatch, capsys, tmp_path: Path, of
     assert PrefilterImage.load(image).prefilter().hit(b"NEEDLE")
 
 
+def test_tunnels_the_block_does_not_know(monkeypatch, capsys, tmp_path: Path, rules: Path) -> None:
+    """Behind another VXLAN port stand inner ports that the block cannot see."""
+    image = tmp_path / "a.nsd"
+    arguments = (rules, "-o", image, "--set", "decoder.vxlan.ports=[4789,8472]")
+    assert run(monkeypatch, "offload", "compile", *arguments) == 0
+    assert [(one.low, one.high) for one in PrefilterImage.load(image).ranges if one.udp] == [
+        (8472, 8472)
+    ]
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
