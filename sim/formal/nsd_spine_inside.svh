@@ -13,7 +13,7 @@ assign head = dut.u_exit.head_reg;
 assign arr = dut.u_fetch.arr_reg;
 assign rd = dut.u_fetch.rd_reg;
 assign rel = dut.u_line.rel_reg;
-logic [2:0] flight;
+logic [3:0] flight;  // youngest at bit 0: RAM register, RAM output, syndrome, corrected word
 assign flight = dut.u_fetch.flight_reg;
 logic [LATENCY-1:0] line_valid, line_dec, line_last, line_armed;
 logic [LATENCY-1:0][PTR_W-1:0] line_slot;
@@ -29,14 +29,22 @@ assign h_valid = dut.u_exit.h_valid_reg;
 
 // --- pointers and credits ---------------------------------------------------------------
 // Differences get a name, for their width: in an expression they would be widened.
-logic [PTR_W-1:0] ahead, backlog, at_hand, at_hand_1, at_hand_2, in_ram;
-assign at_hand_1 = at_hand + PTR_W'(flight[2]);    // rd_reg of two cycles ago
-assign at_hand_2 = at_hand_1 + PTR_W'(flight[1]);  // rd_reg of one cycle ago
+logic [PTR_W-1:0] ahead, backlog, in_ram, at_hand, at_hand_1, at_hand_2, at_hand_3, at_hand_4;
 assign at_hand = arr - head;
+assign at_hand_1 = at_hand + PTR_W'(flight[3]);
+assign at_hand_2 = at_hand_1 + PTR_W'(flight[2]);
+assign at_hand_3 = at_hand_2 + PTR_W'(flight[1]);
+assign at_hand_4 = at_hand_3 + PTR_W'(flight[0]);
+// The slots in flight: what arr_reg will be in so many cycles.
+logic [PTR_W-1:0] arr_1, arr_2, arr_3, arr_4;
+assign arr_1 = arr + PTR_W'(flight[3]);
+assign arr_2 = arr_1 + PTR_W'(flight[2]);
+assign arr_3 = arr_2 + PTR_W'(flight[1]);
+assign arr_4 = arr_3 + PTR_W'(flight[0]);
 assign in_ram = wr - head;
 assign ahead = rd - head;
 assign backlog = stored - rd;
-always_ff @(posedge clk) if (begun_reg) begin
+always_comb if (begun_reg) begin
     i_write: assert (wr - stored == PTR_W'(tap_valid));
     i_free: assert (head - free == PTR_W'(dut.return_reg));
     i_credit: assert (dut.credit_reg + (wr - free) == PTR_W'(CREDITS));
@@ -50,16 +58,17 @@ always_ff @(posedge clk) if (begun_reg) begin
     // Order of the pointers, seen from head.
     i_order: assert (ahead <= stored - head && arr - head <= ahead && rel - head <= vis - head
                      && vis - head <= stored - head && stored - head <= wr - head);
-    i_flight: assert (rd - arr == PTR_W'(flight[0]) + PTR_W'(flight[1]) + PTR_W'(flight[2]));
+    i_flight: assert (rd == arr_4 && ahead == at_hand_4);
     i_ahead: assert (ahead <= 13 && (!dut.u_fetch.room_reg || ahead <= 12));
-    i_ahead_good: assert (!dut.u_fetch.ahead_bad && !dut.u_fetch.err_ce && !dut.u_fetch.err_ue);
+    i_ahead_good: assert (!dut.u_fetch.ahead_bad);
     // Reading ahead keeps up, or has plenty at hand.
     i_room: assert (dut.u_fetch.room_reg || ahead >= 11 || wr == head);
     i_backlog: assert (backlog <= 1 || ahead >= 10);
     i_fetched: assert (rd - head >= line_slot[1] - head || ahead >= 9);
-    i_fetched_2: assert (at_hand_2 >= line_slot[2] - head || at_hand_2 >= 8);
-    i_fetched_1: assert (at_hand_1 >= line_slot[3] - head || at_hand_1 >= 7);
-    i_at_hand: assert (arr - head >= line_slot[4] - head || at_hand >= 6);
+    i_fetched_3: assert (at_hand_3 >= line_slot[2] - head || at_hand_3 >= 8);
+    i_fetched_2: assert (at_hand_2 >= line_slot[3] - head || at_hand_2 >= 7);
+    i_fetched_1: assert (at_hand_1 >= line_slot[4] - head || at_hand_1 >= 6);
+    i_at_hand: assert (at_hand >= line_slot[5] - head || at_hand >= 5);
     i_inside: assert (inside_reg == COUNT_W'(in_ram) + COUNT_W'(h_valid) + COUNT_W'(leave));
     i_open: assert (open_reg == dut.open_reg && (!open_reg || frame_armed_reg == dut.frame_armed_reg));
     i_armed: assert (armed == dut.armed_reg);
@@ -74,7 +83,7 @@ always_ff @(posedge clk) if (begun_reg) begin
 end
 
 // --- the delay line: frames pass it in good order -----------------------------------------
-always_ff @(posedge clk) if (begun_reg) begin
+always_comb if (begun_reg) begin
     i_line_entry: assert (stored == line_slot[0] + PTR_W'(line_valid[0]));
     i_not_lost: assert (!dut.u_line.lost_reg && !dut.u_line.swallow_reg);
     if (dut.u_line.hold_reg) begin
@@ -83,7 +92,7 @@ always_ff @(posedge clk) if (begun_reg) begin
     end else i_released: assert (rel == vis);
 end
 for (genvar k = 0; k < LATENCY - 1; k++) begin : gen_slots
-    always_ff @(posedge clk) if (begun_reg)
+    always_comb if (begun_reg)
         i_line_slots: assert (line_slot[k] == line_slot[k+1] + PTR_W'(line_valid[k+1]));
 end
 // Walk from the line's end to its entry: beats of the frame so far, up to DEC_BEATS.
@@ -100,11 +109,11 @@ for (genvar k = 0; k <= LATENCY; k++) begin : gen_walk
     assign so_far = beats[k+1];
     assign beats[k] = !walk_valid[k] ? so_far : walk_last[k] ? '0
                       : so_far == BEAT_W'(DEC_BEATS) ? so_far : so_far + 1'b1;
-    always_ff @(posedge clk) if (begun_reg && walk_valid[k])
+    always_comb if (begun_reg && walk_valid[k])
         i_walk_dec: assert (walk_dec[k] == (so_far == BEAT_W'(DEC_BEATS - 1)
                             || (walk_last[k] && so_far < BEAT_W'(DEC_BEATS - 1))));
 end
-always_ff @(posedge clk) if (begun_reg) begin
+always_comb if (begun_reg) begin
     i_walk_end: assert (beats[0] == dut.beat_reg && (beats[0] != 0) == open_reg);
 end
 
@@ -129,7 +138,7 @@ end
 logic [PTR_W-1:0] dec_slot_reg;
 always_ff @(posedge clk) if (dec_age_reg == 0) dec_slot_reg <= stored;
 
-always_ff @(posedge clk) if (begun_reg && live_reg) begin
+always_comb if (begun_reg && live_reg) begin
     i_live: assert (ahead_reg < inside_reg && age_reg != 0 && age_reg <= OLD
                     && dec_age_reg <= DEC_OLD && dec_age_reg < age_reg);
     if (mine) i_slot_mine: assert (slot_reg == head - 1'b1 - PTR_W'(h_valid));
@@ -162,7 +171,7 @@ always_ff @(posedge clk) if (begun_reg && live_reg) begin
 end
 
 for (genvar k = 0; k < LATENCY; k++) begin : gen_in_line
-    always_ff @(posedge clk) if (begun_reg && live_reg) begin
+    always_comb if (begun_reg && live_reg) begin
         if (age_reg == AGE_W'(k + 2))
             i_in_line: assert (line_valid[k] && line_slot[k] == slot_reg
                                && line_last[k] == last_reg && line_armed[k] == armed_reg);
@@ -189,19 +198,21 @@ for (genvar i = 0; i < LANES; i++) begin : gen_content
     assign stored_code = dut.g_lane[i].u_ram.mem[slot_reg[PTR_W-2:0]];
     assign ram_read = dut.g_lane[i].u_ram.read_reg;
     assign ram_out = dut.g_lane[i].u_ram.data_reg;
-    always_ff @(posedge clk) if (begun_reg && in_store) begin
+    always_comb if (begun_reg && in_store) begin
         if (age_reg == 1) i_written: assert (dut.write_reg[i] == code);
         else i_stored: assert (stored_code == code);
-        if (slot_reg == arr && flight[2])
-            i_corrected: assert (dut.u_fetch.raw_reg[i] == words[i]
-                                 && dut.u_fetch.syndrome_reg[i] == 0);
-        if (slot_reg == arr + PTR_W'(flight[2]) && flight[1])
+        if (slot_reg == arr && flight[3])
+            i_corrected: assert (dut.u_fetch.fixed_reg[i] == words[i] && !dut.u_fetch.ue_reg[i]);
+        if (slot_reg == arr_1 && flight[2])
+            i_checked: assert (dut.u_fetch.raw_reg[i] == words[i]
+                               && dut.u_fetch.syndrome_reg[i] == 0);
+        if (slot_reg == arr_2 && flight[1])
             i_ram_out: assert (ram_out == code);
-        if (slot_reg == arr + PTR_W'(flight[2]) + PTR_W'(flight[1]) && flight[0])
+        if (slot_reg == arr_3 && flight[0])
             i_ram_read: assert (ram_read == code);
     end
 end
-always_ff @(posedge clk) if (begun_reg && in_store) begin
+always_comb if (begun_reg && in_store) begin
     if (off < arr - head)
         i_cached: assert (cached == {1'b0, armed_reg, user_reg, last_reg, payload});
     if (first_reg && dec_age_reg == DEC_OLD)
@@ -218,7 +229,7 @@ logic [LANES-1:0][7:0] h_keep;
 logic [DATA_W-1:0] h_data;
 assign h_keep = dut.u_exit.h_keep_reg;
 assign h_data = dut.u_exit.h_data_reg;
-always_ff @(posedge clk) if (begun_reg && in_head) begin
+always_comb if (begun_reg && in_head) begin
     i_head: assert (h_data == data_reg && h_keep == keep_reg && dut.u_exit.h_user_reg == user_reg
                     && dut.u_exit.h_last_reg == last_reg && dut.u_exit.h_armed_reg == armed_reg
                     && dut.u_exit.h_first_reg == first_reg && !dut.u_exit.h_ue_reg);
@@ -262,17 +273,20 @@ for (genvar p = 0; p < 2; p++) begin : gen_pred
     assign code_out = dut.g_lane[0].u_ram.data_reg;
     assign entry = dut.u_fetch.cache_mem[slot[3:0]];
     assign beat = dut.u_line.beat_mem[slot[PTR_W-2:0]];
-    always_ff @(posedge clk) if (begun_reg) begin
+    always_comb if (begun_reg) begin
         if (here) begin
             i_word: assert (word[72] == ends);
             if (tap_valid && stored == slot) i_pred_written: assert (dut.write_reg[0] == code);
             else i_pred_stored: assert (code_mem == code);
             if (from_head < arr - head) i_pred_cached: assert (entry[72*LANES] == ends);
-            if (slot == arr && flight[2])
-                i_pred_corrected: assert (dut.u_fetch.raw_reg[0] == word
-                                          && dut.u_fetch.syndrome_reg[0] == 0);
-            if (slot == arr + PTR_W'(flight[2]) && flight[1]) i_pred_out: assert (code_out == code);
-            if (slot == arr + PTR_W'(flight[2]) + PTR_W'(flight[1]) && flight[0])
+            if (slot == arr && flight[3])
+                i_pred_corrected: assert (dut.u_fetch.fixed_reg[0] == word
+                                          && !dut.u_fetch.ue_reg[0]);
+            if (slot == arr_1 && flight[2])
+                i_pred_checked: assert (dut.u_fetch.raw_reg[0] == word
+                                        && dut.u_fetch.syndrome_reg[0] == 0);
+            if (slot == arr_2 && flight[1]) i_pred_out: assert (code_out == code);
+            if (slot == arr_3 && flight[0])
                 i_pred_read: assert (code_read == code);
             if (from_head < vis - head) i_pred_beat: assert (beat[3] == ends);
         end else if (holds && slot == head - 1'b1 && h_valid)
@@ -281,7 +295,7 @@ for (genvar p = 0; p < 2; p++) begin : gen_pred
             i_pred_popped: assert (dut.u_exit.open_reg == !ends);
     end
     for (genvar k = 0; k < LATENCY; k++) begin : gen_line
-        always_ff @(posedge clk) if (begun_reg && here && line_valid[k] && line_slot[k] == slot)
+        always_comb if (begun_reg && here && line_valid[k] && line_slot[k] == slot)
             i_pred_line: assert (line_last[k] == ends);
     end
 end

@@ -126,6 +126,24 @@ PROOFS = [
 
 PROOFS += [
     Proof(
+        "axis_check",
+        "within 14 cycles: each breach of AXI4-Stream is told, nothing else is",
+        "nsd_axis_check_formal",
+        _harness("nsd_axis_check_formal", "nsd_axis_check"),
+        mode="bmc",
+        depth=14,
+        params={"DATA_W": 64, "MAX_FRAME": 48},
+        weight=20,
+    ),
+    Proof(
+        "isolation",
+        "in nsd_top, tables reach the traffic through the spine's free inputs alone",
+        "nsd_top",
+        (),
+        mode="netlist",
+        weight=10,
+    ),
+    Proof(
         "errors",
         "a fatal error is a fault at once and until an allowed re-arm, whatever is upset",
         "nsd_errors_formal",
@@ -149,6 +167,32 @@ PROOFS += [
 ]
 
 MUTANTS = [
+    Mutant(
+        "axis_check_hole", "axis_check", "a hole before the last beat is not seen",
+        "nsd_axis_check.sv",
+        "assign hole = accept_reg && !last_reg &&", "assign hole = accept_reg && last_reg &&",
+        kills="p_breach_told", depth=8,
+    ),
+    Mutant(
+        "axis_check_long", "axis_check", "frames may be a beat longer",
+        "nsd_axis_check.sv",
+        "32'(beats_reg) == LIMIT && keep_reg[REST]", "1'b0",
+        kills="p_breach_told", depth=14,
+    ),
+    *(
+        Mutant(name, "isolation", says, "nsd_top.sv", old, new, kills=kills, weight=10)
+        for name, says, old, new, kills in (
+            ("isolation_injection", "a table's error injects into the spine",
+             ".inj_ecc_ue(inject[ERR_ECC_UE])", ".inj_ecc_ue(inject[ERR_ECC_UE] || dec_action[1])",
+             "inj_ecc_ue hangs on"),
+            ("isolation_ready", "an invalid table holds the exit",
+             ".m_axis_tvalid, .m_axis_tready, .m_axis_tlast, .m_axis_tuser,",
+             ".m_axis_tvalid, .m_axis_tready(m_axis_tready && !dec_action[1]), .m_axis_tlast, "
+             ".m_axis_tuser,", "m_axis_tready of nsd_top"),
+            ("isolation_fault", "the spine does not see the fault latch",
+             ".arm, .fault, .armed", ".arm, .fault(tap_err), .armed", "do not share fault"),
+        )
+    ),
     *(
         Mutant(name, "errors", says, "nsd_errors.sv", old, new, kills=kills, depth=32,
                params={"RESET_CYCLES": 1})
