@@ -347,7 +347,7 @@ async def random_host_under_lookups(dut):
     rate = 0.3
     await tb.pass_end()
     assert tb.answers[BYPASS] > 300 and tb.answers[BLOCK] > 100 and tb.answers[NONE] > 1000
-    assert tb.seen["pass_done"] > 2
+    assert tb.seen["pass_done"] >= (3 if tb.sets < 64 else 2)  # a pass of 1024 entries is long
     tb.quiet()
 
 
