@@ -117,7 +117,14 @@ class World:
         """Half the keys that can be looked up get an entry: bypass, block, none, old, invalid."""
         rng = self.rng
         keys = {parsed.key for f in self.base if (parsed := parse(f)).lookup}
-        for key in rng.sample(sorted(keys), min(self.flows, len(keys) * 2 // 3)):
+        chosen = rng.sample(sorted(keys), min(self.flows, len(keys) * 2 // 3))
+        # One flow is blocked for certain.
+        entry = FlowEntry(FlowKey.unpack(chosen[0]), int(FlowAction.BLOCK), 0)
+        address = 2 * flow_set(chosen[0], self.sets_log2)
+        self.tables.flow[address] = entry.words()
+        self.model.write(address, entry.words())
+        self.blocked = next(f for f in self.base if parse(f).key == chosen[0])
+        for key in chosen[1:]:
             action = rng.choice(
                 (FlowAction.BYPASS, FlowAction.BYPASS, FlowAction.BLOCK, FlowAction.NONE)
             )

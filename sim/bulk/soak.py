@@ -222,7 +222,7 @@ class Soak:
                     break
                 self.fault(errors[sum(self.figures.errors.values()) % len(errors)])
                 self.mood()
-            if rng.random() < 0.1:
+            if rng.random() < 0.25:
                 block.run(rng.randint(1, 3000))
                 self.bring_up()
                 self.figures.resets += 1
