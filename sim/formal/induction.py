@@ -101,6 +101,8 @@ def prove(model: Model, yices: Path, limit: float) -> tuple[str, str]:
         # Step: what is known of step 1 is declared before the transition that reaches it.
         solver.tell(model.step(1) + "\n" + model.step(0, transition=True))
         solver.tell(f"(assert (and |{top}_a@0| |{top}_t@0| |{top}_u@1|))")
+        if (answer := solver.ask("true")) != "sat":  # else everything would follow
+            return "ERROR", f"no state goes on to another: {answer}"
         for number, name in model.names.items():
             begin = time.monotonic()
             answer = solver.ask(f"(not |{top}_a {number}@1|)")

