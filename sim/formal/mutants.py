@@ -34,6 +34,26 @@ class Mutant:
 
 
 MUTANTS = [
+    Mutant(
+        "ecc_even_columns",
+        "ecc_75",
+        "columns of even weight: two flips look like one",
+        "nsd_ecc_pkg.sv",
+        "weight += 2",
+        "weight += 1",
+        kills="p_double_detected",
+        depth=1,
+    ),
+    Mutant(
+        "ecc_not_corrected",
+        "ecc_64",
+        "a wrong bit is reported and left",
+        "nsd_ecc_dec.sv",
+        "fix_data[i] ^ (fix_syndrome == COLUMN)",
+        "fix_data[i]",
+        kills="p_single_corrected",
+        depth=1,
+    ),
     *(
         Mutant(
             name,

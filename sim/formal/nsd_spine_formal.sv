@@ -244,6 +244,5 @@ module nsd_spine_formal
         c_drop: cover (mine && gone && !first_reg && last_reg);
         c_clear: cover (mine && fresh && m_axis_tuser[2:0] == VERDICT_CLEAR);
         c_fault_in_frame: cover (mine && fresh && !first_reg && is_fault && !last_fault_reg);
-        c_full: cover (inside_reg == COUNT_W'(DEPTH));
     end
 endmodule

