@@ -40,7 +40,7 @@ def test_bulk_traffic_64() -> None:
     soak(64, 40_000)
 
 
-@pytest.mark.xfail(reason=MISREAD, strict=True)
+@pytest.mark.xfail(reason=MISREAD, strict=False)
 def test_bulk_traffic_512() -> None:
     soak(512, 20_000)
 
@@ -51,7 +51,7 @@ def test_a_million_frames() -> None:
     soak(64, 1_000_000)
 
 
-@pytest.mark.xfail(reason=MISREAD, strict=True)
+@pytest.mark.xfail(reason=MISREAD, strict=False)
 @pytest.mark.full
 def test_a_quarter_million_frames_at_512() -> None:
     soak(512, 250_000)
