@@ -170,7 +170,7 @@ module nsd_prefilter
         for (genvar i = 8 * g; i < 8 * g + 8; i++) begin : gen_lane
             // valid_reg[2], once a lane.
             (* keep *) logic lookup_reg;
-            always_ff @(posedge clk) lookup_reg <= valid_reg[1];
+            always_ff @(posedge clk) lookup_reg <= valid_reg[1] && !(rst || pipe_rst);
 
             nsd_prefilter_lane #(.BUCKETS_LOG2(BUCKETS_LOG2), .WORDS(WORDS)) lane (
                 .clk,
