@@ -35,6 +35,15 @@ class Mutant:
 
 MUTANTS = [
     Mutant(
+        "ecc_not_linear",
+        "ecc_linear",
+        "a check bit is an AND of the word's parity and a bit",
+        "nsd_ecc_enc.sv",
+        "^(data & MASKS[j]);",
+        "^(data & MASKS[j]) && data[j];",
+        kills="$_AND_",
+    ),
+    Mutant(
         "ecc_even_columns",
         "ecc_75",
         "columns of even weight: two flips look like one",
@@ -196,16 +205,6 @@ MUTANTS = [
                 "to_read > 1",
                 "p_progress",
                 24,
-                {},
-            ),
-            (
-                "spine_overflow",
-                "credits do not close the entry",
-                "nsd_spine.sv",
-                "ready_reg <= !credit_reg[PTR_W-1] && |credit_reg[PTR_W-2:1]",
-                "ready_reg <= 1'b1",
-                "p_",
-                44,
                 {},
             ),
         )

@@ -1,5 +1,8 @@
 // nsd_ecc_enc and nsd_ecc_dec: any word, any 0, 1 or 2 of its stored bits flipped. There is no
 // state: one step of the search covers every case.
+//
+// That the syndrome depends on the flipped bits alone is assumed here and shown by the netlist: what
+// drives it is a network of XOR gates (linearity.py). Solvers are bad at finding that out.
 module nsd_ecc_formal
     import nsd_ecc_pkg::*;
 #(
@@ -28,6 +31,10 @@ module nsd_ecc_formal
     nsd_ecc_dec #(.W(W)) dec (
         .data(stored[W-1:0]), .check(stored[STORED-1:W]), .syndrome,
         .fix_data(stored[W-1:0]), .fix_syndrome(syndrome), .fixed, .fix_ce, .fix_ue);
+
+    logic [ECC_CHECK_W-1:0] flip_check;
+    nsd_ecc_enc #(.W(W)) enc_flip (.data(flip[W-1:0]), .check(flip_check));
+    always_comb if (flips != 0) assume (syndrome == (flip_check ^ flip[STORED-1:W]));
 
     always_comb begin
         case (flips)

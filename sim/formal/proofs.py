@@ -59,6 +59,13 @@ _UPSETS = (
 )
 
 PROOFS = [
+    Proof(
+        "ecc_linear",
+        "the syndrome is made of XOR gates alone: it depends on the flipped bits alone",
+        "nsd_ecc_dec",
+        (),
+        mode="netlist",
+    ),
     *(
         Proof(
             f"spine_{width}",

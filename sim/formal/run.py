@@ -25,6 +25,7 @@ from pathlib import Path
 
 import induction
 import isolation
+import linearity
 from mutants import MUTANTS, Mutant
 from proofs import PROOFS, Patch, Proof
 from rich.console import Console
@@ -167,8 +168,9 @@ def attempt(name: str, proof: Proof, patches: tuple[Patch, ...]) -> tuple[str, f
         (rtl / file).write_text(text.replace(old, new))
     if proof.mode == "netlist":
         begin = time.monotonic()
+        netlist = {"isolation": isolation, "ecc_linear": linearity}[proof.name]
         try:
-            good, detail = isolation.check(BUILD / name, rtl)
+            good, detail = netlist.check(BUILD / name, rtl)
         except ValueError as e:
             return "ERROR", time.monotonic() - begin, str(e)
         return "PASS" if good else "FAIL", time.monotonic() - begin, detail
