@@ -61,30 +61,39 @@ module nsd_error_record
         end
     end
 
-    // --- the first error: in groups first, to keep each stage shallow ------------------------
+    // --- the first error: gated, then by groups, then of all, to keep each stage shallow ------
+    logic [ERR_COUNT-1:0]       gate_reg;   // strobe, in the order of precedence
+    logic [ERR_COUNT-1:0][31:0] info_gate_reg;
     logic [GROUPS-1:0]       any_reg;
     logic [GROUPS-1:0][3:0]  class_reg, class_next;
     logic [GROUPS-1:0][31:0] info_reg, info_next;
     logic [GROUPS-1:0]       any_next;
+    logic [63:0]             stamp_reg;     // the cycle after the strobe that any_reg shows
 
     // Lowest class first, the one that is not fatal last.
     function automatic int ordered(input int place);
         return place == ERR_COUNT - 1 ? ERR_ECC_CE : place + 1;
     endfunction
 
+    always_ff @(posedge clk) begin
+        for (int place = 0; place < ERR_COUNT; place++) begin
+            gate_reg[place] <= strobe[ordered(place)] && !rst;
+            info_gate_reg[place] <= own[ordered(place)] ? own_info : err_info[ordered(place)];
+        end
+        stamp_reg <= cycle;
+    end
+
     always_comb begin
         any_next = '0;
         class_next = '0;
         info_next = '0;
         for (int group = 0; group < GROUPS; group++)
-            for (int i = GROUP - 1; i >= 0; i--) begin
-                if (strobe[ordered(group * GROUP + i)]) begin
+            for (int i = GROUP - 1; i >= 0; i--)
+                if (gate_reg[group * GROUP + i]) begin
                     any_next[group] = 1'b1;
                     class_next[group] = 4'(ordered(group * GROUP + i));
-                    info_next[group] = own[ordered(group * GROUP + i)]
-                        ? own_info : err_info[ordered(group * GROUP + i)];
+                    info_next[group] = info_gate_reg[group * GROUP + i];
                 end
-            end
     end
 
     logic        found, take, valid_reg;
@@ -115,7 +124,7 @@ module nsd_error_record
         if (take) begin
             record_class_reg <= found_class;
             record_info <= found_info;
-            record_cycle <= {high_reg, low_reg};
+            record_cycle <= stamp_reg;
         end
         valid_reg <= take || (valid_reg && !record_clear);
         if (rst) begin

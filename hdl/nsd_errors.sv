@@ -18,7 +18,8 @@
 // flipped bit is no state, drops `arm` at once and is the fatal error PARITY, info[31] set and
 // the bits in info[3:0]. HEARTBEAT is raised here alone (while ARMED only).
 //
-// Detectors hold err_info valid with their strobe. Records come two cycles after the strobe.
+// Detectors hold err_info valid with their strobe. `fault` rises in the next cycle, which is also
+// the one record_cycle names; records come three cycles after the strobe.
 module nsd_errors
     import nsd_pkg::*;
 #(
@@ -91,10 +92,12 @@ module nsd_errors
     // --- errors of this cycle: the detectors' and this module's own -------------------------
     logic [ERR_COUNT-1:0] own_reg, strobe;
     logic [31:0]          own_info_reg;
-    logic                 fatal_now, state_bad, latch_upset, heartbeat_lost;
+    logic                 fatal_reg, state_bad, latch_upset, heartbeat_lost;
 
     assign strobe = err_strobe | own_reg;
-    assign fatal_now = |(strobe & ERR_FATAL);
+
+    // Registered, so that `fault` is one level of logic in front of the whole exit of the spine.
+    always_ff @(posedge clk) fatal_reg <= |(strobe & ERR_FATAL) && !rst;
 
     // --- the fault latch, three times -------------------------------------------------------
     logic [2:0] copies;
@@ -102,8 +105,8 @@ module nsd_errors
 
     assign latched = (copies[0] && copies[1]) || (copies[1] && copies[2]) || (copies[0] && copies[2]);
     assign latch_upset = copies != 3'b000 && copies != 3'b111;
-    assign latch_next = fatal_now || (latched && !rearm_ok);
-    assign fault = latched || fatal_now;
+    assign latch_next = fatal_reg || (latched && !rearm_ok);
+    assign fault = latched || fatal_reg;
 
     for (genvar i = 0; i < 3; i++) begin : g_latch
         // `keep` on the process is what stops Yosys from merging the copies, on the register
@@ -145,7 +148,8 @@ module nsd_errors
     // The spine must stay drained all the while; nothing can arm it in these states.
     assign settle_next = !settling || !drained || armed ? '0 : settle_reg + 7'(!settled);
     assign state_bad = !(state_reg inside {DISARMED, ARMING, ARMED, FAULT, RESETTING});
-    assign heartbeat_lost = state_reg == ARMED && !alive_reg && !own_reg[ERR_HEARTBEAT];
+    // Once: `fault` follows two cycles after, and the state three.
+    assign heartbeat_lost = state_reg == ARMED && !alive_reg && !own_reg[ERR_HEARTBEAT] && !fault;
     assign arm = state_reg == ARMED && !fault;
     assign insp_rst = insp_rst_reg;
 
@@ -190,13 +194,13 @@ module nsd_errors
     logic [2:0]  reason;
 
     // Registered to spare the path: a cause or a bit that has just gone counts one cycle longer;
-    // one that has just come does so by fatal_now.
+    // one that has just come does so by fatal_reg.
     always_ff @(posedge clk) begin
-        if (fatal_now) hold_reg <= hold_cycles;
+        if (fatal_reg) hold_reg <= hold_cycles;
         else if (hold_reg != 0) hold_reg <= hold_reg - 1;
-        hold_busy_reg <= fatal_now || hold_reg != 0;
+        hold_busy_reg <= fatal_reg || hold_reg != 0;
         cause_reg <= |(cause_now & ERR_FATAL);
-        sticky_reg <= fatal_now || |(status & ERR_FATAL);
+        sticky_reg <= fatal_reg || |(status & ERR_FATAL);
         if (rst) begin
             hold_reg <= '0;
             hold_busy_reg <= 1'b0;
@@ -208,12 +212,15 @@ module nsd_errors
     always_comb begin
         if (state_reg != FAULT || ctl_soft_reset) reason = REASON_NOT_IN_FAULT;
         else if (hold_busy_reg) reason = REASON_HOLD;
-        else if (cause_reg || |(cause_now & ERR_FATAL) || fatal_now) reason = REASON_CAUSE;
+        else if (cause_reg || |(cause_now & ERR_FATAL) || fatal_reg) reason = REASON_CAUSE;
         else if (sticky_reg) reason = REASON_STATUS;
         else if (!drained || armed) reason = REASON_NOT_DRAINED;
         else reason = REASON_NONE;
     end
-    assign rearm_ok = ctl_rearm && reason == REASON_NONE;
+    // The answer of the cycle before: what has come since is an error of its own, and wins.
+    logic [2:0] reason_reg;
+    logic       may_rearm_reg;
+    assign rearm_ok = ctl_rearm && may_rearm_reg && state_reg == FAULT && !ctl_soft_reset;
 
     always_ff @(posedge clk) begin
         state_reg <= state_next;
@@ -225,15 +232,20 @@ module nsd_errors
         own_reg[ERR_PARITY] <= state_bad;
         own_reg[ERR_HEARTBEAT] <= heartbeat_lost;
         own_info_reg <= state_bad ? {1'b1, 27'd0, state_reg} : {1'b1, 28'd0, copies};
+        reason_reg <= reason;
+        may_rearm_reg <= reason == REASON_NONE;
         if (ctl_rearm) begin
-            rearm_refused <= reason != REASON_NONE;
-            rearm_reason <= reason;
+            rearm_refused <= !rearm_ok;
+            rearm_reason <= rearm_ok ? REASON_NONE
+                : may_rearm_reg ? REASON_NOT_IN_FAULT : reason_reg;
         end
         if (rst) begin
             state_reg <= DISARMED;
             settle_reg <= '0;
             insp_rst_reg <= 1'b0;
             own_reg <= '0;
+            may_rearm_reg <= 1'b0;
+            reason_reg <= REASON_NOT_IN_FAULT;
             rearm_refused <= 1'b0;
             rearm_reason <= REASON_NONE;
         end

@@ -167,229 +167,183 @@ module nsd_regs (
     } decoded_reg_strb_t;
     decoded_reg_strb_t decoded_reg_strb;
     logic decoded_err;
+    decoded_reg_strb_t strb_next;
+    logic req_now, strobed;
+    assign req_now = cpuif_req_masked & !rst;
     logic [11:0] decoded_addr;
     logic decoded_req;
     logic decoded_req_is_wr;
     logic [31:0] decoded_wr_data;
     logic [31:0] decoded_wr_biten;
-
     always_comb begin
-        automatic logic is_valid_addr;
-        automatic logic is_valid_rw;
-        is_valid_addr = '0;
-        is_valid_rw = '0;
-        decoded_reg_strb.id = cpuif_req_masked & (cpuif_addr == 12'h0) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h0);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h0) & !cpuif_req_is_wr;
-        decoded_reg_strb.version = cpuif_req_masked & (cpuif_addr == 12'h4) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h4);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h4) & !cpuif_req_is_wr;
-        decoded_reg_strb.build_datapath = cpuif_req_masked & (cpuif_addr == 12'h8) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h8);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h8) & !cpuif_req_is_wr;
-        decoded_reg_strb.build_tables = cpuif_req_masked & (cpuif_addr == 12'hc) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'hc);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'hc) & !cpuif_req_is_wr;
-        decoded_reg_strb.build_timing = cpuif_req_masked & (cpuif_addr == 12'h10) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h10);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h10) & !cpuif_req_is_wr;
-        decoded_reg_strb.clock_khz = cpuif_req_masked & (cpuif_addr == 12'h14) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h14);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h14) & !cpuif_req_is_wr;
-        decoded_reg_strb.scratch = cpuif_req_masked & (cpuif_addr == 12'h1c);
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h1c);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h1c);
-        decoded_reg_strb.ctrl = cpuif_req_masked & (cpuif_addr == 12'h20);
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h20);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h20);
-        decoded_reg_strb.status = cpuif_req_masked & (cpuif_addr == 12'h24) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h24);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h24) & !cpuif_req_is_wr;
-        decoded_reg_strb.heartbeat = cpuif_req_masked & (cpuif_addr == 12'h28);
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h28);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h28);
-        decoded_reg_strb.heartbeat_limit = cpuif_req_masked & (cpuif_addr == 12'h2c);
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h2c);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h2c);
-        decoded_reg_strb.hold_cycles = cpuif_req_masked & (cpuif_addr == 12'h30);
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h30);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h30);
-        decoded_reg_strb.err_status = cpuif_req_masked & (cpuif_addr == 12'h40);
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h40);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h40);
-        decoded_reg_strb.err_irq_mask = cpuif_req_masked & (cpuif_addr == 12'h44);
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h44);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h44);
-        decoded_reg_strb.err_inject = cpuif_req_masked & (cpuif_addr == 12'h48) & cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h48);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h48) & cpuif_req_is_wr;
-        decoded_reg_strb.err_fatal = cpuif_req_masked & (cpuif_addr == 12'h4c) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h4c);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h4c) & !cpuif_req_is_wr;
-        decoded_reg_strb.err_clear = cpuif_req_masked & (cpuif_addr == 12'h50) & cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h50);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h50) & cpuif_req_is_wr;
-        decoded_reg_strb.first_error = cpuif_req_masked & (cpuif_addr == 12'h54) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h54);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h54) & !cpuif_req_is_wr;
-        decoded_reg_strb.first_info = cpuif_req_masked & (cpuif_addr == 12'h58) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h58);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h58) & !cpuif_req_is_wr;
-        decoded_reg_strb.first_cycle.lo = cpuif_req_masked & (cpuif_addr == 12'h60) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h60);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h60) & !cpuif_req_is_wr;
-        decoded_reg_strb.first_cycle.hi = cpuif_req_masked & (cpuif_addr == 12'h64) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h64);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h64) & !cpuif_req_is_wr;
+        strb_next.id = req_now & (cpuif_addr == 12'h0) & !cpuif_req_is_wr;
+        strb_next.version = req_now & (cpuif_addr == 12'h4) & !cpuif_req_is_wr;
+        strb_next.build_datapath = req_now & (cpuif_addr == 12'h8) & !cpuif_req_is_wr;
+        strb_next.build_tables = req_now & (cpuif_addr == 12'hc) & !cpuif_req_is_wr;
+        strb_next.build_timing = req_now & (cpuif_addr == 12'h10) & !cpuif_req_is_wr;
+        strb_next.clock_khz = req_now & (cpuif_addr == 12'h14) & !cpuif_req_is_wr;
+        strb_next.scratch = req_now & (cpuif_addr == 12'h1c);
+        strb_next.ctrl = req_now & (cpuif_addr == 12'h20);
+        strb_next.status = req_now & (cpuif_addr == 12'h24) & !cpuif_req_is_wr;
+        strb_next.heartbeat = req_now & (cpuif_addr == 12'h28);
+        strb_next.heartbeat_limit = req_now & (cpuif_addr == 12'h2c);
+        strb_next.hold_cycles = req_now & (cpuif_addr == 12'h30);
+        strb_next.err_status = req_now & (cpuif_addr == 12'h40);
+        strb_next.err_irq_mask = req_now & (cpuif_addr == 12'h44);
+        strb_next.err_inject = req_now & (cpuif_addr == 12'h48) & cpuif_req_is_wr;
+        strb_next.err_fatal = req_now & (cpuif_addr == 12'h4c) & !cpuif_req_is_wr;
+        strb_next.err_clear = req_now & (cpuif_addr == 12'h50) & cpuif_req_is_wr;
+        strb_next.first_error = req_now & (cpuif_addr == 12'h54) & !cpuif_req_is_wr;
+        strb_next.first_info = req_now & (cpuif_addr == 12'h58) & !cpuif_req_is_wr;
+        strb_next.first_cycle.lo = req_now & (cpuif_addr == 12'h60) & !cpuif_req_is_wr;
+        strb_next.first_cycle.hi = req_now & (cpuif_addr == 12'h64) & !cpuif_req_is_wr;
         for(int i0=0; i0<12; i0++) begin
-            decoded_reg_strb.err_count[i0] = cpuif_req_masked & (cpuif_addr == 12'h80 + (12)'(i0) * 12'h4) & !cpuif_req_is_wr;
-            is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h80 + (12)'(i0) * 12'h4);
-            is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h80 + (12)'(i0) * 12'h4) & !cpuif_req_is_wr;
+            strb_next.err_count[i0] = req_now & (cpuif_addr == 12'h80 + (12)'(i0) * 12'h4) & !cpuif_req_is_wr;
         end
-        decoded_reg_strb.flow_addr = cpuif_req_masked & (cpuif_addr == 12'h100);
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h100);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h100);
-        decoded_reg_strb.flow_cmd = cpuif_req_masked & (cpuif_addr == 12'h104) & cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h104);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h104) & cpuif_req_is_wr;
-        decoded_reg_strb.flow_status = cpuif_req_masked & (cpuif_addr == 12'h108) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h108);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h108) & !cpuif_req_is_wr;
-        decoded_reg_strb.flow_signature = cpuif_req_masked & (cpuif_addr == 12'h10c) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h10c);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h10c) & !cpuif_req_is_wr;
-        decoded_reg_strb.flow_capacity = cpuif_req_masked & (cpuif_addr == 12'h110) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h110);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h110) & !cpuif_req_is_wr;
+        strb_next.flow_addr = req_now & (cpuif_addr == 12'h100);
+        strb_next.flow_cmd = req_now & (cpuif_addr == 12'h104) & cpuif_req_is_wr;
+        strb_next.flow_status = req_now & (cpuif_addr == 12'h108) & !cpuif_req_is_wr;
+        strb_next.flow_signature = req_now & (cpuif_addr == 12'h10c) & !cpuif_req_is_wr;
+        strb_next.flow_capacity = req_now & (cpuif_addr == 12'h110) & !cpuif_req_is_wr;
         for(int i0=0; i0<12; i0++) begin
-            decoded_reg_strb.flow_wdata[i0] = cpuif_req_masked & (cpuif_addr == 12'h140 + (12)'(i0) * 12'h4) & cpuif_req_is_wr;
-            is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h140 + (12)'(i0) * 12'h4);
-            is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h140 + (12)'(i0) * 12'h4) & cpuif_req_is_wr;
+            strb_next.flow_wdata[i0] = req_now & (cpuif_addr == 12'h140 + (12)'(i0) * 12'h4) & cpuif_req_is_wr;
         end
         for(int i0=0; i0<12; i0++) begin
-            decoded_reg_strb.flow_rdata[i0] = cpuif_req_masked & (cpuif_addr == 12'h180 + (12)'(i0) * 12'h4) & !cpuif_req_is_wr;
-            is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h180 + (12)'(i0) * 12'h4);
-            is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h180 + (12)'(i0) * 12'h4) & !cpuif_req_is_wr;
+            strb_next.flow_rdata[i0] = req_now & (cpuif_addr == 12'h180 + (12)'(i0) * 12'h4) & !cpuif_req_is_wr;
         end
-        decoded_reg_strb.pf_addr = cpuif_req_masked & (cpuif_addr == 12'h200);
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h200);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h200);
-        decoded_reg_strb.pf_cmd = cpuif_req_masked & (cpuif_addr == 12'h204) & cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h204);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h204) & cpuif_req_is_wr;
-        decoded_reg_strb.pf_status = cpuif_req_masked & (cpuif_addr == 12'h208) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h208);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h208) & !cpuif_req_is_wr;
-        decoded_reg_strb.pf_expect = cpuif_req_masked & (cpuif_addr == 12'h20c);
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h20c);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h20c);
-        decoded_reg_strb.pf_signature = cpuif_req_masked & (cpuif_addr == 12'h210) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h210);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h210) & !cpuif_req_is_wr;
-        decoded_reg_strb.pf_seed = cpuif_req_masked & (cpuif_addr == 12'h214);
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h214);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h214);
+        strb_next.pf_addr = req_now & (cpuif_addr == 12'h200);
+        strb_next.pf_cmd = req_now & (cpuif_addr == 12'h204) & cpuif_req_is_wr;
+        strb_next.pf_status = req_now & (cpuif_addr == 12'h208) & !cpuif_req_is_wr;
+        strb_next.pf_expect = req_now & (cpuif_addr == 12'h20c);
+        strb_next.pf_signature = req_now & (cpuif_addr == 12'h210) & !cpuif_req_is_wr;
+        strb_next.pf_seed = req_now & (cpuif_addr == 12'h214);
         for(int i0=0; i0<4; i0++) begin
-            decoded_reg_strb.pf_wdata[i0] = cpuif_req_masked & (cpuif_addr == 12'h220 + (12)'(i0) * 12'h4) & cpuif_req_is_wr;
-            is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h220 + (12)'(i0) * 12'h4);
-            is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h220 + (12)'(i0) * 12'h4) & cpuif_req_is_wr;
+            strb_next.pf_wdata[i0] = req_now & (cpuif_addr == 12'h220 + (12)'(i0) * 12'h4) & cpuif_req_is_wr;
         end
         for(int i0=0; i0<4; i0++) begin
-            decoded_reg_strb.pf_rdata[i0] = cpuif_req_masked & (cpuif_addr == 12'h230 + (12)'(i0) * 12'h4) & !cpuif_req_is_wr;
-            is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h230 + (12)'(i0) * 12'h4);
-            is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h230 + (12)'(i0) * 12'h4) & !cpuif_req_is_wr;
+            strb_next.pf_rdata[i0] = req_now & (cpuif_addr == 12'h230 + (12)'(i0) * 12'h4) & !cpuif_req_is_wr;
         end
         for(int i0=0; i0<16; i0++) begin
-            decoded_reg_strb.pf_range[i0].ports = cpuif_req_masked & (cpuif_addr == 12'h280 + (12)'(i0) * 12'h8);
-            is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h280 + (12)'(i0) * 12'h8);
-            is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h280 + (12)'(i0) * 12'h8);
-            decoded_reg_strb.pf_range[i0].protocols = cpuif_req_masked & (cpuif_addr == 12'h284 + (12)'(i0) * 12'h8);
-            is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h284 + (12)'(i0) * 12'h8);
-            is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h284 + (12)'(i0) * 12'h8);
+            strb_next.pf_range[i0].ports = req_now & (cpuif_addr == 12'h280 + (12)'(i0) * 12'h8);
+            strb_next.pf_range[i0].protocols = req_now & (cpuif_addr == 12'h284 + (12)'(i0) * 12'h8);
         end
         for(int i0=0; i0<2; i0++) begin
-            decoded_reg_strb.scrub[i0].passes = cpuif_req_masked & (cpuif_addr == 12'h300 + (12)'(i0) * 12'h20) & !cpuif_req_is_wr;
-            is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h300 + (12)'(i0) * 12'h20);
-            is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h300 + (12)'(i0) * 12'h20) & !cpuif_req_is_wr;
-            decoded_reg_strb.scrub[i0].age = cpuif_req_masked & (cpuif_addr == 12'h304 + (12)'(i0) * 12'h20) & !cpuif_req_is_wr;
-            is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h304 + (12)'(i0) * 12'h20);
-            is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h304 + (12)'(i0) * 12'h20) & !cpuif_req_is_wr;
-            decoded_reg_strb.scrub[i0].corrected = cpuif_req_masked & (cpuif_addr == 12'h308 + (12)'(i0) * 12'h20) & !cpuif_req_is_wr;
-            is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h308 + (12)'(i0) * 12'h20);
-            is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h308 + (12)'(i0) * 12'h20) & !cpuif_req_is_wr;
-            decoded_reg_strb.scrub[i0].uncorrectable = cpuif_req_masked & (cpuif_addr == 12'h30c + (12)'(i0) * 12'h20) & !cpuif_req_is_wr;
-            is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h30c + (12)'(i0) * 12'h20);
-            is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h30c + (12)'(i0) * 12'h20) & !cpuif_req_is_wr;
-            decoded_reg_strb.scrub[i0].mismatches = cpuif_req_masked & (cpuif_addr == 12'h310 + (12)'(i0) * 12'h20) & !cpuif_req_is_wr;
-            is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h310 + (12)'(i0) * 12'h20);
-            is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h310 + (12)'(i0) * 12'h20) & !cpuif_req_is_wr;
-            decoded_reg_strb.scrub[i0].err_addr = cpuif_req_masked & (cpuif_addr == 12'h314 + (12)'(i0) * 12'h20) & !cpuif_req_is_wr;
-            is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h314 + (12)'(i0) * 12'h20);
-            is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h314 + (12)'(i0) * 12'h20) & !cpuif_req_is_wr;
+            strb_next.scrub[i0].passes = req_now & (cpuif_addr == 12'h300 + (12)'(i0) * 12'h20) & !cpuif_req_is_wr;
+            strb_next.scrub[i0].age = req_now & (cpuif_addr == 12'h304 + (12)'(i0) * 12'h20) & !cpuif_req_is_wr;
+            strb_next.scrub[i0].corrected = req_now & (cpuif_addr == 12'h308 + (12)'(i0) * 12'h20) & !cpuif_req_is_wr;
+            strb_next.scrub[i0].uncorrectable = req_now & (cpuif_addr == 12'h30c + (12)'(i0) * 12'h20) & !cpuif_req_is_wr;
+            strb_next.scrub[i0].mismatches = req_now & (cpuif_addr == 12'h310 + (12)'(i0) * 12'h20) & !cpuif_req_is_wr;
+            strb_next.scrub[i0].err_addr = req_now & (cpuif_addr == 12'h314 + (12)'(i0) * 12'h20) & !cpuif_req_is_wr;
         end
-        decoded_reg_strb.stat_cmd = cpuif_req_masked & (cpuif_addr == 12'h400) & cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h400);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h400) & cpuif_req_is_wr;
-        decoded_reg_strb.stat_cycle.lo = cpuif_req_masked & (cpuif_addr == 12'h408) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h408);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h408) & !cpuif_req_is_wr;
-        decoded_reg_strb.stat_cycle.hi = cpuif_req_masked & (cpuif_addr == 12'h40c) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h40c);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h40c) & !cpuif_req_is_wr;
-        decoded_reg_strb.stat_frames_in.lo = cpuif_req_masked & (cpuif_addr == 12'h410) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h410);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h410) & !cpuif_req_is_wr;
-        decoded_reg_strb.stat_frames_in.hi = cpuif_req_masked & (cpuif_addr == 12'h414) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h414);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h414) & !cpuif_req_is_wr;
-        decoded_reg_strb.stat_clear.lo = cpuif_req_masked & (cpuif_addr == 12'h418) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h418);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h418) & !cpuif_req_is_wr;
-        decoded_reg_strb.stat_clear.hi = cpuif_req_masked & (cpuif_addr == 12'h41c) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h41c);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h41c) & !cpuif_req_is_wr;
-        decoded_reg_strb.stat_suspect.lo = cpuif_req_masked & (cpuif_addr == 12'h420) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h420);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h420) & !cpuif_req_is_wr;
-        decoded_reg_strb.stat_suspect.hi = cpuif_req_masked & (cpuif_addr == 12'h424) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h424);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h424) & !cpuif_req_is_wr;
-        decoded_reg_strb.stat_bypass.lo = cpuif_req_masked & (cpuif_addr == 12'h428) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h428);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h428) & !cpuif_req_is_wr;
-        decoded_reg_strb.stat_bypass.hi = cpuif_req_masked & (cpuif_addr == 12'h42c) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h42c);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h42c) & !cpuif_req_is_wr;
-        decoded_reg_strb.stat_block.lo = cpuif_req_masked & (cpuif_addr == 12'h430) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h430);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h430) & !cpuif_req_is_wr;
-        decoded_reg_strb.stat_block.hi = cpuif_req_masked & (cpuif_addr == 12'h434) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h434);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h434) & !cpuif_req_is_wr;
-        decoded_reg_strb.stat_fault.lo = cpuif_req_masked & (cpuif_addr == 12'h438) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h438);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h438) & !cpuif_req_is_wr;
-        decoded_reg_strb.stat_fault.hi = cpuif_req_masked & (cpuif_addr == 12'h43c) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h43c);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h43c) & !cpuif_req_is_wr;
-        decoded_reg_strb.stat_beats_in.lo = cpuif_req_masked & (cpuif_addr == 12'h440) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h440);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h440) & !cpuif_req_is_wr;
-        decoded_reg_strb.stat_beats_in.hi = cpuif_req_masked & (cpuif_addr == 12'h444) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h444);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h444) & !cpuif_req_is_wr;
-        decoded_reg_strb.stat_backpressure.lo = cpuif_req_masked & (cpuif_addr == 12'h448) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h448);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h448) & !cpuif_req_is_wr;
-        decoded_reg_strb.stat_backpressure.hi = cpuif_req_masked & (cpuif_addr == 12'h44c) & !cpuif_req_is_wr;
-        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 12'h44c);
-        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 12'h44c) & !cpuif_req_is_wr;
-        decoded_err = (~is_valid_addr | (is_valid_addr & ~is_valid_rw)) & decoded_req;
+        strb_next.stat_cmd = req_now & (cpuif_addr == 12'h400) & cpuif_req_is_wr;
+        strb_next.stat_cycle.lo = req_now & (cpuif_addr == 12'h408) & !cpuif_req_is_wr;
+        strb_next.stat_cycle.hi = req_now & (cpuif_addr == 12'h40c) & !cpuif_req_is_wr;
+        strb_next.stat_frames_in.lo = req_now & (cpuif_addr == 12'h410) & !cpuif_req_is_wr;
+        strb_next.stat_frames_in.hi = req_now & (cpuif_addr == 12'h414) & !cpuif_req_is_wr;
+        strb_next.stat_clear.lo = req_now & (cpuif_addr == 12'h418) & !cpuif_req_is_wr;
+        strb_next.stat_clear.hi = req_now & (cpuif_addr == 12'h41c) & !cpuif_req_is_wr;
+        strb_next.stat_suspect.lo = req_now & (cpuif_addr == 12'h420) & !cpuif_req_is_wr;
+        strb_next.stat_suspect.hi = req_now & (cpuif_addr == 12'h424) & !cpuif_req_is_wr;
+        strb_next.stat_bypass.lo = req_now & (cpuif_addr == 12'h428) & !cpuif_req_is_wr;
+        strb_next.stat_bypass.hi = req_now & (cpuif_addr == 12'h42c) & !cpuif_req_is_wr;
+        strb_next.stat_block.lo = req_now & (cpuif_addr == 12'h430) & !cpuif_req_is_wr;
+        strb_next.stat_block.hi = req_now & (cpuif_addr == 12'h434) & !cpuif_req_is_wr;
+        strb_next.stat_fault.lo = req_now & (cpuif_addr == 12'h438) & !cpuif_req_is_wr;
+        strb_next.stat_fault.hi = req_now & (cpuif_addr == 12'h43c) & !cpuif_req_is_wr;
+        strb_next.stat_beats_in.lo = req_now & (cpuif_addr == 12'h440) & !cpuif_req_is_wr;
+        strb_next.stat_beats_in.hi = req_now & (cpuif_addr == 12'h444) & !cpuif_req_is_wr;
+        strb_next.stat_backpressure.lo = req_now & (cpuif_addr == 12'h448) & !cpuif_req_is_wr;
+        strb_next.stat_backpressure.hi = req_now & (cpuif_addr == 12'h44c) & !cpuif_req_is_wr;
     end
+    always_ff @(posedge clk) begin
+        decoded_reg_strb <= strb_next;
+        decoded_req <= req_now;
+    end
+    always_comb begin
+        strobed = '0;
+        strobed |= decoded_reg_strb.id;
+        strobed |= decoded_reg_strb.version;
+        strobed |= decoded_reg_strb.build_datapath;
+        strobed |= decoded_reg_strb.build_tables;
+        strobed |= decoded_reg_strb.build_timing;
+        strobed |= decoded_reg_strb.clock_khz;
+        strobed |= decoded_reg_strb.scratch;
+        strobed |= decoded_reg_strb.ctrl;
+        strobed |= decoded_reg_strb.status;
+        strobed |= decoded_reg_strb.heartbeat;
+        strobed |= decoded_reg_strb.heartbeat_limit;
+        strobed |= decoded_reg_strb.hold_cycles;
+        strobed |= decoded_reg_strb.err_status;
+        strobed |= decoded_reg_strb.err_irq_mask;
+        strobed |= decoded_reg_strb.err_inject;
+        strobed |= decoded_reg_strb.err_fatal;
+        strobed |= decoded_reg_strb.err_clear;
+        strobed |= decoded_reg_strb.first_error;
+        strobed |= decoded_reg_strb.first_info;
+        strobed |= decoded_reg_strb.first_cycle.lo;
+        strobed |= decoded_reg_strb.first_cycle.hi;
+        for(int i0=0; i0<12; i0++) begin
+            strobed |= decoded_reg_strb.err_count[i0];
+        end
+        strobed |= decoded_reg_strb.flow_addr;
+        strobed |= decoded_reg_strb.flow_cmd;
+        strobed |= decoded_reg_strb.flow_status;
+        strobed |= decoded_reg_strb.flow_signature;
+        strobed |= decoded_reg_strb.flow_capacity;
+        for(int i0=0; i0<12; i0++) begin
+            strobed |= decoded_reg_strb.flow_wdata[i0];
+        end
+        for(int i0=0; i0<12; i0++) begin
+            strobed |= decoded_reg_strb.flow_rdata[i0];
+        end
+        strobed |= decoded_reg_strb.pf_addr;
+        strobed |= decoded_reg_strb.pf_cmd;
+        strobed |= decoded_reg_strb.pf_status;
+        strobed |= decoded_reg_strb.pf_expect;
+        strobed |= decoded_reg_strb.pf_signature;
+        strobed |= decoded_reg_strb.pf_seed;
+        for(int i0=0; i0<4; i0++) begin
+            strobed |= decoded_reg_strb.pf_wdata[i0];
+        end
+        for(int i0=0; i0<4; i0++) begin
+            strobed |= decoded_reg_strb.pf_rdata[i0];
+        end
+        for(int i0=0; i0<16; i0++) begin
+            strobed |= decoded_reg_strb.pf_range[i0].ports;
+            strobed |= decoded_reg_strb.pf_range[i0].protocols;
+        end
+        for(int i0=0; i0<2; i0++) begin
+            strobed |= decoded_reg_strb.scrub[i0].passes;
+            strobed |= decoded_reg_strb.scrub[i0].age;
+            strobed |= decoded_reg_strb.scrub[i0].corrected;
+            strobed |= decoded_reg_strb.scrub[i0].uncorrectable;
+            strobed |= decoded_reg_strb.scrub[i0].mismatches;
+            strobed |= decoded_reg_strb.scrub[i0].err_addr;
+        end
+        strobed |= decoded_reg_strb.stat_cmd;
+        strobed |= decoded_reg_strb.stat_cycle.lo;
+        strobed |= decoded_reg_strb.stat_cycle.hi;
+        strobed |= decoded_reg_strb.stat_frames_in.lo;
+        strobed |= decoded_reg_strb.stat_frames_in.hi;
+        strobed |= decoded_reg_strb.stat_clear.lo;
+        strobed |= decoded_reg_strb.stat_clear.hi;
+        strobed |= decoded_reg_strb.stat_suspect.lo;
+        strobed |= decoded_reg_strb.stat_suspect.hi;
+        strobed |= decoded_reg_strb.stat_bypass.lo;
+        strobed |= decoded_reg_strb.stat_bypass.hi;
+        strobed |= decoded_reg_strb.stat_block.lo;
+        strobed |= decoded_reg_strb.stat_block.hi;
+        strobed |= decoded_reg_strb.stat_fault.lo;
+        strobed |= decoded_reg_strb.stat_fault.hi;
+        strobed |= decoded_reg_strb.stat_beats_in.lo;
+        strobed |= decoded_reg_strb.stat_beats_in.hi;
+        strobed |= decoded_reg_strb.stat_backpressure.lo;
+        strobed |= decoded_reg_strb.stat_backpressure.hi;
+    end
+    assign decoded_err = decoded_req & !strobed;
 
     // Pass down signals to next stage
     assign decoded_addr = cpuif_addr;
-    assign decoded_req = cpuif_req_masked;
     assign decoded_req_is_wr = cpuif_req_is_wr;
     assign decoded_wr_data = cpuif_wr_data;
     assign decoded_wr_biten = cpuif_wr_biten;
@@ -2454,9 +2408,11 @@ module nsd_regs (
     //--------------------------------------------------------------------------
     // Write response
     //--------------------------------------------------------------------------
-    assign cpuif_wr_ack = decoded_req & decoded_req_is_wr;
     // Writes are always granted with no error response
-    assign cpuif_wr_err = decoded_err;
+    always_ff @(posedge clk) begin
+        cpuif_wr_ack <= !rst & decoded_req & decoded_req_is_wr;
+        cpuif_wr_err <= decoded_err;
+    end
 
     //--------------------------------------------------------------------------
     // Readback
@@ -2480,227 +2436,227 @@ module nsd_regs (
     always_comb begin
         automatic logic [31:0] readback_data_var[32];
         for(int i=0; i<32; i++) readback_data_var[i] = '0;
-        if(ad_low(rd_mux_addr) == ad_low(12'h0)) begin
-            readback_data_var[ad_hi(12'h0)][31:0] = 32'h5444534e;
+        if(decoded_reg_strb.id) begin
+            readback_data_var[ad_hi(12'h0)][31:0] |= 32'h5444534e;
         end
-        if(ad_low(rd_mux_addr) == ad_low(12'h4)) begin
-            readback_data_var[ad_hi(12'h4)][7:0] = 8'h0;
-            readback_data_var[ad_hi(12'h4)][15:8] = 8'h0;
-            readback_data_var[ad_hi(12'h4)][31:16] = 16'h1;
+        if(decoded_reg_strb.version) begin
+            readback_data_var[ad_hi(12'h4)][7:0] |= 8'h0;
+            readback_data_var[ad_hi(12'h4)][15:8] |= 8'h0;
+            readback_data_var[ad_hi(12'h4)][31:16] |= 16'h1;
         end
-        if(ad_low(rd_mux_addr) == ad_low(12'h8)) begin
-            readback_data_var[ad_hi(12'h8)][15:0] = hwif_in.build_datapath.data_w.next;
-            readback_data_var[ad_hi(12'h8)][31:16] = hwif_in.build_datapath.depth.next;
+        if(decoded_reg_strb.build_datapath) begin
+            readback_data_var[ad_hi(12'h8)][15:0] |= hwif_in.build_datapath.data_w.next;
+            readback_data_var[ad_hi(12'h8)][31:16] |= hwif_in.build_datapath.depth.next;
         end
-        if(ad_low(rd_mux_addr) == ad_low(12'hc)) begin
-            readback_data_var[ad_hi(12'hc)][7:0] = hwif_in.build_tables.sets_log2.next;
-            readback_data_var[ad_hi(12'hc)][11:8] = hwif_in.build_tables.ways.next;
-            readback_data_var[ad_hi(12'hc)][19:12] = hwif_in.build_tables.buckets_log2.next;
-            readback_data_var[ad_hi(12'hc)][23:20] = hwif_in.build_tables.pf_words.next;
-            readback_data_var[ad_hi(12'hc)][31:24] = hwif_in.build_tables.port_ranges.next;
+        if(decoded_reg_strb.build_tables) begin
+            readback_data_var[ad_hi(12'hc)][7:0] |= hwif_in.build_tables.sets_log2.next;
+            readback_data_var[ad_hi(12'hc)][11:8] |= hwif_in.build_tables.ways.next;
+            readback_data_var[ad_hi(12'hc)][19:12] |= hwif_in.build_tables.buckets_log2.next;
+            readback_data_var[ad_hi(12'hc)][23:20] |= hwif_in.build_tables.pf_words.next;
+            readback_data_var[ad_hi(12'hc)][31:24] |= hwif_in.build_tables.port_ranges.next;
         end
-        if(ad_low(rd_mux_addr) == ad_low(12'h10)) begin
-            readback_data_var[ad_hi(12'h10)][15:0] = hwif_in.build_timing.latency.next;
-            readback_data_var[ad_hi(12'h10)][31:16] = hwif_in.build_timing.max_frame.next;
+        if(decoded_reg_strb.build_timing) begin
+            readback_data_var[ad_hi(12'h10)][15:0] |= hwif_in.build_timing.latency.next;
+            readback_data_var[ad_hi(12'h10)][31:16] |= hwif_in.build_timing.max_frame.next;
         end
-        if(ad_low(rd_mux_addr) == ad_low(12'h14)) begin
-            readback_data_var[ad_hi(12'h14)][31:0] = hwif_in.clock_khz.khz.next;
+        if(decoded_reg_strb.clock_khz) begin
+            readback_data_var[ad_hi(12'h14)][31:0] |= hwif_in.clock_khz.khz.next;
         end
-        if(ad_low(rd_mux_addr) == ad_low(12'h1c)) begin
-            readback_data_var[ad_hi(12'h1c)][31:0] = field_storage.scratch.value.value;
+        if(decoded_reg_strb.scratch) begin
+            readback_data_var[ad_hi(12'h1c)][31:0] |= field_storage.scratch.value.value;
         end
-        if(ad_low(rd_mux_addr) == ad_low(12'h20)) begin
-            readback_data_var[ad_hi(12'h20)][0] = field_storage.ctrl.enable.value;
+        if(decoded_reg_strb.ctrl) begin
+            readback_data_var[ad_hi(12'h20)][0] |= field_storage.ctrl.enable.value;
         end
-        if(ad_low(rd_mux_addr) == ad_low(12'h24)) begin
-            readback_data_var[ad_hi(12'h24)][2:0] = hwif_in.status.state.next;
-            readback_data_var[ad_hi(12'h24)][3] = hwif_in.status.armed.next;
-            readback_data_var[ad_hi(12'h24)][4] = hwif_in.status.fault.next;
-            readback_data_var[ad_hi(12'h24)][5] = hwif_in.status.drained.next;
-            readback_data_var[ad_hi(12'h24)][6] = hwif_in.status.heartbeat_alive.next;
-            readback_data_var[ad_hi(12'h24)][7] = hwif_in.status.irq.next;
-            readback_data_var[ad_hi(12'h24)][8] = hwif_in.status.flow_ready.next;
-            readback_data_var[ad_hi(12'h24)][9] = hwif_in.status.flow_busy.next;
-            readback_data_var[ad_hi(12'h24)][10] = hwif_in.status.pf_valid.next;
-            readback_data_var[ad_hi(12'h24)][11] = hwif_in.status.pf_busy.next;
-            readback_data_var[ad_hi(12'h24)][16] = hwif_in.status.rearm_refused.next;
-            readback_data_var[ad_hi(12'h24)][19:17] = hwif_in.status.rearm_reason.next;
+        if(decoded_reg_strb.status) begin
+            readback_data_var[ad_hi(12'h24)][2:0] |= hwif_in.status.state.next;
+            readback_data_var[ad_hi(12'h24)][3] |= hwif_in.status.armed.next;
+            readback_data_var[ad_hi(12'h24)][4] |= hwif_in.status.fault.next;
+            readback_data_var[ad_hi(12'h24)][5] |= hwif_in.status.drained.next;
+            readback_data_var[ad_hi(12'h24)][6] |= hwif_in.status.heartbeat_alive.next;
+            readback_data_var[ad_hi(12'h24)][7] |= hwif_in.status.irq.next;
+            readback_data_var[ad_hi(12'h24)][8] |= hwif_in.status.flow_ready.next;
+            readback_data_var[ad_hi(12'h24)][9] |= hwif_in.status.flow_busy.next;
+            readback_data_var[ad_hi(12'h24)][10] |= hwif_in.status.pf_valid.next;
+            readback_data_var[ad_hi(12'h24)][11] |= hwif_in.status.pf_busy.next;
+            readback_data_var[ad_hi(12'h24)][16] |= hwif_in.status.rearm_refused.next;
+            readback_data_var[ad_hi(12'h24)][19:17] |= hwif_in.status.rearm_reason.next;
         end
-        if(ad_low(rd_mux_addr) == ad_low(12'h28)) begin
-            readback_data_var[ad_hi(12'h28)][31:0] = field_storage.heartbeat.remaining.value;
+        if(decoded_reg_strb.heartbeat) begin
+            readback_data_var[ad_hi(12'h28)][31:0] |= field_storage.heartbeat.remaining.value;
         end
-        if(ad_low(rd_mux_addr) == ad_low(12'h2c)) begin
-            readback_data_var[ad_hi(12'h2c)][31:0] = field_storage.heartbeat_limit.cycles.value;
+        if(decoded_reg_strb.heartbeat_limit) begin
+            readback_data_var[ad_hi(12'h2c)][31:0] |= field_storage.heartbeat_limit.cycles.value;
         end
-        if(ad_low(rd_mux_addr) == ad_low(12'h30)) begin
-            readback_data_var[ad_hi(12'h30)][31:0] = field_storage.hold_cycles.cycles.value;
+        if(decoded_reg_strb.hold_cycles) begin
+            readback_data_var[ad_hi(12'h30)][31:0] |= field_storage.hold_cycles.cycles.value;
         end
-        if(ad_low(rd_mux_addr) == ad_low(12'h40)) begin
-            readback_data_var[ad_hi(12'h40)][0] = field_storage.err_status.ecc_ce.value;
-            readback_data_var[ad_hi(12'h40)][1] = field_storage.err_status.ecc_ue.value;
-            readback_data_var[ad_hi(12'h40)][2] = field_storage.err_status.parity.value;
-            readback_data_var[ad_hi(12'h40)][3] = field_storage.err_status.fifo_ovf.value;
-            readback_data_var[ad_hi(12'h40)][4] = field_storage.err_status.credit_leak.value;
-            readback_data_var[ad_hi(12'h40)][5] = field_storage.err_status.late.value;
-            readback_data_var[ad_hi(12'h40)][6] = field_storage.err_status.stall.value;
-            readback_data_var[ad_hi(12'h40)][7] = field_storage.err_status.heartbeat.value;
-            readback_data_var[ad_hi(12'h40)][8] = field_storage.err_status.table_crc.value;
-            readback_data_var[ad_hi(12'h40)][9] = field_storage.err_status.seu.value;
-            readback_data_var[ad_hi(12'h40)][10] = field_storage.err_status.over_temp.value;
-            readback_data_var[ad_hi(12'h40)][11] = field_storage.err_status.axi_fault.value;
+        if(decoded_reg_strb.err_status) begin
+            readback_data_var[ad_hi(12'h40)][0] |= field_storage.err_status.ecc_ce.value;
+            readback_data_var[ad_hi(12'h40)][1] |= field_storage.err_status.ecc_ue.value;
+            readback_data_var[ad_hi(12'h40)][2] |= field_storage.err_status.parity.value;
+            readback_data_var[ad_hi(12'h40)][3] |= field_storage.err_status.fifo_ovf.value;
+            readback_data_var[ad_hi(12'h40)][4] |= field_storage.err_status.credit_leak.value;
+            readback_data_var[ad_hi(12'h40)][5] |= field_storage.err_status.late.value;
+            readback_data_var[ad_hi(12'h40)][6] |= field_storage.err_status.stall.value;
+            readback_data_var[ad_hi(12'h40)][7] |= field_storage.err_status.heartbeat.value;
+            readback_data_var[ad_hi(12'h40)][8] |= field_storage.err_status.table_crc.value;
+            readback_data_var[ad_hi(12'h40)][9] |= field_storage.err_status.seu.value;
+            readback_data_var[ad_hi(12'h40)][10] |= field_storage.err_status.over_temp.value;
+            readback_data_var[ad_hi(12'h40)][11] |= field_storage.err_status.axi_fault.value;
         end
-        if(ad_low(rd_mux_addr) == ad_low(12'h44)) begin
-            readback_data_var[ad_hi(12'h44)][11:0] = field_storage.err_irq_mask.mask.value;
+        if(decoded_reg_strb.err_irq_mask) begin
+            readback_data_var[ad_hi(12'h44)][11:0] |= field_storage.err_irq_mask.mask.value;
         end
-        if(ad_low(rd_mux_addr) == ad_low(12'h4c)) begin
-            readback_data_var[ad_hi(12'h4c)][11:0] = 12'hffe;
+        if(decoded_reg_strb.err_fatal) begin
+            readback_data_var[ad_hi(12'h4c)][11:0] |= 12'hffe;
         end
-        if(ad_low(rd_mux_addr) == ad_low(12'h54)) begin
-            readback_data_var[ad_hi(12'h54)][0] = hwif_in.first_error.valid.next;
-            readback_data_var[ad_hi(12'h54)][7:4] = hwif_in.first_error.error_class.next;
+        if(decoded_reg_strb.first_error) begin
+            readback_data_var[ad_hi(12'h54)][0] |= hwif_in.first_error.valid.next;
+            readback_data_var[ad_hi(12'h54)][7:4] |= hwif_in.first_error.error_class.next;
         end
-        if(ad_low(rd_mux_addr) == ad_low(12'h58)) begin
-            readback_data_var[ad_hi(12'h58)][31:0] = hwif_in.first_info.info.next;
+        if(decoded_reg_strb.first_info) begin
+            readback_data_var[ad_hi(12'h58)][31:0] |= hwif_in.first_info.info.next;
         end
-        if(ad_low(rd_mux_addr) == ad_low(12'h60)) begin
-            readback_data_var[ad_hi(12'h60)][31:0] = hwif_in.first_cycle.lo.value.next;
+        if(decoded_reg_strb.first_cycle.lo) begin
+            readback_data_var[ad_hi(12'h60)][31:0] |= hwif_in.first_cycle.lo.value.next;
         end
-        if(ad_low(rd_mux_addr) == ad_low(12'h64)) begin
-            readback_data_var[ad_hi(12'h64)][31:0] = hwif_in.first_cycle.hi.value.next;
-        end
-        for(int i0=0; i0<12; i0++) begin
-            if(ad_low(rd_mux_addr) == ad_low(12'h80 + (12)'(i0) * 12'h4)) begin
-                readback_data_var[ad_hi(12'h80 + (12)'(i0) * 12'h4)][15:0] = hwif_in.err_count[i0].count.next;
-            end
-        end
-        if(ad_low(rd_mux_addr) == ad_low(12'h100)) begin
-            readback_data_var[ad_hi(12'h100)][16:0] = field_storage.flow_addr.index.value;
-        end
-        if(ad_low(rd_mux_addr) == ad_low(12'h108)) begin
-            readback_data_var[ad_hi(12'h108)][0] = hwif_in.flow_status.busy.next;
-            readback_data_var[ad_hi(12'h108)][1] = hwif_in.flow_status.error.next;
-            readback_data_var[ad_hi(12'h108)][2] = hwif_in.flow_status.ready.next;
-            readback_data_var[ad_hi(12'h108)][15:8] = hwif_in.flow_status.generation.next;
-        end
-        if(ad_low(rd_mux_addr) == ad_low(12'h10c)) begin
-            readback_data_var[ad_hi(12'h10c)][31:0] = hwif_in.flow_signature.value.next;
-        end
-        if(ad_low(rd_mux_addr) == ad_low(12'h110)) begin
-            readback_data_var[ad_hi(12'h110)][31:0] = hwif_in.flow_capacity.entries.next;
+        if(decoded_reg_strb.first_cycle.hi) begin
+            readback_data_var[ad_hi(12'h64)][31:0] |= hwif_in.first_cycle.hi.value.next;
         end
         for(int i0=0; i0<12; i0++) begin
-            if(ad_low(rd_mux_addr) == ad_low(12'h180 + (12)'(i0) * 12'h4)) begin
-                readback_data_var[ad_hi(12'h180 + (12)'(i0) * 12'h4)][31:0] = hwif_in.flow_rdata[i0].word.next;
+            if(decoded_reg_strb.err_count[i0]) begin
+                readback_data_var[ad_hi(12'h80 + (12)'(i0) * 12'h4)][15:0] |= hwif_in.err_count[i0].count.next;
             end
         end
-        if(ad_low(rd_mux_addr) == ad_low(12'h200)) begin
-            readback_data_var[ad_hi(12'h200)][15:0] = field_storage.pf_addr.bucket.value;
+        if(decoded_reg_strb.flow_addr) begin
+            readback_data_var[ad_hi(12'h100)][16:0] |= field_storage.flow_addr.index.value;
         end
-        if(ad_low(rd_mux_addr) == ad_low(12'h208)) begin
-            readback_data_var[ad_hi(12'h208)][0] = hwif_in.pf_status.busy.next;
-            readback_data_var[ad_hi(12'h208)][1] = hwif_in.pf_status.error.next;
-            readback_data_var[ad_hi(12'h208)][2] = hwif_in.pf_status.valid.next;
-            readback_data_var[ad_hi(12'h208)][3] = hwif_in.pf_status.commit_failed.next;
-            readback_data_var[ad_hi(12'h208)][31:16] = hwif_in.pf_status.generation.next;
+        if(decoded_reg_strb.flow_status) begin
+            readback_data_var[ad_hi(12'h108)][0] |= hwif_in.flow_status.busy.next;
+            readback_data_var[ad_hi(12'h108)][1] |= hwif_in.flow_status.error.next;
+            readback_data_var[ad_hi(12'h108)][2] |= hwif_in.flow_status.ready.next;
+            readback_data_var[ad_hi(12'h108)][15:8] |= hwif_in.flow_status.generation.next;
         end
-        if(ad_low(rd_mux_addr) == ad_low(12'h20c)) begin
-            readback_data_var[ad_hi(12'h20c)][31:0] = field_storage.pf_expect.signature.value;
+        if(decoded_reg_strb.flow_signature) begin
+            readback_data_var[ad_hi(12'h10c)][31:0] |= hwif_in.flow_signature.value.next;
         end
-        if(ad_low(rd_mux_addr) == ad_low(12'h210)) begin
-            readback_data_var[ad_hi(12'h210)][31:0] = hwif_in.pf_signature.value.next;
+        if(decoded_reg_strb.flow_capacity) begin
+            readback_data_var[ad_hi(12'h110)][31:0] |= hwif_in.flow_capacity.entries.next;
         end
-        if(ad_low(rd_mux_addr) == ad_low(12'h214)) begin
-            readback_data_var[ad_hi(12'h214)][31:0] = field_storage.pf_seed.value.value;
+        for(int i0=0; i0<12; i0++) begin
+            if(decoded_reg_strb.flow_rdata[i0]) begin
+                readback_data_var[ad_hi(12'h180 + (12)'(i0) * 12'h4)][31:0] |= hwif_in.flow_rdata[i0].word.next;
+            end
+        end
+        if(decoded_reg_strb.pf_addr) begin
+            readback_data_var[ad_hi(12'h200)][15:0] |= field_storage.pf_addr.bucket.value;
+        end
+        if(decoded_reg_strb.pf_status) begin
+            readback_data_var[ad_hi(12'h208)][0] |= hwif_in.pf_status.busy.next;
+            readback_data_var[ad_hi(12'h208)][1] |= hwif_in.pf_status.error.next;
+            readback_data_var[ad_hi(12'h208)][2] |= hwif_in.pf_status.valid.next;
+            readback_data_var[ad_hi(12'h208)][3] |= hwif_in.pf_status.commit_failed.next;
+            readback_data_var[ad_hi(12'h208)][31:16] |= hwif_in.pf_status.generation.next;
+        end
+        if(decoded_reg_strb.pf_expect) begin
+            readback_data_var[ad_hi(12'h20c)][31:0] |= field_storage.pf_expect.signature.value;
+        end
+        if(decoded_reg_strb.pf_signature) begin
+            readback_data_var[ad_hi(12'h210)][31:0] |= hwif_in.pf_signature.value.next;
+        end
+        if(decoded_reg_strb.pf_seed) begin
+            readback_data_var[ad_hi(12'h214)][31:0] |= field_storage.pf_seed.value.value;
         end
         for(int i0=0; i0<4; i0++) begin
-            if(ad_low(rd_mux_addr) == ad_low(12'h230 + (12)'(i0) * 12'h4)) begin
-                readback_data_var[ad_hi(12'h230 + (12)'(i0) * 12'h4)][31:0] = hwif_in.pf_rdata[i0].word.next;
+            if(decoded_reg_strb.pf_rdata[i0]) begin
+                readback_data_var[ad_hi(12'h230 + (12)'(i0) * 12'h4)][31:0] |= hwif_in.pf_rdata[i0].word.next;
             end
         end
         for(int i0=0; i0<16; i0++) begin
-            if(ad_low(rd_mux_addr) == ad_low(12'h280 + (12)'(i0) * 12'h8)) begin
-                readback_data_var[ad_hi(12'h280 + (12)'(i0) * 12'h8)][15:0] = field_storage.pf_range[i0].ports.low.value;
-                readback_data_var[ad_hi(12'h280 + (12)'(i0) * 12'h8)][31:16] = field_storage.pf_range[i0].ports.high.value;
+            if(decoded_reg_strb.pf_range[i0].ports) begin
+                readback_data_var[ad_hi(12'h280 + (12)'(i0) * 12'h8)][15:0] |= field_storage.pf_range[i0].ports.low.value;
+                readback_data_var[ad_hi(12'h280 + (12)'(i0) * 12'h8)][31:16] |= field_storage.pf_range[i0].ports.high.value;
             end
-            if(ad_low(rd_mux_addr) == ad_low(12'h284 + (12)'(i0) * 12'h8)) begin
-                readback_data_var[ad_hi(12'h284 + (12)'(i0) * 12'h8)][0] = field_storage.pf_range[i0].protocols.tcp.value;
-                readback_data_var[ad_hi(12'h284 + (12)'(i0) * 12'h8)][1] = field_storage.pf_range[i0].protocols.udp.value;
-                readback_data_var[ad_hi(12'h284 + (12)'(i0) * 12'h8)][2] = field_storage.pf_range[i0].protocols.icmp.value;
+            if(decoded_reg_strb.pf_range[i0].protocols) begin
+                readback_data_var[ad_hi(12'h284 + (12)'(i0) * 12'h8)][0] |= field_storage.pf_range[i0].protocols.tcp.value;
+                readback_data_var[ad_hi(12'h284 + (12)'(i0) * 12'h8)][1] |= field_storage.pf_range[i0].protocols.udp.value;
+                readback_data_var[ad_hi(12'h284 + (12)'(i0) * 12'h8)][2] |= field_storage.pf_range[i0].protocols.icmp.value;
             end
         end
         for(int i0=0; i0<2; i0++) begin
-            if(ad_low(rd_mux_addr) == ad_low(12'h300 + (12)'(i0) * 12'h20)) begin
-                readback_data_var[ad_hi(12'h300 + (12)'(i0) * 12'h20)][31:0] = field_storage.scrub[i0].passes.count.value;
+            if(decoded_reg_strb.scrub[i0].passes) begin
+                readback_data_var[ad_hi(12'h300 + (12)'(i0) * 12'h20)][31:0] |= field_storage.scrub[i0].passes.count.value;
             end
-            if(ad_low(rd_mux_addr) == ad_low(12'h304 + (12)'(i0) * 12'h20)) begin
-                readback_data_var[ad_hi(12'h304 + (12)'(i0) * 12'h20)][31:0] = field_storage.scrub[i0].age.count.value;
+            if(decoded_reg_strb.scrub[i0].age) begin
+                readback_data_var[ad_hi(12'h304 + (12)'(i0) * 12'h20)][31:0] |= field_storage.scrub[i0].age.count.value;
             end
-            if(ad_low(rd_mux_addr) == ad_low(12'h308 + (12)'(i0) * 12'h20)) begin
-                readback_data_var[ad_hi(12'h308 + (12)'(i0) * 12'h20)][31:0] = field_storage.scrub[i0].corrected.count.value;
+            if(decoded_reg_strb.scrub[i0].corrected) begin
+                readback_data_var[ad_hi(12'h308 + (12)'(i0) * 12'h20)][31:0] |= field_storage.scrub[i0].corrected.count.value;
             end
-            if(ad_low(rd_mux_addr) == ad_low(12'h30c + (12)'(i0) * 12'h20)) begin
-                readback_data_var[ad_hi(12'h30c + (12)'(i0) * 12'h20)][31:0] = field_storage.scrub[i0].uncorrectable.count.value;
+            if(decoded_reg_strb.scrub[i0].uncorrectable) begin
+                readback_data_var[ad_hi(12'h30c + (12)'(i0) * 12'h20)][31:0] |= field_storage.scrub[i0].uncorrectable.count.value;
             end
-            if(ad_low(rd_mux_addr) == ad_low(12'h310 + (12)'(i0) * 12'h20)) begin
-                readback_data_var[ad_hi(12'h310 + (12)'(i0) * 12'h20)][31:0] = field_storage.scrub[i0].mismatches.count.value;
+            if(decoded_reg_strb.scrub[i0].mismatches) begin
+                readback_data_var[ad_hi(12'h310 + (12)'(i0) * 12'h20)][31:0] |= field_storage.scrub[i0].mismatches.count.value;
             end
-            if(ad_low(rd_mux_addr) == ad_low(12'h314 + (12)'(i0) * 12'h20)) begin
-                readback_data_var[ad_hi(12'h314 + (12)'(i0) * 12'h20)][31:0] = hwif_in.scrub[i0].err_addr.addr.next;
+            if(decoded_reg_strb.scrub[i0].err_addr) begin
+                readback_data_var[ad_hi(12'h314 + (12)'(i0) * 12'h20)][31:0] |= hwif_in.scrub[i0].err_addr.addr.next;
             end
         end
-        if(ad_low(rd_mux_addr) == ad_low(12'h408)) begin
-            readback_data_var[ad_hi(12'h408)][31:0] = hwif_in.stat_cycle.lo.value.next;
+        if(decoded_reg_strb.stat_cycle.lo) begin
+            readback_data_var[ad_hi(12'h408)][31:0] |= hwif_in.stat_cycle.lo.value.next;
         end
-        if(ad_low(rd_mux_addr) == ad_low(12'h40c)) begin
-            readback_data_var[ad_hi(12'h40c)][31:0] = hwif_in.stat_cycle.hi.value.next;
+        if(decoded_reg_strb.stat_cycle.hi) begin
+            readback_data_var[ad_hi(12'h40c)][31:0] |= hwif_in.stat_cycle.hi.value.next;
         end
-        if(ad_low(rd_mux_addr) == ad_low(12'h410)) begin
-            readback_data_var[ad_hi(12'h410)][31:0] = hwif_in.stat_frames_in.lo.value.next;
+        if(decoded_reg_strb.stat_frames_in.lo) begin
+            readback_data_var[ad_hi(12'h410)][31:0] |= hwif_in.stat_frames_in.lo.value.next;
         end
-        if(ad_low(rd_mux_addr) == ad_low(12'h414)) begin
-            readback_data_var[ad_hi(12'h414)][31:0] = hwif_in.stat_frames_in.hi.value.next;
+        if(decoded_reg_strb.stat_frames_in.hi) begin
+            readback_data_var[ad_hi(12'h414)][31:0] |= hwif_in.stat_frames_in.hi.value.next;
         end
-        if(ad_low(rd_mux_addr) == ad_low(12'h418)) begin
-            readback_data_var[ad_hi(12'h418)][31:0] = hwif_in.stat_clear.lo.value.next;
+        if(decoded_reg_strb.stat_clear.lo) begin
+            readback_data_var[ad_hi(12'h418)][31:0] |= hwif_in.stat_clear.lo.value.next;
         end
-        if(ad_low(rd_mux_addr) == ad_low(12'h41c)) begin
-            readback_data_var[ad_hi(12'h41c)][31:0] = hwif_in.stat_clear.hi.value.next;
+        if(decoded_reg_strb.stat_clear.hi) begin
+            readback_data_var[ad_hi(12'h41c)][31:0] |= hwif_in.stat_clear.hi.value.next;
         end
-        if(ad_low(rd_mux_addr) == ad_low(12'h420)) begin
-            readback_data_var[ad_hi(12'h420)][31:0] = hwif_in.stat_suspect.lo.value.next;
+        if(decoded_reg_strb.stat_suspect.lo) begin
+            readback_data_var[ad_hi(12'h420)][31:0] |= hwif_in.stat_suspect.lo.value.next;
         end
-        if(ad_low(rd_mux_addr) == ad_low(12'h424)) begin
-            readback_data_var[ad_hi(12'h424)][31:0] = hwif_in.stat_suspect.hi.value.next;
+        if(decoded_reg_strb.stat_suspect.hi) begin
+            readback_data_var[ad_hi(12'h424)][31:0] |= hwif_in.stat_suspect.hi.value.next;
         end
-        if(ad_low(rd_mux_addr) == ad_low(12'h428)) begin
-            readback_data_var[ad_hi(12'h428)][31:0] = hwif_in.stat_bypass.lo.value.next;
+        if(decoded_reg_strb.stat_bypass.lo) begin
+            readback_data_var[ad_hi(12'h428)][31:0] |= hwif_in.stat_bypass.lo.value.next;
         end
-        if(ad_low(rd_mux_addr) == ad_low(12'h42c)) begin
-            readback_data_var[ad_hi(12'h42c)][31:0] = hwif_in.stat_bypass.hi.value.next;
+        if(decoded_reg_strb.stat_bypass.hi) begin
+            readback_data_var[ad_hi(12'h42c)][31:0] |= hwif_in.stat_bypass.hi.value.next;
         end
-        if(ad_low(rd_mux_addr) == ad_low(12'h430)) begin
-            readback_data_var[ad_hi(12'h430)][31:0] = hwif_in.stat_block.lo.value.next;
+        if(decoded_reg_strb.stat_block.lo) begin
+            readback_data_var[ad_hi(12'h430)][31:0] |= hwif_in.stat_block.lo.value.next;
         end
-        if(ad_low(rd_mux_addr) == ad_low(12'h434)) begin
-            readback_data_var[ad_hi(12'h434)][31:0] = hwif_in.stat_block.hi.value.next;
+        if(decoded_reg_strb.stat_block.hi) begin
+            readback_data_var[ad_hi(12'h434)][31:0] |= hwif_in.stat_block.hi.value.next;
         end
-        if(ad_low(rd_mux_addr) == ad_low(12'h438)) begin
-            readback_data_var[ad_hi(12'h438)][31:0] = hwif_in.stat_fault.lo.value.next;
+        if(decoded_reg_strb.stat_fault.lo) begin
+            readback_data_var[ad_hi(12'h438)][31:0] |= hwif_in.stat_fault.lo.value.next;
         end
-        if(ad_low(rd_mux_addr) == ad_low(12'h43c)) begin
-            readback_data_var[ad_hi(12'h43c)][31:0] = hwif_in.stat_fault.hi.value.next;
+        if(decoded_reg_strb.stat_fault.hi) begin
+            readback_data_var[ad_hi(12'h43c)][31:0] |= hwif_in.stat_fault.hi.value.next;
         end
-        if(ad_low(rd_mux_addr) == ad_low(12'h440)) begin
-            readback_data_var[ad_hi(12'h440)][31:0] = hwif_in.stat_beats_in.lo.value.next;
+        if(decoded_reg_strb.stat_beats_in.lo) begin
+            readback_data_var[ad_hi(12'h440)][31:0] |= hwif_in.stat_beats_in.lo.value.next;
         end
-        if(ad_low(rd_mux_addr) == ad_low(12'h444)) begin
-            readback_data_var[ad_hi(12'h444)][31:0] = hwif_in.stat_beats_in.hi.value.next;
+        if(decoded_reg_strb.stat_beats_in.hi) begin
+            readback_data_var[ad_hi(12'h444)][31:0] |= hwif_in.stat_beats_in.hi.value.next;
         end
-        if(ad_low(rd_mux_addr) == ad_low(12'h448)) begin
-            readback_data_var[ad_hi(12'h448)][31:0] = hwif_in.stat_backpressure.lo.value.next;
+        if(decoded_reg_strb.stat_backpressure.lo) begin
+            readback_data_var[ad_hi(12'h448)][31:0] |= hwif_in.stat_backpressure.lo.value.next;
         end
-        if(ad_low(rd_mux_addr) == ad_low(12'h44c)) begin
-            readback_data_var[ad_hi(12'h44c)][31:0] = hwif_in.stat_backpressure.hi.value.next;
+        if(decoded_reg_strb.stat_backpressure.hi) begin
+            readback_data_var[ad_hi(12'h44c)][31:0] |= hwif_in.stat_backpressure.hi.value.next;
         end
         readback_data_rt_c = readback_data_var;
     end

@@ -10,6 +10,7 @@ Written, always the same bytes for the same source:
 Usage: python tools/make_regs.py [ROOT_DIR]
 """
 
+import re
 import shutil
 import subprocess
 import sys
@@ -43,6 +44,80 @@ def peakrdl(exporter: str, output: Path, *options: str) -> None:
     subprocess.run(command, cwd=ROOT, check=True)
 
 
+def between(text: str, start: str, end: str) -> tuple[int, int]:
+    """Where the one stretch from after `start` to `end` lies; ValueError if there is not one."""
+    if text.count(start) != 1 or text.find(end, text.find(start)) < 0:
+        raise ValueError(f"not as PeakRDL-regblock 1.3 writes it: {start.strip()!r}")
+    first = text.index(start) + len(start)
+    return first, text.index(end, first)
+
+
+def retime(text: str) -> str:
+    """Put a register behind the address decoder of the generated block.
+
+    PeakRDL decodes an address and writes, or selects, the register in one cycle: the longest
+    path of the whole block. nsd_csr holds address and data until the answer, so the strobes of
+    the registers may come a cycle later; they then also select what is read, and that none of
+    them came is the error. ValueError when the text is not as known: then another version of
+    PeakRDL wrote it, and this has to be looked at again.
+    """
+    first, last = between(
+        text,
+        "decoded_reg_strb_t decoded_reg_strb;\n    logic decoded_err;\n",
+        "    assign decoded_req = cpuif_req_masked;\n",
+    )
+    decoder = text[first:last].replace("cpuif_req_masked", "req_now")
+    strobes = dict(
+        (address, name)
+        for name, address in re.findall(
+            r"decoded_reg_strb\.([\w.\[\]]+) = req_now & \(cpuif_addr == (.+?)\)(?: &|;)", decoder
+        )
+    )
+    comb, end = between(decoder, "    always_comb begin\n", "\n    end\n")
+    lines = [line for line in decoder[comb:end].split("\n") if "is_valid" not in line]
+    decode = [line.replace("decoded_reg_strb.", "strb_next.") for line in lines]
+    known = [
+        re.sub(r"(decoded_reg_strb\.[\w.\[\]]+) = .*;", r"strobed |= \1;", line) for line in lines
+    ]
+    retimed = [
+        "    decoded_reg_strb_t strb_next;",
+        "    logic req_now, strobed;",
+        "    assign req_now = cpuif_req_masked & !rst;",
+        decoder[: decoder.index("    always_comb begin\n")].rstrip("\n"),
+        "    always_comb begin",
+        *decode,
+        "    end",
+        "    always_ff @(posedge clk) begin",
+        "        decoded_reg_strb <= strb_next;",
+        "        decoded_req <= req_now;",
+        "    end",
+        "    always_comb begin",
+        "        strobed = '0;",
+        *known,
+        "    end",
+        "    assign decoded_err = decoded_req & !strobed;",
+        decoder[end + len("\n    end\n") :],
+    ]
+    text = text[:first] + "\n".join(retimed) + text[last:].split("\n", 1)[1]
+
+    first, last = between(text, "    // readback stage 1\n", "readback_data_rt_c = ")
+    reads = re.sub(
+        r"ad_low\(rd_mux_addr\) == ad_low\((.+)\)\) begin",
+        lambda found: f"decoded_reg_strb.{strobes[found[1]]}) begin",
+        text[first:last],
+    )
+    # One register at most is selected: OR, so that no order is implied.
+    reads = re.sub(r"(readback_data_var\[ad_hi.+?\](?:\[[\d:]+\])) = ", r"\1 |= ", reads)
+    text = text[:first] + reads + text[last:]
+
+    return re.sub(
+        r"    assign cpuif_wr_ack = (.+;)\n(.*\n)    assign cpuif_wr_err = (.+;)\n",
+        "\\2    always_ff @(posedge clk) begin\n"
+        "        cpuif_wr_ack <= !rst & \\1\n        cpuif_wr_err <= \\3\n    end\n",
+        text,
+    )
+
+
 def generate(target: Path) -> None:
     """Write the GENERATED files below `target`, a copy of the repository or an empty directory."""
     with tempfile.TemporaryDirectory() as name:
@@ -52,6 +127,8 @@ def generate(target: Path) -> None:
         for made, place in COPIES.items():
             (target / place).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(scratch / made, target / place)
+        block = target / "hdl/nsd_regs.sv"
+        block.write_text(retime(block.read_text()))
     compiler = RDLCompiler()
     compiler.compile_file(str(ROOT / SOURCE))
     top = compiler.elaborate().top

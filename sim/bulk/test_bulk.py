@@ -9,7 +9,6 @@ import pytest
 
 from sim.bulk.rtl import DROPPED, OUT, Block, Breach, BusError, build
 from sim.bulk.soak import Soak, throughput
-from sim.top.bench import MISREAD
 from sim.traffic import World, batch
 
 STUB = ["sim/bulk/nsd_top.sv", "sim/harness/slice.sv"]
@@ -35,23 +34,19 @@ def soak(width: int, frames: int) -> None:
         assert all(figures.verdicts.values())
 
 
-@pytest.mark.xfail(reason=MISREAD, strict=True)
 def test_bulk_traffic_64() -> None:
     soak(64, 40_000)
 
 
-@pytest.mark.xfail(reason=MISREAD, strict=False)
 def test_bulk_traffic_512() -> None:
     soak(512, 20_000)
 
 
-@pytest.mark.xfail(reason=MISREAD, strict=True)
 @pytest.mark.full
 def test_a_million_frames() -> None:
     soak(64, 1_000_000)
 
 
-@pytest.mark.xfail(reason=MISREAD, strict=False)
 @pytest.mark.full
 def test_a_quarter_million_frames_at_512() -> None:
     soak(512, 250_000)

@@ -28,11 +28,6 @@ PUBLIC = ("clk", "rst", "s_ax*", "m_ax*", "seu_in", "over_temp_in", "irq", "hear
 GRACE = 2
 
 
-# A soft reset or a re-arm under traffic: in nsd_prefilter, gen_lane's lookup_reg outlives pipe_rst
-# although valid_reg[2] does not, so the background check takes a lookup's word for its own and
-# reports TABLE_CRC. With `lookup_reg <= valid_reg[1] && !(rst || pipe_rst)` these tests pass; then
-# take the marks away (those at 64 b are strict).
-MISREAD = "nsd_prefilter: a lookup outlives pipe_rst; the background check reports TABLE_CRC"
 
 
 @dataclass

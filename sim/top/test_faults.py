@@ -30,7 +30,7 @@ from sim.axis import never, pattern, sometimes
 from sim.points import MOMENTS
 from sim.runner import ROOT, simulate
 from sim.top import table
-from sim.top.bench import GRACE, MISREAD, PARAMETERS, PUBLIC, Judged, TopTB, either, exact, fault
+from sim.top.bench import GRACE, PARAMETERS, PUBLIC, Judged, TopTB, either, exact, fault
 
 TRIES = 40  # until an injection falls into its moment
 
@@ -265,7 +265,6 @@ def check(width: int, write: Callable[[list[dict[str, Any]]], None]) -> None:
     write(rows)
 
 
-@pytest.mark.xfail(reason=MISREAD, strict=True)
 def test_errors_at_every_moment() -> None:
     """64 b: also compares docs/fpga-errors.md, or writes it (NSDATA_WRITE_DOCS=1)."""
 
@@ -279,7 +278,6 @@ def test_errors_at_every_moment() -> None:
     check(64, document)
 
 
-@pytest.mark.xfail(reason=MISREAD, strict=False)
 @pytest.mark.full
 def test_errors_at_every_moment_512() -> None:
     check(512, lambda rows: None)

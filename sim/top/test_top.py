@@ -14,7 +14,7 @@ from nsdata.offload.entry import Verdict
 from sim import host, points
 from sim.axis import PATTERNS, pattern
 from sim.runner import ROOT, simulate
-from sim.top.bench import MISREAD, PARAMETERS, PUBLIC, TopTB, either, exact, fault
+from sim.top.bench import PARAMETERS, PUBLIC, TopTB, either, exact, fault
 
 
 def captured(path: Path, most: int, every: int = 1) -> list[bytes]:
@@ -202,7 +202,6 @@ async def a_dead_host_opens_the_block(dut: Any) -> None:
         fault(judged)
 
 
-@pytest.mark.xfail(reason=MISREAD, strict=False)
 @pytest.mark.parametrize("width", [64, pytest.param(512, marks=pytest.mark.full)])
 def test_top(width: int) -> None:
     simulate("nsd_top", __name__, parameters={"DATA_W": width, **PARAMETERS},
