@@ -58,7 +58,10 @@ def yosys(passes: list[str], log: Path) -> None:
 def read(design: Design) -> str:
     """The pass that reads the sources with the design's parameters."""
     parameters = " ".join(f"-G {name}={value}" for name, value in design.parameters.items())
-    return f"read_slang --threads 1 --unroll-limit 100000 --top {design.top} {parameters} {' '.join(design.sources())}"
+    return (
+        "read_slang --threads 1 --unroll-limit 100000 "
+        f"--top {design.top} {parameters} {' '.join(design.sources())}"
+    )
 
 
 def synth_ecp5(design: Design, out: Path) -> Path:
