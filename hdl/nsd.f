@@ -14,6 +14,7 @@ nsd_spine_exit.sv
 nsd_spine.sv
 nsd_parse.sv
 nsd_ports.sv
+nsd_scrub_words.sv
 nsd_scrub.sv
 nsd_flow.sv
 nsd_prefilter_fp.sv

@@ -6,7 +6,7 @@
 // the read port the lookups use: what is checked is what is looked up, a lookup never collides
 // with a write, and its outcome never depends on the host. Without idle cycles nothing here
 // moves (`busy` stays, no pass ends); that is no error, and a line with inter-frame gaps always
-// has them. A check takes WORDS + 13 cycles, a clear one for each entry.
+// has them. A check takes WORDS + 17 cycles, a clear one for each entry.
 //
 //   command          sequence
 //   cmd_write        read the old entry, write the new one, sig ^= both contributions
@@ -102,45 +102,38 @@ module nsd_scrub
     localparam int POS_W = $clog2(ENTRIES + EXTRA + 1);
     localparam int WORD_W = 5;
 
-    // CRC-32 of eight more bytes is linear: bit i of (data ^ state) adds crc_cols()[i].
-    function automatic logic [63:0][31:0] crc_cols();
-        logic [31:0] col;
-        col = 32'd1;
-        for (int i = 63; i >= 0; i--) begin
-            col = col[0] ? (col >> 1) ^ 32'hEDB8_8320 : col >> 1;
-            crc_cols[i] = col;
+    // What the address (four bytes, before the words), the initial and the final inversion add to
+    // the CRC of an entry: [POS_W] always, [b] when bit b of the address is set.
+    typedef logic [POS_W:0][31:0] address_cols_t;
+    function automatic address_cols_t address_cols();
+        logic [31:0] crc;
+        for (int b = 0; b <= POS_W; b++) begin
+            crc = b == POS_W ? 32'hFFFF_FFFF : 32'd1 << b;
+            for (int i = 0; i < 4 + 8 * WORDS; i++) crc = crc32_byte(crc, 8'd0);
+            address_cols[b] = b == POS_W ? ~crc : crc;
         end
     endfunction
-    localparam logic [63:0][31:0] CRC_COLS = crc_cols();
-
-    function automatic logic [31:0] crc_word(input logic [31:0] crc, input logic [63:0] data);
-        logic [63:0] mixed, mask;
-        mixed = data ^ {32'd0, crc};
-        for (int b = 0; b < 32; b++) begin
-            for (int i = 0; i < 64; i++) mask[i] = CRC_COLS[i][b];
-            crc_word[b] = ^(mixed & mask);
-        end
-    endfunction
-
-    // The state after the address alone: four bytes, so the upper half of eight.
-    function automatic logic [31:0] crc_address(input logic [POS_W-1:0] address);
-        return crc_word(32'd0, {~32'(address), 32'd0});
-    endfunction
+    localparam address_cols_t ADDRESS_COLS = address_cols();
 
     // One bit a state: the enables of the wide registers below are one LUT from it.
     typedef enum int {
         ST_ZERO,    // before a clear: the word to write becomes zero
         ST_CLEAR,   // write it to one address for each idle cycle
         ST_NEXT,    // decide what comes
+        ST_SERVE,   // begin a command
+        ST_CHECK,   // begin the check of one entry
         ST_READ,    // wait for an idle cycle
         ST_WAIT,    // wait for the memory
-        ST_EXTRA,   // take an entry from extra_data instead
+        ST_INDEX,   // instead, which entry of extra_data
+        ST_PART,    // one of each eight of them
+        ST_EXTRA,   // of these, the one
         ST_STREAM,  // send the entry's words, one a cycle, through correction and CRC
         ST_DRAIN,   // until the last has come through
         ST_FOLD,    // keep the contribution, decide what follows
         ST_WRITE,   // wait for an idle cycle
         ST_APPLY,   // bring the signatures up to date
-        ST_MATCH,   // compare them at the end of a pass
+        ST_PARTS,   // compare them at the end of a pass, in parts
+        ST_MATCH,
         ST_PASS,
         STATES
     } state_t;
@@ -161,35 +154,34 @@ module nsd_scrub
     logic [POS_W-1:0]  addr_reg;       // where: behind ENTRIES it is extra_data
     logic              turn_reg;       // a check comes before the next command
     logic              new_reg;        // the words sent are wdata_reg, not what was read
+    logic              send_reg;       // ST_STREAM of these
     logic [WORD_W-1:0] left_reg;       // words still to send, less one
     logic [CODE_W-1:0] code_reg;       // what was read, shifting
     logic [READ_LATENCY-1:0] read_line_reg;  // [i]: rd_en was high i + 1 cycles ago
     logic              loaded;
-    logic              clear_last, pass_last, last_reg, drained, write_op, begin_reg;
+    logic              clear_end, pass_last, last_reg, drained, write_op, begin_reg;
     logic [STATUS_LATENCY:0]   status_reg;
     logic [STATUS_LATENCY+1:0] status_line;  // [i]: rd_data came i cycles ago
     logic              status_due, status_now;
-    logic              ce_reg, ue_reg, other_ce_reg, other_ue_reg, differs_reg;
-    logic              heal;
+    logic              spoilt_reg;     // a word could not be read
+    logic              other_ce_reg, other_ue_reg, differs_reg;
+    logic              heal_reg;       // write the entry back, corrected
 
     // The pass.
     logic [POS_W-1:0] next_reg;      // the next address to check; those below it are passed
     logic             extra_next;    // it is in extra_data
     logic [31:0]      sig_reg, acc_reg, delta_reg;
     logic             clean_reg, unread_reg, parted_reg, match_reg, restart_reg, passed_reg;
+    logic [3:0]       same_reg;      // parts of acc_reg and expect_sig
+    logic             acc_en_reg, sig_en_reg;  // what the sequence changes counts there
     logic             inj_want_reg, inj_used_reg, inj_now_reg;
 
-    // The words' pipeline: raw, with syndrome, corrected.
-    logic        raw_valid_reg, syn_valid_reg, word_valid_reg;
-    logic        raw_plain_reg;      // no check bits: from the host or from extra_data
-    logic [71:0] raw_reg;
-    logic [63:0] syn_data_reg;
-    logic [7:0]  syndrome_reg;
-    logic [63:0] word_reg;
-    logic        word_ce_reg, word_ue_reg;
-    logic [31:0] crc_reg, contribution;
-    logic        any_reg;
-    logic [7:0]  word_check;
+    // The words' way; see nsd_scrub_words.
+    logic              pending, word_valid, code_valid;
+    logic [63:0]       word;
+    logic [71:0]       word_code;
+    logic              any, ce, ue;
+    logic [31:0]       crc, address_crc_reg, contribution;
     logic [CODE_W-1:0] wr_reg;
     logic [DATA_W-1:0] rdata_reg;
 
@@ -206,14 +198,12 @@ module nsd_scrub
                            && !turn_reg && !restart_reg;
     assign start_check = state_reg[ST_NEXT] && !want_clear_reg && !serve_command
                          && !restart_reg;
-    assign extra_next = EXTRA > 0 && next_reg >= POS_W'(ENTRIES);
-    // Written back only when every word of every copy could be read: else a guess would become
-    // a valid code word.
-    assign heal = op_reg == OP_CHECK && (ce_reg || other_ce_reg) && !ue_reg && !other_ue_reg;
+    // ENTRIES is a power of two.
+    assign extra_next = EXTRA > 0 && next_reg[POS_W-1:DEPTH_LOG2] != '0;
 
     assign rd_en = state_reg[ST_READ] && idle;
     assign rd_addr = addr_reg[DEPTH_LOG2-1:0];
-    assign wr_en = (state_reg[ST_WRITE] || state_reg[ST_CLEAR]) && idle;
+    assign wr_en = (state_reg[ST_WRITE] || (state_reg[ST_CLEAR] && !addr_reg[DEPTH_LOG2])) && idle;
     assign wr_addr = addr_reg[DEPTH_LOG2-1:0];
     assign wr_data = wr_reg;
 
@@ -221,48 +211,58 @@ module nsd_scrub
     assign status_line = {status_reg, loaded};
     assign status_now = status_line[STATUS_LATENCY];
 
-    assign clear_last = state_reg[ST_CLEAR] && idle && addr_reg == POS_W'(ENTRIES - 1);
-    assign drained = !raw_valid_reg && !syn_valid_reg && !word_valid_reg && !status_due;
+    assign clear_end = state_reg[ST_CLEAR] && addr_reg[DEPTH_LOG2];
+    assign drained = !pending && !status_due;
     assign write_op = op_reg == OP_WRITE;
     assign pass_last = op_reg == OP_CHECK && last_reg;
 
     always_comb begin
         state_next = '0;
         state_next[ST_ZERO] = state_reg[ST_NEXT] && want_clear_reg;
-        state_next[ST_CLEAR] = state_reg[ST_ZERO] || (state_reg[ST_CLEAR] && !clear_last);
-        state_next[ST_NEXT] = clear_last
+        state_next[ST_CLEAR] = state_reg[ST_ZERO] || (state_reg[ST_CLEAR] && !clear_end);
+        state_next[ST_NEXT] = clear_end
                               || (state_reg[ST_NEXT] && !want_clear_reg && restart_reg)
                               || (state_reg[ST_APPLY] && !pass_last)
                               || state_reg[ST_PASS] || state_reg == '0;  // lost by an upset
-        state_next[ST_READ] = serve_command || (start_check && !extra_next)
+        state_next[ST_SERVE] = serve_command;
+        state_next[ST_CHECK] = start_check;
+        state_next[ST_READ] = state_reg[ST_SERVE] || (state_reg[ST_CHECK] && !extra_next)
                               || (state_reg[ST_READ] && !idle);
         state_next[ST_WAIT] = rd_en || (state_reg[ST_WAIT] && !loaded);
-        state_next[ST_EXTRA] = start_check && extra_next;
+        state_next[ST_INDEX] = state_reg[ST_CHECK] && extra_next;
+        state_next[ST_PART] = state_reg[ST_INDEX];
+        state_next[ST_EXTRA] = state_reg[ST_PART];
         state_next[ST_STREAM] = loaded || state_reg[ST_EXTRA]
                                 || (state_reg[ST_STREAM] && left_reg != '0)
                                 || (state_reg[ST_FOLD] && write_op && !new_reg);
         state_next[ST_DRAIN] = (state_reg[ST_STREAM] && left_reg == '0)
                                || (state_reg[ST_DRAIN] && !drained);
         state_next[ST_FOLD] = state_reg[ST_DRAIN] && drained;
-        state_next[ST_WRITE] = (state_reg[ST_FOLD] && (write_op ? new_reg : heal))
+        state_next[ST_WRITE] = (state_reg[ST_FOLD] && (write_op ? new_reg : heal_reg))
                                || (state_reg[ST_WRITE] && !idle);
-        state_next[ST_APPLY] = (state_reg[ST_FOLD] && !write_op && !heal)
+        state_next[ST_APPLY] = (state_reg[ST_FOLD] && !write_op && !heal_reg)
                                || (state_reg[ST_WRITE] && idle);
-        state_next[ST_MATCH] = state_reg[ST_APPLY] && pass_last;
+        state_next[ST_PARTS] = state_reg[ST_APPLY] && pass_last;
+        state_next[ST_MATCH] = state_reg[ST_PARTS];
         state_next[ST_PASS] = state_reg[ST_MATCH];
     end
 
-    // ---- extra_data
+    // ---- extra_data: a wide choice, so it is made in steps
     logic [CODE_W-1:0] extra_code;
     if (EXTRA > 0) begin : g_extra
-        logic [POS_W-1:0] index;
+        localparam int PARTS = (EXTRA + 7) / 8;
+        logic [5:0] index_reg;
+        logic [PARTS-1:0][DATA_W-1:0] entry_reg;
         logic [DATA_W-1:0] entry;
-        assign index = addr_reg - POS_W'(ENTRIES);
-        always_comb begin
-            entry = '0;
-            for (int i = 0; i < EXTRA; i++)
-                if (index == POS_W'(i)) entry |= extra_data[DATA_W*i +: DATA_W];
-            for (int i = 0; i < WORDS; i++) extra_code[72*i +: 72] = {8'd0, entry[64*i +: 64]};
+        logic [8*PARTS-1:0][DATA_W-1:0] entries;
+        assign entries = (8 * PARTS * DATA_W)'(extra_data);
+        assign entry = entry_reg[index_reg[5:3]];
+        for (genvar i = 0; i < WORDS; i++) begin : g_word
+            assign extra_code[72*i +: 72] = {8'd0, entry[64*i +: 64]};
+        end
+        always_ff @(posedge clk) begin
+            index_reg <= 6'(addr_reg - POS_W'(ENTRIES));
+            for (int i = 0; i < PARTS; i++) entry_reg[i] <= entries[8*i + 32'(index_reg[2:0])];
         end
     end else begin : g_no_extra
         logic unused;
@@ -270,18 +270,26 @@ module nsd_scrub
         assign extra_code = '0;
     end
 
-    // ---- words: one cycle for the syndrome, one for the correction, one for the CRC
-    logic [7:0]  syndrome;
-    logic [63:0] fixed;
-    logic        fixed_ce, fixed_ue;
+    // ---- words
+    logic [71:0] in_code;
+    logic        in_plain;  // from the host or from extra_data
+    assign in_code = send_reg ? {8'd0, wdata_reg[63:0]} : code_reg[71:0];
+    assign in_plain = send_reg || (EXTRA > 0 && addr_reg[POS_W-1:DEPTH_LOG2] != '0);
 
-    nsd_ecc_dec #(.W(64)) decode (
-        .data(raw_reg[63:0]), .check(raw_reg[71:64]), .syndrome,
-        .fix_data(syn_data_reg), .fix_syndrome(syndrome_reg),
-        .fixed, .fix_ce(fixed_ce), .fix_ue(fixed_ue));
-    nsd_ecc_enc #(.W(64)) encode (.data(word_reg), .check(word_check));
+    nsd_scrub_words words (
+        .clk, .rst, .in_valid(state_reg[ST_STREAM]), .in_plain, .in_code, .begin_entry(begin_reg),
+        .misread(inj_now_reg), .pending, .word_valid, .word, .code_valid, .code(word_code),
+        .any, .ce, .ue, .crc);
 
-    assign contribution = any_reg ? ~crc_reg : 32'd0;
+    for (genvar b = 0; b < 32; b++) begin : g_address
+        logic [POS_W-1:0] mask;
+        for (genvar i = 0; i < POS_W; i++) begin : g_mask
+            assign mask[i] = ADDRESS_COLS[i][b];
+        end
+        always_ff @(posedge clk)
+            address_crc_reg[b] <= ADDRESS_COLS[POS_W][b] ^ ^(addr_reg & mask);
+    end
+    assign contribution = any ? crc ^ address_crc_reg : 32'd0;
 
     always_ff @(posedge clk) begin
         state_reg <= state_next;
@@ -294,10 +302,9 @@ module nsd_scrub
             busy_reg <= 1'b1;
         end
         // Whatever stands there when a command is accepted stays.
-        if (!busy_reg) begin
-            want_addr_reg <= cmd_addr;
-            wdata_reg <= cmd_wdata;
-        end
+        if (!busy_reg) want_addr_reg <= cmd_addr;
+        if (send_reg) wdata_reg <= wdata_reg >> 64;
+        else if (!busy_reg) wdata_reg <= cmd_wdata;
         if (any_cmd)
             error_reg <= busy_reg || (cmd_clear && (cmd_write || cmd_read))
                          || (cmd_write && cmd_read);
@@ -305,28 +312,28 @@ module nsd_scrub
         // What comes next.
         if (state_reg[ST_NEXT]) begin
             new_reg <= 1'b0;
-            ce_reg <= 1'b0;
-            ue_reg <= 1'b0;
             other_ce_reg <= 1'b0;
             other_ue_reg <= 1'b0;
             differs_reg <= 1'b0;
-            any_reg <= 1'b0;
             left_reg <= WORD_W'(WORDS - 1);
         end
-        if (serve_command) begin
+        if (state_reg[ST_SERVE]) begin
             op_reg <= want_write_reg ? OP_WRITE : OP_READ;
             addr_reg <= POS_W'(want_addr_reg);
-            passed_reg <= POS_W'(want_addr_reg) < next_reg;
             turn_reg <= 1'b1;
         end
-        if (start_check) begin
+        if (state_reg[ST_CHECK]) begin
             op_reg <= OP_CHECK;
             addr_reg <= next_reg;
             turn_reg <= 1'b0;
-            last_reg <= next_reg == POS_W'(ENTRIES + EXTRA - 1);
             inj_now_reg <= inj_want_reg && !inj_used_reg;
             inj_used_reg <= inj_want_reg;
         end
+        // Wanted cycles later only.
+        passed_reg <= POS_W'(want_addr_reg) < next_reg;
+        last_reg <= addr_reg == POS_W'(ENTRIES + EXTRA - 1);
+        sig_en_reg <= op_reg == OP_WRITE;
+        acc_en_reg <= op_reg == OP_CHECK || (op_reg == OP_WRITE && passed_reg);
         if (inj_crc) inj_want_reg <= 1'b1;
 
         // Clear.
@@ -335,7 +342,7 @@ module nsd_scrub
             sig_reg <= '0;
         end
         if (state_reg[ST_CLEAR] && idle) addr_reg <= addr_reg + 1'b1;
-        if (clear_last) begin
+        if (clear_end) begin
             want_clear_reg <= 1'b0;
             busy_reg <= 1'b0;
         end
@@ -351,9 +358,10 @@ module nsd_scrub
 
         // Read, with the state of the other copies.
         read_line_reg <= READ_LATENCY'({read_line_reg, rd_en});
+        // Streamed from the next cycle on, so it need not stand still.
         if (loaded) code_reg <= rd_data;
-        else if (state_reg[ST_EXTRA]) code_reg <= extra_code;
-        else if (state_reg[ST_STREAM] && !new_reg) code_reg <= code_reg >> 72;
+        else if (EXTRA > 0 && state_reg[ST_EXTRA]) code_reg <= extra_code;
+        else code_reg <= code_reg >> 72;
         status_reg <= status_line[STATUS_LATENCY:0];
         status_due <= (status_due || state_reg[ST_READ]) && !status_now;
         if (status_now) begin
@@ -364,33 +372,16 @@ module nsd_scrub
 
         // The words.
         if (state_reg[ST_STREAM]) left_reg <= left_reg - 1'b1;
-        if (busy_reg && state_reg[ST_STREAM] && new_reg) wdata_reg <= wdata_reg >> 64;
-        raw_valid_reg <= state_reg[ST_STREAM];
-        raw_plain_reg <= new_reg || (EXTRA > 0 && addr_reg >= POS_W'(ENTRIES));
-        raw_reg <= new_reg ? {8'd0, wdata_reg[63:0]} : code_reg[71:0];
-        syn_valid_reg <= raw_valid_reg;
-        syn_data_reg <= raw_reg[63:0];
-        syndrome_reg <= raw_plain_reg ? 8'd0 : syndrome;
-        word_valid_reg <= syn_valid_reg;
-        word_reg <= fixed;
-        word_ce_reg <= syn_valid_reg && fixed_ce;
-        word_ue_reg <= syn_valid_reg && fixed_ue;
-
+        send_reg <= (state_reg[ST_FOLD] && write_op && !new_reg) || (send_reg && left_reg != '0);
         begin_reg <= state_reg[ST_STREAM] && left_reg == WORD_W'(WORDS - 1);
-        if (begin_reg) begin
-            crc_reg <= crc_address(addr_reg);
-            any_reg <= 1'b0;
-        end
-        if (word_valid_reg) begin
-            crc_reg <= crc_word(crc_reg, word_reg ^ {63'd0, inj_now_reg});
-            any_reg <= any_reg || |(word_reg ^ {63'd0, inj_now_reg});
-            ce_reg <= ce_reg || word_ce_reg;
-            ue_reg <= ue_reg || word_ue_reg;
-        end
         if (state_reg[ST_ZERO]) wr_reg <= '0;
-        else if (word_valid_reg) wr_reg <= CODE_W'({word_check, word_reg, wr_reg} >> 72);
-        if (word_valid_reg && op_reg == OP_READ)
-            rdata_reg <= DATA_W'({word_reg, rdata_reg} >> 64);
+        else if (code_valid) wr_reg <= CODE_W'({word_code, wr_reg} >> 72);
+        if (word_valid && op_reg == OP_READ) rdata_reg <= DATA_W'({word, rdata_reg} >> 64);
+
+        // Written back only when every word of every copy could be read: else a guess would
+        // become a valid code word.
+        heal_reg <= op_reg == OP_CHECK && (ce || other_ce_reg) && !ue && !other_ue_reg;
+        spoilt_reg <= ue || other_ue_reg;
 
         // Fold.
         err_ce <= 1'b0;
@@ -400,20 +391,19 @@ module nsd_scrub
             inj_now_reg <= 1'b0;
             left_reg <= WORD_W'(WORDS - 1);
             new_reg <= op_reg == OP_WRITE;
-            err_ce <= heal;
-            err_ue <= !new_reg && (ue_reg || other_ue_reg);
+            err_ce <= heal_reg;
+            err_ue <= !new_reg && spoilt_reg;
             err_addr <= addr_reg[DEPTH_LOG2-1:0];
         end
         if (state_reg[ST_APPLY]) begin
-            if (op_reg == OP_WRITE) sig_reg <= sig_reg ^ delta_reg;
-            if (op_reg == OP_CHECK || (op_reg == OP_WRITE && passed_reg))
-                acc_reg <= acc_reg ^ delta_reg;
+            if (sig_en_reg) sig_reg <= sig_reg ^ delta_reg;
+            if (acc_en_reg) acc_reg <= acc_reg ^ delta_reg;
             if (op_reg == OP_WRITE) clean_reg <= 1'b0;
             if (op_reg == OP_CHECK) begin
                 next_reg <= next_reg + 1'b1;
                 // Copies that differ are mended by writing the entry back, or it is an error.
-                unread_reg <= unread_reg || ue_reg || other_ue_reg;
-                parted_reg <= parted_reg || (differs_reg && !heal && !ue_reg && !other_ue_reg);
+                unread_reg <= unread_reg || spoilt_reg;
+                parted_reg <= parted_reg || (differs_reg && !heal_reg && !spoilt_reg);
             end else begin
                 busy_reg <= 1'b0;
                 want_write_reg <= 1'b0;
@@ -424,7 +414,8 @@ module nsd_scrub
         // The end of a pass.
         pass_done <= 1'b0;
         err_crc <= 1'b0;
-        match_reg <= acc_reg == expect_sig;
+        for (int i = 0; i < 4; i++) same_reg[i] <= acc_reg[8*i +: 8] == expect_sig[8*i +: 8];
+        match_reg <= &same_reg;
         if (state_reg[ST_PASS]) begin
             pass_done <= !restart_reg && !restart;
             pass_ok <= match_reg && !parted_reg && !unread_reg;
@@ -439,6 +430,7 @@ module nsd_scrub
             state_reg <= states_t'(1) << ST_ZERO;
             read_line_reg <= '0;
             begin_reg <= 1'b0;
+            send_reg <= 1'b0;
             want_clear_reg <= 1'b0;
             want_write_reg <= 1'b0;
             want_read_reg <= 1'b0;
@@ -448,9 +440,6 @@ module nsd_scrub
             restart_reg <= 1'b1;
             status_reg <= '0;
             status_due <= 1'b0;
-            raw_valid_reg <= 1'b0;
-            syn_valid_reg <= 1'b0;
-            word_valid_reg <= 1'b0;
             inj_want_reg <= 1'b0;
             inj_now_reg <= 1'b0;
             sig_reg <= '0;
