@@ -271,17 +271,17 @@ MUTANTS = [
         for name, says, old, new, kills in (
             (
                 "errors_late_fault",
-                "fault comes a cycle late",
-                "assign fault = latched || fatal_now;",
+                "fault comes a cycle later",
+                "assign fault = latched || fatal_reg;",
                 "assign fault = latched;",
-                "p_same_cycle",
+                "p_next_cycle",
             ),
             (
                 "errors_no_vote",
                 "one copy of the latch decides",
                 "assign latched = (copies[0] && copies[1]) ||",
                 "assign latched = copies[0]; logic other; assign other =",
-                "p_until_rearm",
+                "p_",
             ),
             (
                 "errors_no_hold",
@@ -293,8 +293,8 @@ MUTANTS = [
             (
                 "errors_no_cause",
                 "a re-arm ignores a cause that is still there",
-                "cause_reg || |(cause_now & ERR_FATAL) || fatal_now",
-                "fatal_now",
+                "cause_reg || |(cause_now & ERR_FATAL) || fatal_reg",
+                "fatal_reg",
                 "p_only_rearm",
             ),
             (

@@ -148,7 +148,7 @@ PROOFS += [
     ),
     Proof(
         "errors",
-        "a fatal error is a fault at once and until an allowed re-arm, whatever is upset",
+        "a fatal error is a fault one cycle later and until an allowed re-arm, whatever is upset",
         "nsd_errors_formal",
         _harness("nsd_errors_formal", "nsd_error_record", "nsd_errors"),
         depth=4,
