@@ -66,7 +66,7 @@ module nsd_flow
     if (FLOW_LATENCY != 10) $fatal(1, "nsd_flow: takes 10 cycles, FLOW_LATENCY says otherwise");
 
     localparam int HASH_BITS = 328;   // 41 bytes
-    localparam int CHUNK = 64;        // bits hashed in one go: three levels of LUT4
+    localparam int CHUNK = 24;        // bits hashed in one go: two levels of LUT4
     localparam int CHUNKS = (HASH_BITS + CHUNK - 1) / CHUNK;
     localparam int GROUPS = (KEY_W + 7) / 8;
     localparam int PAD_W = 8 * GROUPS;
@@ -129,7 +129,8 @@ module nsd_flow
 
     // ---- entry of each way: syndromes, correction, comparison
     flow_entry_t                raw_reg[2], fixed_reg[2];
-    logic [1:0]                 unread_reg, unread7_reg;
+    logic [WORDS-1:0]           unread_reg[2];  // each word of it
+    logic [1:0]                 unread7_reg;
     logic [GROUPS-1:0]          same_reg[2];
     logic [1:0]                 current_reg;  // valid and of this generation
     action_t                    action7_reg[2], action8_reg[2];
@@ -156,14 +157,14 @@ module nsd_flow
         end
         always_ff @(posedge clk) begin
             fixed_reg[w] <= fixed;
-            unread_reg[w] <= |word_ue;
-            unread7_reg[w] <= unread_reg[w];
+            unread_reg[w] <= word_ue;
+            unread7_reg[w] <= |unread_reg[w];
             for (int g = 0; g < GROUPS; g++)
                 same_reg[w][g] <= stored[8*g +: 8] == wanted[8*g +: 8];
-            current_reg[w] <= fixed_reg[w].valid && fixed_reg[w].generation == generation_reg
-                              && !unread_reg[w];
+            current_reg[w] <= fixed_reg[w].valid && fixed_reg[w].generation == generation_reg;
             action7_reg[w] <= fixed_reg[w].action;
-            hit_reg[w] <= &same_reg[w] && current_reg[w] && look_reg[7] && ready;
+            hit_reg[w] <= &same_reg[w] && current_reg[w] && !unread7_reg[w] && look_reg[7]
+                          && ready;
             action8_reg[w] <= action7_reg[w];
         end
     end
@@ -188,8 +189,9 @@ module nsd_flow
 
     nsd_scrub #(.WORDS(WORDS), .DEPTH_LOG2(ADDR_W)) scrub (
         .clk, .rst,
-        .cmd_write(cmd_write && !clear && !busy), .cmd_read(cmd_read && !clear && !busy),
-        .cmd_clear(scrub_clear), .cmd_addr, .cmd_wdata,
+        // It refuses what comes while it is busy itself.
+        .cmd_write(cmd_write && !clear && !clear_want_reg),
+        .cmd_read(cmd_read && !clear && !clear_want_reg), .cmd_clear(clear_want_reg), .cmd_addr, .cmd_wdata,
         .cmd_rdata, .busy(scrub_busy), .cmd_error(unused_error), .sig(scrub_sig),
         .idle, .rd_en(unused_rd_en), .rd_addr(scrub_addr), .rd_data(scrub_data),
         .rd_ce_any(1'b0), .rd_ue_any(1'b0), .rd_differs(1'b0),
