@@ -130,17 +130,17 @@ module nsd_prefilter
 
     // Fingerprints are wanted when the table's word is there: the window waits, not they.
     localparam int WAIT = 3;
-    logic [WAIT-1:0][WINDOW-1:0][7:0] window_wait_reg;  // cycles 3 to 5
+    logic [WAIT-2:0][WINDOW-1:0][7:0] window_wait_reg;  // cycles 3 and 4
     logic [WAIT+1:0][WINDOW-1:0]      in_wait_reg;      // cycles 3 to 7
     logic [LANES-1:0][2:0][FP_W-1:0]  fp;
 
     always_ff @(posedge clk) begin
-        window_wait_reg <= {window_wait_reg[WAIT-2:0], window_reg};
+        window_wait_reg <= {window_wait_reg[WAIT-3:0], window_reg};
         in_wait_reg <= {in_wait_reg[WAIT:0], in_reg};
     end
 
     nsd_prefilter_fp #(.LANES(LANES), .FP_W(FP_W)) fingerprints (
-        .clk, .window(window_wait_reg[WAIT-1]), .fp);
+        .clk, .window(window_wait_reg[WAIT-2]), .fp);
 
     // --- one copy of the table for each position -------------------------------------------
     logic                             unused_rd_en;  // what is read in a free cycle is ignored
@@ -248,6 +248,14 @@ module nsd_prefilter
     logic [EXTRA*64*WORDS-1:0]    extra_data;
     logic                         idle;
 
+    // nsd_prefilter_load's commands come a cycle after the host's.
+    logic [BUCKETS_LOG2-1:0]      cmd_addr_reg;
+    logic [64*WORDS-1:0]          cmd_wdata_reg;
+    always_ff @(posedge clk) begin
+        cmd_addr_reg <= cmd_addr;
+        cmd_wdata_reg <= cmd_wdata;
+    end
+
     // The cycle before the address registers: nothing is looked up with the next edge.
     assign idle = !valid_reg[2];
     assign err_ue = scrub_ue || lookup_ue_reg;
@@ -278,7 +286,7 @@ module nsd_prefilter
     ) scrub (
         .clk, .rst,
         .cmd_write(scrub_write), .cmd_read(scrub_read), .cmd_clear(scrub_clear),
-        .cmd_addr, .cmd_wdata, .cmd_rdata, .busy(scrub_busy), .cmd_error(scrub_error), .sig,
+        .cmd_addr(cmd_addr_reg), .cmd_wdata(cmd_wdata_reg), .cmd_rdata, .busy(scrub_busy), .cmd_error(scrub_error), .sig,
         .idle, .rd_en(unused_rd_en), .rd_addr, .rd_data(word[0]),
         .rd_ce_any(rd_ce_any_reg), .rd_ue_any(rd_ue_any_reg), .rd_differs(rd_differs_reg),
         .wr_en, .wr_addr, .wr_data,

@@ -1,11 +1,12 @@
 // Fingerprints of the 4, 6 and 8 bytes at each of LANES byte positions: the low FP_W bits of
-// CRC-32C (raw: no initial or final inversion). Two cycles.
+// CRC-32C (raw: no initial or final inversion). Three cycles.
 //
 // A CRC without inversions is linear: each byte contributes by itself, depending on how many
 // bytes follow it. So the windows of neighbouring positions share almost all of their terms: per
 // half byte each linear function of its four bits (one LUT), from these per pair of bytes the
 // contribution with 0, 2, 4 or 6 bytes behind it (one LUT a bit); then from two, three or four
-// pairs a fingerprint (one LUT a bit).
+// pairs a fingerprint (one LUT a bit). A register behind each, or mapping would share the sums
+// and make them deeper.
 module nsd_prefilter_fp
     import nsd_pkg::*;
 #(
@@ -39,12 +40,12 @@ module nsd_prefilter_fp
     endfunction
     localparam masks_t MASK = masks_of();
 
-    // Every linear function of a half byte: part[2i + half][f] = parity of its bits in f.
-    logic [2*WINDOW-1:0][15:0] part;
-    always_comb
+    // Every linear function of a half byte: part_reg[2i + half][f] = parity of its bits in f.
+    logic [2*WINDOW-1:0][15:0] part_reg;
+    always_ff @(posedge clk)
         for (int i = 0; i < 2 * WINDOW; i++)
             for (int f = 0; f < 16; f++)
-                part[i][f] = ^(window[i/2][4*(i%2) +: 4] & 4'(f));
+                part_reg[i][f] <= ^(window[i/2][4*(i%2) +: 4] & 4'(f));
 
     // pair_reg[k][i]: bytes i and i + 1 with 2k bytes behind them.
     logic [3:0][WINDOW-2:0][FP_W-1:0] pair_reg;
@@ -52,10 +53,10 @@ module nsd_prefilter_fp
         for (int k = 0; k < 4; k++)
             for (int i = 0; i < WINDOW - 1; i++)
                 for (int j = 0; j < FP_W; j++)
-                    pair_reg[k][i][j] <= part[2*i][MASK[2*k+1][j][3:0]]
-                                       ^ part[2*i+1][MASK[2*k+1][j][7:4]]
-                                       ^ part[2*i+2][MASK[2*k][j][3:0]]
-                                       ^ part[2*i+3][MASK[2*k][j][7:4]];
+                    pair_reg[k][i][j] <= part_reg[2*i][MASK[2*k+1][j][3:0]]
+                                       ^ part_reg[2*i+1][MASK[2*k+1][j][7:4]]
+                                       ^ part_reg[2*i+2][MASK[2*k][j][3:0]]
+                                       ^ part_reg[2*i+3][MASK[2*k][j][7:4]];
 
     always_ff @(posedge clk)
         for (int p = 0; p < LANES; p++) begin

@@ -2,11 +2,11 @@
 //
 //   load_begin  the table is invalid from the next cycle on, and cleared; ends a check too
 //   cmd_write   refused while the table is valid, being cleared or checked
-//   commit      the configuration is latched, and a whole pass of the scrubber over every copy
+//   commit      the configuration is latched (cfg_*, expect_sig in the next cycle), and a whole pass of the scrubber over every copy
 //               and the latched configuration must give expect_sig: then the table is valid and
 //               `generation` counts; else it stays invalid, commit_failed and err_crc
 //
-// Invalid is the safe side: then every frame is a hit. What is refused sets cmd_error until the
+// Commands go on to nsd_scrub a cycle later. Invalid is the safe side: then every frame is a hit. What is refused sets cmd_error until the
 // next command is accepted.
 module nsd_prefilter_load
     import nsd_pkg::*;
@@ -55,11 +55,15 @@ module nsd_prefilter_load
     logic [31:0]                   expect_reg;
     logic [31:0]                   seed_reg;
     port_range_t [PORT_RANGES-1:0] ranges_reg;
-    logic                          latch;
+    logic                          latch, latch_reg;
+    // Not latch_reg, which enables some hundred flip-flops. Inverted, or Yosys merges the two.
+    logic                          calm_reg;
+    logic                          write, read, clear;
+    logic                          write_reg, read_reg, clear_reg;
     logic                          free;
 
-    assign free = !scrub_busy;
-    assign busy = scrub_busy || state_reg == CLEAR || state_reg == CHECK;
+    assign free = !scrub_busy && !write_reg && !read_reg && !clear_reg;
+    assign busy = !free || state_reg == CLEAR || state_reg == CHECK;
     assign cmd_error = refused_reg || scrub_error;
     assign checking = state_reg == CHECK;
     assign commit_failed = failed_reg;
@@ -70,7 +74,10 @@ module nsd_prefilter_load
     assign scrub_expect = expect_reg;
     // A table being loaded is nobody's yet: only from commit on is it held to a signature.
     assign scrub_check = state_reg == CHECK || state_reg == VALID;
-    assign scrub_restart = latch;
+    assign scrub_restart = latch_reg;
+    assign scrub_write = write_reg;
+    assign scrub_read = read_reg;
+    assign scrub_clear = clear_reg;
 
     always_comb begin
         state_next = state_reg;
@@ -78,20 +85,21 @@ module nsd_prefilter_load
         failed_next = failed_reg;
         generation_next = generation_reg;
         latch = 1'b0;
-        scrub_clear = 1'b0;
-        scrub_write = 1'b0;
-        scrub_read = 1'b0;
+        clear = 1'b0;
+        write = 1'b0;
+        read = 1'b0;
 
         unique case (state_reg)
             OPEN: ;
             CLEAR:
                 if (free) begin
-                    scrub_clear = 1'b1;
+                    clear = 1'b1;
                     state_next = OPEN;
                 end
             CHECK:
-                // A pass that a write disturbed says nothing: wait for the next one.
-                if (pass_done && pass_clean) begin
+                // A pass that a write disturbed says nothing: wait for the next one. One that
+                // ended with the commit was another's.
+                if (pass_done && pass_clean && calm_reg) begin
                     if (pass_ok) begin
                         state_next = VALID;
                         generation_next = generation_reg + 16'd1;
@@ -116,10 +124,10 @@ module nsd_prefilter_load
             end
         end else if (cmd_write) begin
             refused_next = state_reg != OPEN || !free || cmd_read;
-            scrub_write = state_reg == OPEN && free;
+            write = state_reg == OPEN && free;
         end else if (cmd_read) begin
             refused_next = busy;
-            scrub_read = !busy;
+            read = !busy;
         end
     end
 
@@ -128,7 +136,12 @@ module nsd_prefilter_load
         refused_reg <= refused_next;
         failed_reg <= failed_next;
         generation_reg <= generation_next;
-        if (latch) begin
+        write_reg <= write;
+        read_reg <= read;
+        clear_reg <= clear;
+        latch_reg <= latch;
+        calm_reg <= !latch;
+        if (latch_reg) begin
             expect_reg <= expect_sig;
             seed_reg <= cfg_seed;
             ranges_reg <= cfg_ranges;
@@ -136,6 +149,11 @@ module nsd_prefilter_load
         if (rst) begin
             state_reg <= OPEN;
             refused_reg <= 1'b0;
+            write_reg <= 1'b0;
+            read_reg <= 1'b0;
+            clear_reg <= 1'b0;
+            latch_reg <= 1'b0;
+            calm_reg <= 1'b1;
             failed_reg <= 1'b0;
             generation_reg <= '0;
             // A port range in force before anything was loaded would be nobody's.
