@@ -93,6 +93,7 @@ module nsd_parse
     logic [HDR_BEATS-1:0]       beat_en;
     logic [HDR_END-1:L3][7:0]   hdr_reg;
     ethertype_t [TAGS_MAX:0]    ethertype_reg;  // at 12, 16, 20
+    logic [1:0]                 no_tag_reg;  // for the wide choice; inverted as s2_not_v6_reg is
     logic                       s1_dec_reg;
     logic                       s1_last_reg;
     logic [BEATS_W-1:0]         s1_beats_reg;
@@ -110,11 +111,12 @@ module nsd_parse
     end
     for (genvar t = 0; t <= TAGS_MAX; t++) begin : g_ethertype
         localparam int AT = L3 - 2 + 4 * t;
-        always_ff @(posedge clk)
-            if (beat_en[AT/LANES])
-                ethertype_reg[t] <= classify({
-                    tap_data[8*(AT%LANES)+:8], tap_data[8*(AT%LANES)+8+:8]
-                });
+        ethertype_t ethertype;
+        assign ethertype = classify({tap_data[8*(AT%LANES)+:8], tap_data[8*(AT%LANES)+8+:8]});
+        always_ff @(posedge clk) if (beat_en[AT/LANES]) ethertype_reg[t] <= ethertype;
+        if (t < TAGS_MAX) begin : g_tag
+            always_ff @(posedge clk) if (beat_en[AT/LANES]) no_tag_reg[t] <= !ethertype.tag;
+        end
     end
     for (genvar g = 0; g < GROUPS; g++) begin : g_ones
         always_ff @(posedge clk) s1_ones_reg[g] <= tap_last ? ones(tap_keep[8*g+:8]) : 4'd8;
@@ -139,6 +141,7 @@ module nsd_parse
     // ---- Stage 2: pick the IP header --------------------------------------------------------
     logic [1:0]               tags_next;
     ethertype_t               ethertype_next;
+    logic [6:0]               base_next;
     logic                     unused;  // a third tag is no IP and needs no bit of its own
     logic [L3_BYTES-1:0][7:0] l3_next;
     logic [6:0]               ones_low_next, ones_high_next;
@@ -150,6 +153,9 @@ module nsd_parse
     logic                     s2_mpls_pppoe_reg;
     logic                     s2_v4_reg;
     logic                     s2_v6_reg;
+    // For the key's wide choice. Inverted, or Yosys merges the two.
+    logic                     s2_not_v6_reg;
+    logic [6:0]               s2_base_reg;  // what adds to the length field for the end
     logic [11:0]              s2_vlan_outer_reg, s2_vlan_inner_reg;
     logic [L3_BYTES-1:0][7:0] s2_l3_reg;
     logic [3:0]               s2_l4_word_reg;  // 32-bit words of the IP header
@@ -158,16 +164,19 @@ module nsd_parse
         if (!ethertype_reg[0].tag) begin
             tags_next = 2'd0;
             ethertype_next = ethertype_reg[0];
-            l3_next = hdr_reg[L3+:L3_BYTES];
+            base_next = ethertype_reg[0].v6 ? 7'd54 : 7'd14;
         end else if (!ethertype_reg[1].tag) begin
             tags_next = 2'd1;
             ethertype_next = ethertype_reg[1];
-            l3_next = hdr_reg[L3+4+:L3_BYTES];
+            base_next = ethertype_reg[1].v6 ? 7'd58 : 7'd18;
         end else begin
             tags_next = 2'd2;
             ethertype_next = ethertype_reg[2];
-            l3_next = hdr_reg[L3+8+:L3_BYTES];
+            base_next = ethertype_reg[2].v6 ? 7'd62 : 7'd22;
         end
+        if (no_tag_reg[0]) l3_next = hdr_reg[L3+:L3_BYTES];
+        else if (no_tag_reg[1]) l3_next = hdr_reg[L3+4+:L3_BYTES];
+        else l3_next = hdr_reg[L3+8+:L3_BYTES];
         // 64 keep bits are too many to count in one cycle: in two halves here, together below.
         ones_low_next = '0;
         ones_high_next = '0;
@@ -186,6 +195,8 @@ module nsd_parse
         s2_mpls_pppoe_reg <= ethertype_next.tunnel;
         s2_v4_reg <= ethertype_next.v4;
         s2_v6_reg <= ethertype_next.v6;
+        s2_not_v6_reg <= !ethertype_next.v6;
+        s2_base_reg <= base_next;
         s2_vlan_outer_reg <= tags_next == 2'd0 ? '0 : {hdr_reg[L3][3:0], hdr_reg[L3+1]};
         s2_vlan_inner_reg <= tags_next != 2'd2 ? '0 : {hdr_reg[L3+4][3:0], hdr_reg[L3+5]};
         s2_l3_reg <= l3_next;
@@ -210,6 +221,7 @@ module nsd_parse
     logic              s3_dec_reg;
     logic              s3_last_reg;
     logic [15:0]       s3_length_reg;  // of the frame, or of what has come with the decision beat
+    logic              s3_long_reg;    // 128 bytes or more have come: all headers are in them
     logic [16:0]       s3_end_reg;     // where the IP header says the datagram ends
     logic [16:0]       s3_payload_reg;
     logic [6:0]        s3_l3_at_reg;
@@ -219,15 +231,20 @@ module nsd_parse
     logic              s3_ip_reg;
     logic              s3_bad_reg;  // version, IHL
     logic              s3_fragment_reg;
-    logic              s3_tunnel_reg;
+    logic [1:0]        s3_tunnel_reg;  // by its field in IPv4, in IPv6
     logic              s3_tcp_reg;
     logic              s3_udp_reg;
     logic              s3_icmp_reg;
     flow_key_t         s3_key_reg;
 
+    // Both versions' protocol fields are classified, and the right answer picked: one level less.
+    function automatic logic tunnel_proto(input logic [7:0] value);
+        tunnel_proto = value inside {8'd4, 8'd41, 8'd47, 8'd50, 8'd51, 8'd94, 8'd97, 8'd137};
+    endfunction
+
     assign l3_words = s2_l3_reg;
     assign {version, ihl} = s2_l3_reg[0];
-    assign proto = s2_v6_reg ? s2_l3_reg[6] : s2_l3_reg[9];
+    assign proto = s2_not_v6_reg ? s2_l3_reg[9] : s2_l3_reg[6];
 
     always_comb begin
         if (s2_v6_reg) ip_length = {s2_l3_reg[4], s2_l3_reg[5]};
@@ -244,8 +261,8 @@ module nsd_parse
         for (int i = 0; i < 16; i++) begin  // byte i of the number, the lowest last on the wire
             key3_next.src[8*i+:8] = s2_l3_reg[23-i];
             key3_next.dst[8*i+:8] = s2_l3_reg[39-i];
-            if (!s2_v6_reg) key3_next.src[8*i+:8] = i < 4 ? s2_l3_reg[15-i%4] : 8'd0;
-            if (!s2_v6_reg) key3_next.dst[8*i+:8] = i < 4 ? s2_l3_reg[19-i%4] : 8'd0;
+            if (s2_not_v6_reg) key3_next.src[8*i+:8] = i < 4 ? s2_l3_reg[15-i%4] : 8'd0;
+            if (s2_not_v6_reg) key3_next.dst[8*i+:8] = i < 4 ? s2_l3_reg[19-i%4] : 8'd0;
         end
         {key3_next.sport[7:0], key3_next.sport[15:8]} = l3_words[s2_l4_word_reg][15:0];
         {key3_next.dport[7:0], key3_next.dport[15:8]} = l3_words[s2_l4_word_reg][31:16];
@@ -253,8 +270,8 @@ module nsd_parse
 
     always_ff @(posedge clk) begin
         s3_length_reg <= length_next[16] ? 16'hFFFF : length_next[15:0];
-        s3_end_reg <= {1'b0, ip_length} + 17'(L3) + 17'({s2_tags_reg, 2'b00})
-            + (s2_v6_reg ? 17'd40 : 17'd0);
+        s3_long_reg <= s2_beats_reg[BEATS_W-1:7-LANES_LOG2] != '0;
+        s3_end_reg <= {1'b0, ip_length} + 17'(s2_base_reg);
         s3_payload_reg <= payload_next;
         s3_l3_at_reg <= 7'(L3) + 7'({s2_tags_reg, 2'b00});
         s3_l4_at_reg <= 7'(L3) + 7'({s2_tags_reg, 2'b00}) + 7'({s2_l4_word_reg, 2'b00});
@@ -262,11 +279,11 @@ module nsd_parse
         s3_mpls_pppoe_reg <= s2_mpls_pppoe_reg;
         s3_ip_reg <= s2_v4_reg || s2_v6_reg;
         s3_bad_reg <= s2_v6_reg ? version != 4'd6 : version != 4'd4 || ihl < 4'd5;
-        s3_fragment_reg <= s2_v6_reg ? proto == 8'd44 : {s2_l3_reg[6][5:0], s2_l3_reg[7]} != '0;
-        s3_tunnel_reg <= proto inside {8'd4, 8'd41, 8'd47, 8'd50, 8'd51, 8'd94, 8'd97, 8'd137};
-        s3_tcp_reg <= proto == 8'd6;
-        s3_udp_reg <= proto == 8'd17;
-        s3_icmp_reg <= proto == (s2_v6_reg ? 8'd58 : 8'd1);
+        s3_fragment_reg <= s2_v6_reg ? s2_l3_reg[6] == 8'd44 : {s2_l3_reg[6][5:0], s2_l3_reg[7]} != '0;
+        s3_tunnel_reg <= {tunnel_proto(s2_l3_reg[6]), tunnel_proto(s2_l3_reg[9])};
+        s3_tcp_reg <= s2_v6_reg ? s2_l3_reg[6] == 8'd6 : s2_l3_reg[9] == 8'd6;
+        s3_udp_reg <= s2_v6_reg ? s2_l3_reg[6] == 8'd17 : s2_l3_reg[9] == 8'd17;
+        s3_icmp_reg <= s2_v6_reg ? s2_l3_reg[6] == 8'd58 : s2_l3_reg[9] == 8'd1;
         s3_key_reg <= key3_next;
         s3_dec_reg <= s2_dec_reg;
         s3_last_reg <= s2_last_reg;
@@ -296,10 +313,12 @@ module nsd_parse
         tunnel_port = port inside {16'd2152, 16'd3544, 16'd4789, 16'd6081};
     endfunction
 
-    assign runt = s3_length_reg < 16'(s3_l3_at_reg);
+    // Not long: at most 128 bytes.
+    assign runt = !s3_long_reg && s3_length_reg[7:0] < 8'(s3_l3_at_reg);
     // With an IHL of 5 or more, a frame that has the whole header has its first 20 bytes.
-    assign header_bad = s3_bad_reg || s3_payload_reg[16] || s3_length_reg < 16'(s3_l4_at_reg);
-    assign l4_bad = s3_length_reg < 16'(s3_ports_end_reg)
+    assign header_bad = s3_bad_reg || s3_payload_reg[16]
+        || (!s3_long_reg && s3_length_reg[7:0] < 8'(s3_l4_at_reg));
+    assign l4_bad = (!s3_long_reg && s3_length_reg[7:0] < 8'(s3_ports_end_reg))
         || s3_payload_reg < (s3_tcp_reg ? 17'd20 : 17'd8);
     assign ports_next = s3_tcp_reg || s3_udp_reg;
 
@@ -309,7 +328,7 @@ module nsd_parse
         else if (!s3_ip_reg) parse_next = PARSE_NOT_IP;
         else if (header_bad) parse_next = PARSE_MALFORMED;
         else if (s3_fragment_reg) parse_next = PARSE_FRAGMENT;
-        else if (s3_tunnel_reg) parse_next = PARSE_TUNNEL;
+        else if (s3_tunnel_reg[s3_key_reg.v6]) parse_next = PARSE_TUNNEL;
         else if (!ports_next && !s3_icmp_reg) parse_next = PARSE_OTHER;
         else if (ports_next && l4_bad) parse_next = PARSE_MALFORMED;
         else parse_next = PARSE_OK;
