@@ -14,6 +14,7 @@ nsd_spine_exit.sv
 nsd_spine.sv
 nsd_parse.sv
 nsd_ports.sv
+nsd_ecc_fix.sv
 nsd_scrub_words.sv
 nsd_scrub.sv
 nsd_flow.sv

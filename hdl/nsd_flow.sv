@@ -1,9 +1,9 @@
 // The flow bypass table: for each key its action, FLOW_LATENCY cycles later, one a cycle.
 //
 //   cycle  0  key            5  raw entries with their syndromes
-//          1  partial hashes 6  corrected entries
-//          2  set; RAM reads 7  key compared in groups of eight bits
-//          4  both ways      8  hit of each way      9  action      10  result
+//          1  partial hashes 6  syndromes decoded    7  corrected entries
+//          2  set; RAM reads 8  key compared in groups of eight bits
+//          4  both ways      9  hit of each way      10  action: the result
 //
 // Two ways of 2^SETS_LOG2 sets. The set is the low bits of CRC-32 (IEEE, from 0, no inversion)
 // over the key's 41 bytes, byte 0 = key[7:0]. An entry hits when it is valid, of the current
@@ -93,7 +93,7 @@ module nsd_flow
     logic [CHUNKS*CHUNK-1:0]           key_bits;
     logic [CHUNKS-1:0][SETS_LOG2-1:0]  part_reg;
     logic [SETS_LOG2-1:0]              set_next;
-    logic [SETS_LOG2-1:0]              set_reg[2:8];  // [i]: of the key of cycle i
+    logic [SETS_LOG2-1:0]              set_reg[2:9];  // [i]: of the key of cycle i
 
     assign key_bits = (CHUNKS * CHUNK)'(key);
     always_comb begin
@@ -102,10 +102,10 @@ module nsd_flow
     end
 
     // ---- what travels with a key
-    logic [KEY_W-1:0] key_reg[1:6];
+    logic [KEY_W-1:0] key_reg[1:7];
     logic [10:1]      valid_reg;
     logic             lookup_reg;
-    logic [7:2]       look_reg;   // it reads the table
+    logic [8:2]       look_reg;   // it reads the table
 
     // ---- memory: a lookup or, in the cycles between, the scrubber
     logic                 idle, wr_en;
@@ -130,42 +130,43 @@ module nsd_flow
     // ---- entry of each way: syndromes, correction, comparison
     flow_entry_t                raw_reg[2], fixed_reg[2];
     logic [WORDS-1:0]           unread_reg[2];  // each word of it
-    logic [1:0]                 unread7_reg;
+    logic [1:0]                 unread8_reg;
     logic [GROUPS-1:0]          same_reg[2];
     logic [1:0]                 current_reg;  // valid and of this generation
-    action_t                    action7_reg[2], action8_reg[2];
+    action_t                    action8_reg[2], action9_reg[2];
     logic [1:0]                 hit_reg;
     logic [7:0]                 generation_reg;
     logic                       ready;
 
     for (genvar w = 0; w < 2; w++) begin : g_entry
-        logic [WORDS-1:0] word_ue, unused_ce;
+        logic [WORDS-1:0] word_ue;
         flow_entry_t      fixed;
         logic [PAD_W-1:0] stored, wanted;
         assign stored = PAD_W'(fixed_reg[w].key);
-        assign wanted = PAD_W'(key_reg[6]);
+        assign wanted = PAD_W'(key_reg[7]);
         for (genvar i = 0; i < WORDS; i++) begin : g_word
-            logic [7:0] syndrome, syndrome_reg;
-            nsd_ecc_dec #(.W(64)) decode (
-                .data(way_data[w][72*i +: 64]), .check(way_data[w][72*i+64 +: 8]), .syndrome,
-                .fix_data(raw_reg[w][64*i +: 64]), .fix_syndrome(syndrome_reg),
-                .fixed(fixed[64*i +: 64]), .fix_ce(unused_ce[i]), .fix_ue(word_ue[i]));
+            logic [7:0]  expected, syndrome_reg;
+            nsd_ecc_enc #(.W(64)) encode (
+                .data(way_data[w][72*i +: 64]), .check(expected));
+            nsd_ecc_fix fix (
+                .clk, .data(raw_reg[w][64*i +: 64]), .syndrome(syndrome_reg),
+                .fixed(fixed[64*i +: 64]), .ue(word_ue[i]));
             always_ff @(posedge clk) begin
                 raw_reg[w][64*i +: 64] <= way_data[w][72*i +: 64];
-                syndrome_reg <= syndrome;
+                syndrome_reg <= expected ^ way_data[w][72*i+64 +: 8];
             end
         end
         always_ff @(posedge clk) begin
             fixed_reg[w] <= fixed;
             unread_reg[w] <= word_ue;
-            unread7_reg[w] <= |unread_reg[w];
+            unread8_reg[w] <= |unread_reg[w];
             for (int g = 0; g < GROUPS; g++)
                 same_reg[w][g] <= stored[8*g +: 8] == wanted[8*g +: 8];
             current_reg[w] <= fixed_reg[w].valid && fixed_reg[w].generation == generation_reg;
-            action7_reg[w] <= fixed_reg[w].action;
-            hit_reg[w] <= &same_reg[w] && current_reg[w] && !unread7_reg[w] && look_reg[7]
+            action8_reg[w] <= fixed_reg[w].action;
+            hit_reg[w] <= &same_reg[w] && current_reg[w] && !unread8_reg[w] && look_reg[8]
                           && ready;
-            action8_reg[w] <= action7_reg[w];
+            action9_reg[w] <= action8_reg[w];
         end
     end
 
@@ -217,8 +218,8 @@ module nsd_flow
     end
 
     // ---- keys and results
-    action_t     action9_next, action9_reg, action10_reg;
-    logic [1:0]  unread8_reg;
+    action_t     action_next, action10_reg;
+    logic [1:0]  unread9_reg;
     logic        crc_reg, ce_reg, ue_reg;
     logic [31:0] info_reg;
 
@@ -230,12 +231,12 @@ module nsd_flow
     assign err_info = info_reg;
 
     always_comb begin
-        action9_next = ACTION_NONE;
-        if (hit_reg[1]) action9_next = action8_reg[1];
-        if (hit_reg[0]) action9_next = action8_reg[0];
+        action_next = ACTION_NONE;
+        if (hit_reg[1]) action_next = action9_reg[1];
+        if (hit_reg[0]) action_next = action9_reg[0];
         // An action nobody defined is none.
-        if (action9_next != ACTION_BYPASS && action9_next != ACTION_BLOCK)
-            action9_next = ACTION_NONE;
+        if (action_next != ACTION_BYPASS && action_next != ACTION_BLOCK)
+            action_next = ACTION_NONE;
     end
 
     always_ff @(posedge clk) begin
@@ -243,22 +244,21 @@ module nsd_flow
             for (int b = 0; b < SETS_LOG2; b++)
                 part_reg[c][b] <= ^(key_bits[CHUNK*c +: CHUNK] & HASH_MASKS[b][CHUNK*c +: CHUNK]);
         key_reg[1] <= key;
-        for (int i = 2; i <= 6; i++) key_reg[i] <= key_reg[i-1];
+        for (int i = 2; i <= 7; i++) key_reg[i] <= key_reg[i-1];
         set_reg[2] <= set_next;
-        for (int i = 3; i <= 8; i++) set_reg[i] <= set_reg[i-1];
+        for (int i = 3; i <= 9; i++) set_reg[i] <= set_reg[i-1];
         lookup_reg <= key_lookup;
         valid_reg <= {valid_reg[9:1], key_valid};
-        look_reg <= {look_reg[6:2], valid_reg[1] && lookup_reg && ready};
+        look_reg <= {look_reg[7:2], valid_reg[1] && lookup_reg && ready};
         way_reg <= RAM_LATENCY'({way_reg, scrub_addr[0]});
 
-        unread8_reg <= unread7_reg & {2{look_reg[7]}};
-        action9_reg <= action9_next;
-        action10_reg <= action9_reg;
+        unread9_reg <= unread8_reg & {2{look_reg[8]}};
+        action10_reg <= action_next;
 
         crc_reg <= scrub_crc;
         ce_reg <= scrub_ce;
-        ue_reg <= scrub_ue || unread8_reg != '0;
-        if (unread8_reg != '0) info_reg <= {1'b1, 31'({set_reg[8], !unread8_reg[0]})};
+        ue_reg <= scrub_ue || unread9_reg != '0;
+        if (unread9_reg != '0) info_reg <= {1'b1, 31'({set_reg[9], !unread9_reg[0]})};
         else if (scrub_crc) info_reg <= pass_sig;
         else info_reg <= 32'(scrub_err_addr);
 

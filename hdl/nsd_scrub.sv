@@ -261,7 +261,8 @@ module nsd_scrub
             assign extra_code[72*i +: 72] = {8'd0, entry[64*i +: 64]};
         end
         always_ff @(posedge clk) begin
-            index_reg <= 6'(addr_reg - POS_W'(ENTRIES));
+            // Its enable keeps it from being merged with a copy of the table's address.
+            if (state_reg[ST_INDEX]) index_reg <= 6'(addr_reg - POS_W'(ENTRIES));
             for (int i = 0; i < PARTS; i++) entry_reg[i] <= entries[8*i + 32'(index_reg[2:0])];
         end
     end else begin : g_no_extra

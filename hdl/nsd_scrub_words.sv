@@ -30,7 +30,7 @@ module nsd_scrub_words
     output logic        ue,           // a word could not be
     output logic [31:0] crc
 );
-    localparam int PARTS = 4;
+    localparam int PARTS = 8;
     localparam int PART_W = 64 / PARTS;
 
     // CRC-32 of eight more bytes is linear: CRC_MASKS[b] = the bits of (data ^ state) in bit b.
@@ -72,7 +72,7 @@ module nsd_scrub_words
     logic [3:0]  single;
     logic        part_single;
     logic [PARTS-1:0][31:0] crc_part;
-    logic [31:0] crc_next;
+    logic [31:0] mix, crc_next;
 
     nsd_ecc_dec #(.W(64)) decode (
         .data(raw_reg[63:0]), .check(raw_reg[71:64]), .syndrome,
@@ -87,6 +87,10 @@ module nsd_scrub_words
         for (genvar b = 0; b < 32; b++) begin : g_bit
             assign crc_part[i][b] = ^(seen[PART_W*i +: PART_W] & CRC_MASKS[b][PART_W*i +: PART_W]);
         end
+    end
+    always_comb begin
+        mix = '0;
+        for (int i = 0; i < PARTS; i++) mix ^= crc_part_reg[i];
     end
     for (genvar b = 0; b < 32; b++) begin : g_crc
         assign crc_next[b] = ^(crc_reg & CRC_MASKS[b][31:0]) ^ mix_reg[b];
@@ -134,9 +138,7 @@ module nsd_scrub_words
         check_high_reg <= check_high;
 
         mix_valid_reg <= part_valid_reg;
-        for (int b = 0; b < 32; b++)
-            mix_reg[b] <= crc_part_reg[0][b] ^ crc_part_reg[1][b] ^ crc_part_reg[2][b]
-                          ^ crc_part_reg[3][b];
+        mix_reg <= mix;
         if (part_valid_reg) begin
             any_reg <= any_reg || any_part_reg != '0;
             ce_reg <= ce_reg || part_single;

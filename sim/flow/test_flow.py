@@ -21,7 +21,7 @@ from sim.scrub.reference import Table
 from sim.tb import TB
 
 LATENCY = 10
-READ, COMPARE, HIT = 2, 6, 7  # edges behind the key's
+READ, COMPARE, HIT = 2, 7, 8  # edges behind the key's
 WORDS = 6
 BYPASS, BLOCK, NONE = FlowAction.BYPASS, FlowAction.BLOCK, FlowAction.NONE
 INPUTS = ("key_valid", "key", "key_lookup", "cmd_write", "cmd_read", "cmd_addr", "cmd_wdata",
