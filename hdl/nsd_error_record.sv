@@ -96,14 +96,14 @@ module nsd_error_record
                 end
     end
 
-    logic        found, take, valid_reg;
-    logic [3:0]  found_class, record_class_reg;
-    logic [31:0] found_info;
+    logic        found_reg, take, valid_reg;
+    logic [3:0]  found_class, found_class_reg, record_class_reg;
+    logic [31:0] found_info, found_info_reg;
+    logic [63:0] found_stamp_reg;
 
-    assign found = |any_reg;
     // A fatal error takes the place of one that was corrected.
-    assign take = found && (!valid_reg || record_clear
-        || (record_class_reg == 4'(ERR_ECC_CE) && found_class != 4'(ERR_ECC_CE)));
+    assign take = found_reg && (!valid_reg || record_clear
+        || (record_class_reg == 4'(ERR_ECC_CE) && found_class_reg != 4'(ERR_ECC_CE)));
     assign record_valid = valid_reg;
     assign record_class = record_class_reg;
 
@@ -121,14 +121,19 @@ module nsd_error_record
         any_reg <= any_next;
         class_reg <= class_next;
         info_reg <= info_next;
+        found_reg <= |any_reg;
+        found_class_reg <= found_class;
+        found_info_reg <= found_info;
+        found_stamp_reg <= stamp_reg;
         if (take) begin
-            record_class_reg <= found_class;
-            record_info <= found_info;
-            record_cycle <= stamp_reg;
+            record_class_reg <= found_class_reg;
+            record_info <= found_info_reg;
+            record_cycle <= found_stamp_reg;
         end
         valid_reg <= take || (valid_reg && !record_clear);
         if (rst) begin
             any_reg <= '0;
+            found_reg <= 1'b0;
             valid_reg <= 1'b0;
             record_class_reg <= '0;
         end

@@ -19,7 +19,7 @@
 // the bits in info[3:0]. HEARTBEAT is raised here alone (while ARMED only).
 //
 // Detectors hold err_info valid with their strobe. `fault` rises in the next cycle, which is also
-// the one record_cycle names; records come three cycles after the strobe.
+// the one record_cycle names; records come four cycles after the strobe.
 module nsd_errors
     import nsd_pkg::*;
 #(

@@ -53,13 +53,13 @@ def between(text: str, start: str, end: str) -> tuple[int, int]:
 
 
 def retime(text: str) -> str:
-    """Put a register behind the address decoder of the generated block.
+    """Put two registers into the address decoder of the generated block.
 
     PeakRDL decodes an address and writes, or selects, the register in one cycle: the longest
-    path of the whole block. nsd_csr holds address and data until the answer, so the strobes of
-    the registers may come a cycle later; they then also select what is read, and that none of
-    them came is the error. ValueError when the text is not as known: then another version of
-    PeakRDL wrote it, and this has to be looked at again.
+    path of the whole block. nsd_csr holds address and data until the answer, so the halves of
+    the address may be decoded in one cycle and the strobes of the registers in the next; they
+    then also select what is read, and that none of them came is the error. ValueError when the
+    text is not as known: then another version of PeakRDL wrote it; look at it again.
     """
     first, last = between(
         text,
@@ -75,21 +75,33 @@ def retime(text: str) -> str:
     )
     comb, end = between(decoder, "    always_comb begin\n", "\n    end\n")
     lines = [line for line in decoder[comb:end].split("\n") if "is_valid" not in line]
-    decode = [line.replace("decoded_reg_strb.", "strb_next.") for line in lines]
+    hot = r"(high_hot[ad_hi(\1)] & low_hot[5'(ad_low(\1) >> 2)])"
+    decode = [
+        re.sub(r"req_now & \(cpuif_addr == (.+?)\)(?= &|;)", hot, line).replace(
+            "decoded_reg_strb.", "strb_next."
+        )
+        for line in lines
+    ]
     known = [
         re.sub(r"(decoded_reg_strb\.[\w.\[\]]+) = .*;", r"strobed |= \1;", line) for line in lines
     ]
     retimed = [
         "    decoded_reg_strb_t strb_next;",
-        "    logic req_now, strobed;",
+        "    logic req_now, req_reg, strobed;",
+        "    logic [31:0] high_hot, low_hot;",
         "    assign req_now = cpuif_req_masked & !rst;",
         decoder[: decoder.index("    always_comb begin\n")].rstrip("\n"),
         "    always_comb begin",
         *decode,
         "    end",
         "    always_ff @(posedge clk) begin",
+        "        for(int i=0; i<32; i++) begin",
+        "            high_hot[i] <= cpuif_addr[11:7] == 5'(i);",
+        "            low_hot[i] <= req_now & (cpuif_addr[6:0] == 7'(4*i));",
+        "        end",
+        "        req_reg <= req_now;",
         "        decoded_reg_strb <= strb_next;",
-        "        decoded_req <= req_now;",
+        "        decoded_req <= req_reg;",
         "    end",
         "    always_comb begin",
         "        strobed = '0;",

@@ -87,7 +87,7 @@ async def the_first_error_is_recorded(dut: Any) -> None:
     tb = await fresh(dut)
 
     async def record() -> tuple[int, int, int]:
-        await tb.step(3)
+        await tb.step(4)
         return tb.get("record_valid"), tb.get("record_class"), tb.get("record_info")
 
     await tb.error(ErrorClass.ECC_CE, info=0x100)

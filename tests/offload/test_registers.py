@@ -89,8 +89,8 @@ def test_python_and_c_agree_on_addresses_and_fields() -> None:
 def test_python_and_the_decoder_in_hardware_agree() -> None:
     text = (ROOT / "hdl" / "nsd_regs.sv").read_text()
     terms = re.findall(
-        r"strb_next\.([\w.\[\]]+) = req_now & \(cpuif_addr == "
-        r"12'h([0-9a-f]+)(?: \+ \(12\)'\(i0\) \* 12'h([0-9a-f]+))?\)"
+        r"strb_next\.([\w.\[\]]+) = \(high_hot\[ad_hi\("
+        r"12'h([0-9a-f]+)(?: \+ \(12\)'\(i0\) \* 12'h([0-9a-f]+))?\)\] & .*\)"
         r"( & !cpuif_req_is_wr)?( & cpuif_req_is_wr)?;",
         text,
     )
