@@ -1,0 +1,1 @@
+"""The device's error pins (hdl/nsd_pins.sv)."""

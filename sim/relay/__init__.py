@@ -1,0 +1,1 @@
+"""The bypass relay's heartbeat (hdl/nsd_relay.sv)."""

@@ -1,0 +1,1 @@
+"""The join of all answers (hdl/nsd_verdict.sv) against the rules."""
