@@ -220,7 +220,7 @@ module nsd_spine_formal
     always_ff @(posedge clk) if (!live_reg && accept) slot_reg <= dut.wr_ptr_reg;
     logic [PTR_W-1:0] behind;
     assign behind = dut.rel_ptr - slot_reg;
-    assign passed_release = behind != '0 && !behind[PTR_W-1];
+    assign passed_release = behind != '0 && behind <= PTR_W'(DEPTH);
 
     // Progress: the time until a beat may leave is a matter of the traffic alone.
     logic [1:0] idle_reg;   // cycles in which the sink was ready, a beat was due and none came

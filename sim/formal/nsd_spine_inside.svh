@@ -24,8 +24,20 @@ assign line_armed = dut.u_line.armed_reg;
 assign line_slot = dut.u_line.slot_reg;
 logic [PTR_W-1:0] vis;  // the slot that becomes visible next
 assign vis = line_slot[LATENCY-1];
+logic [PTR_W-1:0] head_1, line_next;
+assign head_1 = head + 1'b1;
+assign line_next = vis + PTR_W'(line_valid[LATENCY-1]);
 logic h_valid;
 assign h_valid = dut.u_exit.h_valid_reg;
+logic q_valid;  // a beat waits between the store and the head register
+assign q_valid = dut.u_exit.q_valid_reg;
+logic [1:0] in_exit;
+assign in_exit = 2'(h_valid) + 2'(q_valid);
+
+// The beat that left last was loaded, and its frame goes on.
+logic last_open_reg, last_open;
+assign last_open = leave ? fresh && !m_axis_tlast : last_open_reg;
+always_ff @(posedge clk) last_open_reg <= last_open && !rst;
 
 // --- pointers and credits ---------------------------------------------------------------
 // Differences get a name, for their width: in an expression they would be widened.
@@ -60,7 +72,7 @@ always_comb if (begun_reg) begin
                      && vis - head <= stored - head && stored - head <= wr - head);
     i_flight: assert (rd == arr_4 && ahead == at_hand_4);
     i_ahead: assert (ahead <= 13 && (!dut.u_fetch.room_reg || ahead <= 12));
-    i_ahead_good: assert (!dut.u_fetch.ahead_bad);
+    i_ahead_good: assert (!dut.u_fetch.ahead_bad && dut.u_fetch.bad_reg == 0);
     // Reading ahead keeps up, or has plenty at hand.
     i_room: assert (dut.u_fetch.room_reg || ahead >= 11 || wr == head);
     i_backlog: assert (backlog <= 1 || ahead >= 10);
@@ -69,7 +81,8 @@ always_comb if (begun_reg) begin
     i_fetched_2: assert (at_hand_2 >= line_slot[3] - head || at_hand_2 >= 7);
     i_fetched_1: assert (at_hand_1 >= line_slot[4] - head || at_hand_1 >= 6);
     i_at_hand: assert (at_hand >= line_slot[5] - head || at_hand >= 5);
-    i_inside: assert (inside_reg == COUNT_W'(in_ram) + COUNT_W'(h_valid) + COUNT_W'(leave));
+    i_inside: assert (inside_reg == COUNT_W'(in_ram) + COUNT_W'(in_exit) + COUNT_W'(leave));
+    i_queue: assert (!q_valid || h_valid);
     i_open: assert (open_reg == dut.open_reg && (!open_reg || frame_armed_reg == dut.frame_armed_reg));
     i_armed: assert (armed == dut.armed_reg);
     i_watch: assert (!dut.u_exit.freeze_reg && !dut.u_exit.err_stall && dut.u_exit.count_reg <= 1
@@ -77,13 +90,18 @@ always_comb if (begun_reg) begin
                      && (dut.u_exit.count_reg == 0 || h_valid || dut.u_exit.popped_reg));
     i_idle: assert (idle_reg == 0 || (idle_reg == 1 && (h_valid || leave)) || (idle_reg == 2 && leave));
     i_last: assert (!(last_gone_reg && last_fault_reg));
-    i_exit: assert (dut.u_exit.drop_reg == (leave ? gone : last_gone_reg));
-    if (dut.u_exit.open_reg && !dut.u_exit.drop_reg)
+    i_exit: assert (dut.u_exit.drop_copies == {3{leave ? gone : last_gone_reg}});
+    // Differences that are registered one cycle ahead.
+    i_ahead_of_time: assert (dut.u_exit.next_reg == head_1 && dut.u_fetch.there_reg == (arr != head)
+                             && dut.u_exit.released_reg == (rel != head)
+                             && dut.u_line.vis_ptr_reg == line_next);
+    if (last_open)
         i_plain: assert (dut.u_exit.plain_reg == (leave ? is_fault : last_fault_reg));
 end
 
 // --- the delay line: frames pass it in good order -----------------------------------------
 always_comb if (begun_reg) begin
+    i_marks: assert ((line_dec & ~line_valid) == 0 && (line_last & ~line_valid) == 0);
     i_line_entry: assert (stored == line_slot[0] + PTR_W'(line_valid[0]));
     i_not_lost: assert (!dut.u_line.lost_reg && !dut.u_line.swallow_reg);
     if (dut.u_line.hold_reg) begin
@@ -119,11 +137,12 @@ end
 
 // --- where the picked beat is -------------------------------------------------------------
 logic [COUNT_W-1:0] ahead_now;
-logic in_head, in_store, visible;
+logic in_head, in_queue, in_store, visible;
 logic [PTR_W-1:0] off;  // slots from head
 assign ahead_now = ahead_reg - COUNT_W'(leave);
 assign in_head = live_reg && !mine && h_valid && ahead_now == 0;
-assign in_store = live_reg && !mine && !(h_valid && ahead_now == 0);
+assign in_queue = live_reg && !mine && q_valid && ahead_now == 1;
+assign in_store = live_reg && !mine && !in_head && !in_queue;
 assign off = slot_reg - head;
 assign visible = age_reg > AGE_W'(LATENCY + 1);
 
@@ -141,10 +160,11 @@ always_ff @(posedge clk) if (dec_age_reg == 0) dec_slot_reg <= stored;
 always_comb if (begun_reg && live_reg) begin
     i_live: assert (ahead_reg < inside_reg && age_reg != 0 && age_reg <= OLD
                     && dec_age_reg <= DEC_OLD && dec_age_reg < age_reg);
-    if (mine) i_slot_mine: assert (slot_reg == head - 1'b1 - PTR_W'(h_valid));
-    if (in_head) i_slot_head: assert (slot_reg == head - 1'b1);
+    if (mine) i_slot_mine: assert (slot_reg == head - 1'b1 - PTR_W'(in_exit));
+    if (in_head) i_slot_head: assert (slot_reg == head - PTR_W'(in_exit));
+    if (in_queue) i_slot_queue: assert (slot_reg == head - 1'b1);
     if (in_store) begin
-        i_slot_store: assert (COUNT_W'(off) == ahead_now - COUNT_W'(h_valid));
+        i_slot_store: assert (COUNT_W'(off) == ahead_now - COUNT_W'(in_exit));
         i_slot_range: assert (off < wr - head);
         i_not_visible: assert (visible == (off < vis - head));
         if (off >= rel - head && visible)
@@ -190,8 +210,10 @@ logic [1:0] action_is;
 assign action_is = decided ? action_reg : 2'd3;
 logic [4:0] beat_is;
 assign beat_is = dut.u_line.beat_mem[slot_reg[PTR_W-2:0]];
-logic [LANES*72+3:0] cached;
+logic [LANES*72-1:0] cached;
 assign cached = dut.u_fetch.cache_mem[slot_reg[3:0]];
+logic [3:0] cached_flags;
+assign cached_flags = dut.u_fetch.flags_mem[slot_reg[3:0]];
 for (genvar i = 0; i < LANES; i++) begin : gen_content
     logic [CODE_W-1:0] code, stored_code, ram_read, ram_out;
     assign code = {checks[i], words[i]};
@@ -214,33 +236,53 @@ for (genvar i = 0; i < LANES; i++) begin : gen_content
 end
 always_comb if (begun_reg && in_store) begin
     if (off < arr - head)
-        i_cached: assert (cached == {1'b0, armed_reg, user_reg, last_reg, payload});
+        i_cached: assert (cached == payload
+                          && cached_flags == {1'b0, armed_reg, user_reg, last_reg});
     if (first_reg && dec_age_reg == DEC_OLD)
         i_action: assert (dut.u_line.action_mem[slot_reg[PTR_W-2:0]] == action_is);
     if (visible) i_beat: assert (beat_is[4:3] == {first_reg, last_reg});
     if (visible && last_reg)
         i_verdict: assert (beat_is[2:0] == 0 || (fin_ok_reg && armed_reg
                           && beat_is[2:0] < 4 && beat_is[2:0] == verdict_reg));
+    if (age_reg >= 2) i_used_now: assert (dut.used_reg != 0);
     if (armed_reg && age_reg >= 2)
         i_mark: assert (dut.marked_reg && dut.mark_reg - head > off
                         && dut.mark_reg - head <= stored - head);
 end
-logic [LANES-1:0][7:0] h_keep;
-logic [DATA_W-1:0] h_data;
-assign h_keep = dut.u_exit.h_keep_reg;
-assign h_data = dut.u_exit.h_data_reg;
-always_comb if (begun_reg && in_head) begin
-    i_head: assert (h_data == data_reg && h_keep == keep_reg && dut.u_exit.h_user_reg == user_reg
-                    && dut.u_exit.h_last_reg == last_reg && dut.u_exit.h_armed_reg == armed_reg
-                    && dut.u_exit.h_first_reg == first_reg && !dut.u_exit.h_ue_reg);
-    if (first_reg) begin
-        i_head_action: assert (dut.u_exit.h_block_reg == (armed_reg && action_is == ACTION_BLOCK)
-                               && dut.u_exit.h_plain_reg == (!armed_reg || action_is == 2'd3)
-                               && dut.u_exit.h_bypass_reg == (action_is == ACTION_BYPASS));
-    end else i_head_no_block: assert (!dut.u_exit.h_block_reg);
-    if (last_reg)
-        i_head_verdict: assert (dut.u_exit.h_verdict_reg == 0 || (dut.u_exit.h_verdict_reg < 4
-            && fin_ok_reg && armed_reg && dut.u_exit.h_verdict_reg == verdict_reg));
+// In the head register, or in the one before it: the flags; the payload is still in the cache.
+for (genvar q = 0; q < 2; q++) begin : gen_exit
+    logic here, user, last, armed_bit, ue, sure, bypass, plain;
+    logic [3:0] entry;
+    logic [2:0] verdict, first_copies, block_copies;
+    if (q == 0) begin : gen_head
+        assign here = in_head;
+        assign {entry, user, last, armed_bit, ue, sure, bypass, plain, verdict} = {
+            dut.u_exit.h_entry_reg, dut.u_exit.h_user_reg, dut.u_exit.h_last_reg,
+            dut.u_exit.h_armed_reg, dut.u_exit.h_ue_reg, dut.u_exit.h_sure_reg,
+            dut.u_exit.h_bypass_reg, dut.u_exit.h_plain_reg, dut.u_exit.h_verdict_reg};
+        assign first_copies = dut.u_exit.first_copies;
+        assign block_copies = dut.u_exit.block_copies;
+    end else begin : gen_queue
+        assign here = in_queue;
+        assign {entry, user, last, armed_bit, ue, sure, bypass, plain, verdict} =
+            dut.u_exit.q_flags_reg;
+        for (genvar i = 0; i < 3; i++) begin : gen_copy
+            assign first_copies[i] = dut.u_exit.g_copy[i].q_first_reg;
+            assign block_copies[i] = dut.u_exit.g_copy[i].q_block_reg;
+        end
+    end
+    always_comb if (begun_reg && here) begin
+        i_taken: assert (entry == slot_reg[3:0] && cached == payload && user == user_reg
+                         && last == last_reg && armed_bit == armed_reg && !ue
+                         && first_copies == {3{first_reg}} && sure == (first_reg && armed_reg));
+        if (first_reg)
+            i_taken_action: assert (block_copies == {3{action_is == ACTION_BLOCK}}
+                                    && plain == (!armed_reg || action_is == 2'd3)
+                                    && bypass == (action_is == ACTION_BYPASS));
+        if (last_reg)
+            i_taken_verdict: assert (verdict == 0 || (verdict < 4 && fin_ok_reg && armed_reg
+                                                      && verdict == verdict_reg));
+    end
 end
 
 // --- its predecessor, and the latest beat of all ----------------------------------------------
@@ -257,10 +299,10 @@ for (genvar p = 0; p < 2; p++) begin : gen_pred
     logic [7:0] check;
     logic [PTR_W-1:0] slot;
     logic [CODE_W-1:0] code, code_mem, code_read, code_out;
-    logic [LANES*72+3:0] entry;
+    logic [3:0] entry;
     logic [4:0] beat;
     logic [PTR_W-1:0] from_head;
-    assign holds = p == 0 || in_store || in_head;
+    assign holds = p == 0 || in_store || in_queue || in_head;
     assign slot = p == 0 ? wr - 1'b1 : slot_reg - 1'b1;
     assign ends = p == 0 ? !open_reg : first_reg;
     assign word = p == 0 ? latest_reg : pred_reg;
@@ -271,14 +313,14 @@ for (genvar p = 0; p < 2; p++) begin : gen_pred
     assign code_mem = dut.g_lane[0].u_ram.mem[slot[PTR_W-2:0]];
     assign code_read = dut.g_lane[0].u_ram.read_reg;
     assign code_out = dut.g_lane[0].u_ram.data_reg;
-    assign entry = dut.u_fetch.cache_mem[slot[3:0]];
+    assign entry = dut.u_fetch.flags_mem[slot[3:0]];
     assign beat = dut.u_line.beat_mem[slot[PTR_W-2:0]];
     always_comb if (begun_reg) begin
         if (here) begin
             i_word: assert (word[72] == ends);
             if (tap_valid && stored == slot) i_pred_written: assert (dut.write_reg[0] == code);
             else i_pred_stored: assert (code_mem == code);
-            if (from_head < arr - head) i_pred_cached: assert (entry[72*LANES] == ends);
+            if (from_head < arr - head) i_pred_cached: assert (entry[0] == ends);
             if (slot == arr && flight[3])
                 i_pred_corrected: assert (dut.u_fetch.fixed_reg[0] == word
                                           && !dut.u_fetch.ue_reg[0]);
@@ -289,10 +331,16 @@ for (genvar p = 0; p < 2; p++) begin : gen_pred
             if (slot == arr_3 && flight[0])
                 i_pred_read: assert (code_read == code);
             if (from_head < vis - head) i_pred_beat: assert (beat[3] == ends);
-        end else if (holds && slot == head - 1'b1 && h_valid)
-            i_pred_head: assert (dut.u_exit.h_last_reg == ends);
-        else if (holds)
-            i_pred_popped: assert (dut.u_exit.open_reg == !ends);
+        end else if (holds) begin
+            if (p == 0 || in_store)
+                i_pred_taken: assert (dut.u_exit.ended_copies == {3{ends}}
+                                      && dut.u_exit.line_ended_reg == ends);
+            if ((p == 0 || in_store) && q_valid)
+                i_pred_queue: assert (dut.u_exit.q_flags_reg.last == ends);
+            else if ((p == 0 || in_store || in_queue) && h_valid)
+                i_pred_head: assert (dut.u_exit.h_last_reg == ends);
+            else i_pred_left: assert (last_open == !ends || (leave ? gone : last_gone_reg));
+        end
     end
     for (genvar k = 0; k < LATENCY; k++) begin : gen_line
         always_comb if (begun_reg && here && line_valid[k] && line_slot[k] == slot)

@@ -118,6 +118,13 @@ PROOFS = [
 
 PROOFS += [
     Proof(
+        "ecc_fix",
+        "the registered second half of the decoder says what the decoder says",
+        "nsd_ecc_fix_formal",
+        _harness("nsd_ecc_fix_formal", "nsd_ecc_pkg", "nsd_ecc_enc", "nsd_ecc_dec", "nsd_ecc_fix"),
+        depth=3,
+    ),
+    Proof(
         "spine_cover",
         "drops, CLEAR and a fault inside a frame do occur under the assumptions",
         "nsd_spine_formal",
