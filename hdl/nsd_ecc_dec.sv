@@ -44,10 +44,17 @@ module nsd_ecc_dec
         assign fixed[i] = fix_data[i] ^ (fix_syndrome == COLUMN);
     end
     // Not SINGLE[fix_syndrome]: yosys makes that a ROM and moves the user's register behind it.
+    // Four functions of six bits (two LUT4 levels each), one of them chosen by the upper two.
+    logic [3:0] is_single, is_other;
     always_comb begin
-        fix_ce = 1'b0;
+        is_single = '0;
+        is_other = '0;
         for (int value = 0; value < 256; value++)
-            if (SINGLE[value]) fix_ce |= fix_syndrome == 8'(value);
+            if (fix_syndrome[5:0] == 6'(value % 64)) begin
+                is_single[value/64] |= SINGLE[value];
+                is_other[value/64] |= !SINGLE[value] && value != 0;
+            end
     end
-    assign fix_ue = fix_syndrome != '0 && !fix_ce;
+    assign fix_ce = is_single[fix_syndrome[7:6]];
+    assign fix_ue = is_other[fix_syndrome[7:6]];
 endmodule

@@ -9,7 +9,7 @@
 //    7            corrected and at hand (nsd_spine_fetch)
 //    1 + LATENCY  visible: dec_* and fin_* are due in this cycle (nsd_spine_line)
 //    2 + LATENCY  released, if its frame's decision beat is visible; taken at the end of it
-//    3 + LATENCY  head register: drop or permit
+//    3 + LATENCY  head register: drop or permit (behind a beat that is held: a cycle or more later)
 //    4 + LATENCY  m_axis_tvalid
 // So from handshake to m_axis: LATENCY + 4 for a decision beat or one after it; a frame's first
 // beat waits for its decision beat, which is DEC_BEATS - 1 beats later (10 at 64 b, 1 at 512 b):
@@ -126,6 +126,7 @@ module nsd_spine
     localparam int LANE_W = 75;
     localparam int CODE_W = LANE_W + ECC_CHECK_W;
     localparam int CREDITS = DEPTH - 2;
+    localparam int CACHE_W = 4;  // entries of the prefetch's cache, as a power of two
 
     if (DATA_W != 64 && DATA_W != 512) $fatal(1, "nsd_spine: DATA_W must be 64 or 512");
     if (LATENCY < 8 || LATENCY > 128) $fatal(1, "nsd_spine: LATENCY must be 8 to 128");
@@ -264,7 +265,8 @@ module nsd_spine
     end
 
     // --- delay line, prefetch, exit ---------------------------------------------------------
-    logic [PTR_W-1:0] rel_ptr;
+    logic [PTR_W-1:0] rel_ptr, vis_ptr, next_ptr;
+    logic rel_stays;
     logic line_first, line_last, judging_reg;
     logic [1:0] line_action;
     verdict_t line_verdict;
@@ -276,31 +278,37 @@ module nsd_spine
         .in_valid(tap_valid), .in_dec(tap_dec), .in_last(tap_last), .in_armed(tap_armed_reg),
         .in_slot(stored_ptr_reg),
         .dec_valid, .dec_action, .fin_valid, .fin_verdict, .judging(judging_reg), .inj_late,
-        .rel_ptr, .rd_slot(head_ptr[ADDR_W-1:0]),
+        .rel_ptr, .rel_stays, .vis_ptr, .rd_slot(head_ptr[ADDR_W-1:0]),
         .rd_first(line_first), .rd_last(line_last), .rd_action(line_action),
         .rd_verdict(line_verdict),
         .err_late(late), .late_kind, .err_lost(lost)
     );
 
     logic head_valid, head_user, head_last, head_armed, head_ue;
-    logic [LANES-1:0][63:0] head_data;
-    logic [LANES-1:0][7:0] head_keep;
+    logic [CACHE_W-1:0] h_entry;
+    logic [LANES-1:0][63:0] h_data;
+    logic [LANES-1:0][7:0] h_keep;
     logic ahead_bad, stall, framing, ce, ue, restart_reg;
     logic [7:0] syndrome;
     logic [3:0] ecc_lane;
     logic [ADDR_W-1:0] ecc_slot;
 
-    nsd_spine_fetch #(.LANES(LANES), .DEPTH(DEPTH)) u_fetch (
+    nsd_spine_fetch #(.LANES(LANES), .DEPTH(DEPTH), .CACHE_W(CACHE_W)) u_fetch (
         .clk, .rst, .restart(restart_reg), .stored_ptr(stored_ptr_reg), .ram_addr, .ram_data,
-        .head_ptr, .head_valid, .head_data, .head_keep, .head_user, .head_last, .head_armed,
-        .head_ue, .ahead_bad, .err_ce(ce), .err_ue(ue), .err_syndrome(syndrome),
+        .head_ptr, .next_ptr, .head_take, .head_valid, .head_user, .head_last, .head_armed,
+        .head_ue,
+        .pop_entry(h_entry), .pop_data(h_data), .pop_keep(h_keep), .ahead_bad, .err_ce(ce),
+        .err_ue(ue), .err_syndrome(syndrome),
         .err_lane(ecc_lane), .err_slot(ecc_slot)
     );
 
     logic exit_armed, exit_busy;
-    nsd_spine_exit #(.DATA_W(DATA_W), .PTR_W(PTR_W), .STALL_LIMIT(STALL_LIMIT)) u_exit (
-        .clk, .rst, .rel_ptr, .resync(resync_reg), .head_ptr, .head_take, .head_valid, .head_data, .head_keep,
-        .head_user, .head_last, .head_armed, .head_ue,
+    nsd_spine_exit #(
+        .DATA_W(DATA_W), .PTR_W(PTR_W), .STALL_LIMIT(STALL_LIMIT), .CACHE_W(CACHE_W)
+    ) u_exit (
+        .clk, .rst, .rel_ptr, .rel_stays, .vis_ptr, .resync(resync_reg), .head_ptr, .next_ptr,
+        .head_take, .head_valid, .head_user, .head_last, .head_armed, .head_ue,
+        .h_entry, .h_data, .h_keep,
         .line_first, .line_last, .line_action, .line_verdict,
         .fault, .inj_stall,
         .m_axis_tdata, .m_axis_tkeep, .m_axis_tvalid, .m_axis_tready, .m_axis_tlast, .m_axis_tuser,
@@ -318,7 +326,7 @@ module nsd_spine
         if (tap_valid && tap_armed_reg) begin
             mark_reg <= stored_ptr_reg + 1'b1;
             marked_reg <= 1'b1;
-        end else if (head_ptr == mark_reg || (used == '0 && !exit_busy)) marked_reg <= 1'b0;
+        end else if (head_ptr == mark_reg || (used_reg == '0 && !exit_busy)) marked_reg <= 1'b0;
         judging_reg <= armed_inside;
         if (rst) begin
             marked_reg <= 1'b0;

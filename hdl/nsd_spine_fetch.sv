@@ -9,6 +9,9 @@
 // cycle 4  corrected word; flags chosen
 // cycle 5  the beat is in the cache (entry = low bits of its slot), offered if it is the head
 //
+// The two beats the exit has taken last may still be read here (pop_*): at most 13 are ahead, so
+// three entries behind head_ptr are never written.
+//
 // Invariants: head_ptr <= arr_ptr <= rd_ptr <= stored_ptr, rd_ptr - arr_ptr = beats in flight,
 // rd_ptr - head_ptr <= CACHE; cache entry s % CACHE holds slot s for head_ptr <= s < arr_ptr.
 module nsd_spine_fetch
@@ -18,6 +21,8 @@ module nsd_spine_fetch
     parameter int LANES = 1,
     // Slots of the store: a power of two, at least 2 * CACHE.
     parameter int DEPTH = 64,
+    // Bits of a cache entry's number: 4, what the margins of reading ahead are made for.
+    parameter int CACHE_W = 4,
     localparam int ADDR_W = $clog2(DEPTH),
     localparam int PTR_W = ADDR_W + 1,
     localparam int LANE_W = 75,  // {armed, user, last, keep[7:0], data[63:0]}
@@ -32,13 +37,16 @@ module nsd_spine_fetch
     input  logic [LANES-1:0][CODE_W-1:0]  ram_data,    // two cycles after ram_addr
 
     input  logic [PTR_W-1:0]              head_ptr,    // the slot the exit wants next
+    input  logic [PTR_W-1:0]              next_ptr,    // head_ptr + 1
+    input  logic                          head_take,   // next_ptr is head_ptr from now on
     output logic                          head_valid,
-    output logic [LANES-1:0][63:0]        head_data,
-    output logic [LANES-1:0][7:0]         head_keep,
     output logic                          head_user,
     output logic                          head_last,
     output logic                          head_armed,
     output logic                          head_ue,     // some lane could not be corrected
+    input  logic [CACHE_W-1:0]            pop_entry,   // the beat in the exit's head register
+    output logic [LANES-1:0][63:0]        pop_data,
+    output logic [LANES-1:0][7:0]         pop_keep,
 
     output logic                          ahead_bad,   // the pointers contradict each other
     output logic                          err_ce,      // strobe
@@ -47,39 +55,64 @@ module nsd_spine_fetch
     output logic [3:0]                    err_lane,    // lowest lane with the worst error
     output logic [ADDR_W-1:0]             err_slot
 );
-    localparam int CACHE = 16;
-    localparam int CACHE_W = $clog2(CACHE);
-    localparam int ENTRY_W = 72 * LANES + 4;
+    localparam int CACHE = 2 ** CACHE_W;
+    localparam int PAYLOAD_W = 72 * LANES;
+
+    if (CACHE_W != 4) $fatal(1, "nsd_spine_fetch: CACHE_W must be 4");
+
+    // In halves: whole, Yosys takes it from the carry chain of a difference.
+    function automatic logic differ(input logic [PTR_W-1:0] a, input logic [PTR_W-1:0] b);
+        return a[3:0] != b[3:0] || a[PTR_W-1:4] != b[PTR_W-1:4];
+    endfunction
+
+    // a >= bound, a constant, as plain gates: a comparison would be a second carry chain.
+    function automatic logic reaches(input logic [PTR_W-1:0] a, input logic [PTR_W-1:0] bound);
+        logic yes;
+        yes = 1'b1;
+        for (int i = 0; i < PTR_W; i++) yes = bound[i] ? a[i] && yes : a[i] || yes;
+        return yes;
+    endfunction
 
     // --- reading ahead ----------------------------------------------------------------------
     logic [PTR_W-1:0] rd_reg, arr_reg, ahead, to_read;
     logic room_reg, issue;
+    logic there_reg;         // arr_ptr != head_ptr
+    logic [2:0] bad_reg;     // which pointers contradict each other
     logic [3:0] flight_reg;  // valid bits of RAM register and output, syndrome, corrected word
 
     assign ahead = rd_reg - head_ptr;
     assign to_read = stored_ptr - rd_reg;
     // room_reg lags by one issue: 13 ahead at most.
-    assign issue = room_reg && stored_ptr != rd_reg && !restart;
+    assign issue = room_reg && differ(stored_ptr, rd_reg) && !restart;
     assign ram_addr = rd_reg[ADDR_W-1:0];
-    assign head_valid = arr_reg != head_ptr && !restart;
+    assign head_valid = there_reg && !restart;
 
     always_ff @(posedge clk) begin
-        room_reg <= ahead < PTR_W'(CACHE - 4);
-        ahead_bad <= !restart && (ahead > PTR_W'(CACHE) || to_read > PTR_W'(DEPTH) ||
-                     rd_reg - arr_reg != PTR_W'($countones(flight_reg)));
+        room_reg <= !reaches(ahead, PTR_W'(CACHE - 4));
+        bad_reg <= {reaches(ahead, PTR_W'(CACHE + 1)), reaches(to_read, PTR_W'(DEPTH + 1)),
+                    differ(arr_reg + PTR_W'($countones(flight_reg)), rd_reg)};
+        // Once: the restart it causes comes one cycle later, and bad_reg lags by one more.
+        ahead_bad <= |bad_reg && !ahead_bad && !restart;
         flight_reg <= {flight_reg[2:0], issue};
-        rd_reg <= rd_reg + PTR_W'(issue);
+        if (issue) rd_reg <= rd_reg + 1'b1;
         arr_reg <= arr_reg + PTR_W'(flight_reg[3]);
+        // Compared one cycle ahead; what arrives makes it so, for less than CACHE are ahead.
+        there_reg <= flight_reg[3] ||
+                     (head_take ? differ(arr_reg, next_ptr) : differ(arr_reg, head_ptr));
         if (restart) begin
             rd_reg <= head_ptr;
             arr_reg <= head_ptr;
             flight_reg <= '0;
+            there_reg <= 1'b0;
+            bad_reg <= '0;
         end
         if (rst) begin
             rd_reg <= '0;
             arr_reg <= '0;
             flight_reg <= '0;
+            there_reg <= 1'b0;
             room_reg <= 1'b0;
+            bad_reg <= '0;
             ahead_bad <= 1'b0;
         end
     end
@@ -117,14 +150,18 @@ module nsd_spine_fetch
     end
 
     // --- the cache --------------------------------------------------------------------------
-    (* ram_style = "distributed" *) logic [ENTRY_W-1:0] cache_mem[CACHE];
-    logic [LANES-1:0][71:0] head_payload;
+    (* ram_style = "distributed" *) logic [PAYLOAD_W-1:0] cache_mem[CACHE];
+    (* ram_style = "distributed" *) logic [3:0] flags_mem[CACHE];
+    logic [LANES-1:0][71:0] pop_payload;
     always_ff @(posedge clk)
-        if (flight_reg[3]) cache_mem[arr_reg[CACHE_W-1:0]] <= {|ue_reg, flags, payload};
-    assign {head_ue, head_armed, head_user, head_last, head_payload} =
-        cache_mem[head_ptr[CACHE_W-1:0]];
-    for (genvar i = 0; i < LANES; i++) begin : g_head
-        assign {head_keep[i], head_data[i]} = head_payload[i];
+        if (flight_reg[3]) begin
+            cache_mem[arr_reg[CACHE_W-1:0]] <= payload;
+            flags_mem[arr_reg[CACHE_W-1:0]] <= {|ue_reg, flags};
+        end
+    assign {head_ue, head_armed, head_user, head_last} = flags_mem[head_ptr[CACHE_W-1:0]];
+    assign pop_payload = cache_mem[pop_entry];
+    for (genvar i = 0; i < LANES; i++) begin : g_pop
+        assign {pop_keep[i], pop_data[i]} = pop_payload[i];
     end
 
     // --- reporting --------------------------------------------------------------------------

@@ -51,6 +51,8 @@ module nsd_spine_line
 
     // To the exit. The read side is combinational.
     output logic [PTR_W-1:0] rel_ptr,     // beats before it may leave
+    output logic             rel_stays,   // it is the same in the next cycle, else vis_ptr
+    output logic [PTR_W-1:0] vis_ptr,     // beats before it are visible in the next cycle
     input  logic [ADDR_W-1:0] rd_slot,
     output logic             rd_first,    // the beat opens a frame
     output logic             rd_last,     // the beat closes it: the line's own view
@@ -64,27 +66,40 @@ module nsd_spine_line
     // In the memory the fourth action means "permit, nothing was inspected".
     localparam logic [1:0] ACTION_FAULT = 2'd3;
 
+    // a >= bound, a constant, as plain gates: a comparison would be a second carry chain.
+    function automatic logic reaches(input logic [PTR_W-1:0] a, input logic [PTR_W-1:0] bound);
+        logic yes;
+        yes = 1'b1;
+        for (int i = 0; i < PTR_W; i++) yes = bound[i] ? a[i] && yes : a[i] || yes;
+        return yes;
+    endfunction
+
     // --- the line ---------------------------------------------------------------------------
     logic [LATENCY-1:0] valid_reg, dec_reg, last_reg, armed_reg;
     logic [LATENCY-1:0][PTR_W-1:0] slot_reg;
 
     logic             vis_valid, vis_dec, vis_last, vis_armed;
-    logic [PTR_W-1:0] vis_slot, vis_ptr;
+    logic [PTR_W-1:0] vis_slot, vis_ptr_reg;
     assign vis_valid = valid_reg[LATENCY-1];
-    assign vis_dec = vis_valid && dec_reg[LATENCY-1];
-    assign vis_last = vis_valid && last_reg[LATENCY-1];
+    assign vis_dec = dec_reg[LATENCY-1];
+    assign vis_last = last_reg[LATENCY-1];
     assign vis_armed = armed_reg[LATENCY-1];
     assign vis_slot = slot_reg[LATENCY-1];
-    assign vis_ptr = vis_slot + PTR_W'(vis_valid);
+    assign vis_ptr = vis_ptr_reg;
 
     always_ff @(posedge clk) begin
         valid_reg <= {valid_reg[LATENCY-2:0], in_valid};
-        dec_reg <= {dec_reg[LATENCY-2:0], in_dec};
-        last_reg <= {last_reg[LATENCY-2:0], in_last};
+        // Marks of beats alone, so that no logic stands between the line's end and its use.
+        dec_reg <= {dec_reg[LATENCY-2:0], in_valid && in_dec};
+        last_reg <= {last_reg[LATENCY-2:0], in_valid && in_last};
         armed_reg <= {armed_reg[LATENCY-2:0], in_armed};
         slot_reg <= {slot_reg[LATENCY-2:0], in_slot};
+        vis_ptr_reg <= slot_reg[LATENCY-2] + PTR_W'(valid_reg[LATENCY-2]);  // vis_slot + vis_valid
         if (rst) begin
+            vis_ptr_reg <= '0;
             valid_reg <= '0;
+            dec_reg <= '0;
+            last_reg <= '0;
             slot_reg <= '0;
         end
     end
@@ -92,11 +107,13 @@ module nsd_spine_line
     // --- which beats may leave --------------------------------------------------------------
     logic open_reg, hold_reg;  // mid-frame; mid-frame and undecided
     logic hold_before, hold_next, lost_next, lost_reg;
-    logic [PTR_W-1:0] rel_reg;
+    logic [PTR_W-1:0] rel_reg, waiting;
     assign rel_ptr = rel_reg;
+    assign rel_stays = hold_next;
 
     // Registered, so one cycle late: a beat more is waiting by then, and the margin allows it.
-    assign lost_next = hold_reg && vis_slot - rel_reg >= PTR_W'(DEC_BEATS);
+    assign waiting = vis_slot - rel_reg;
+    assign lost_next = hold_reg && reaches(waiting, PTR_W'(DEC_BEATS));
     assign hold_before = open_reg ? hold_reg : vis_valid;
     assign hold_next = hold_before && !vis_dec && !vis_last && !lost_reg;
 
