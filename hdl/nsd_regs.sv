@@ -177,89 +177,89 @@ module nsd_regs (
     logic [31:0] decoded_wr_data;
     logic [31:0] decoded_wr_biten;
     always_comb begin
-        strb_next.id = (high_hot[ad_hi(12'h0)] & low_hot[5'(ad_low(12'h0) >> 2)]) & !cpuif_req_is_wr;
-        strb_next.version = (high_hot[ad_hi(12'h4)] & low_hot[5'(ad_low(12'h4) >> 2)]) & !cpuif_req_is_wr;
-        strb_next.build_datapath = (high_hot[ad_hi(12'h8)] & low_hot[5'(ad_low(12'h8) >> 2)]) & !cpuif_req_is_wr;
-        strb_next.build_tables = (high_hot[ad_hi(12'hc)] & low_hot[5'(ad_low(12'hc) >> 2)]) & !cpuif_req_is_wr;
-        strb_next.build_timing = (high_hot[ad_hi(12'h10)] & low_hot[5'(ad_low(12'h10) >> 2)]) & !cpuif_req_is_wr;
-        strb_next.clock_khz = (high_hot[ad_hi(12'h14)] & low_hot[5'(ad_low(12'h14) >> 2)]) & !cpuif_req_is_wr;
-        strb_next.scratch = (high_hot[ad_hi(12'h1c)] & low_hot[5'(ad_low(12'h1c) >> 2)]);
-        strb_next.ctrl = (high_hot[ad_hi(12'h20)] & low_hot[5'(ad_low(12'h20) >> 2)]);
-        strb_next.status = (high_hot[ad_hi(12'h24)] & low_hot[5'(ad_low(12'h24) >> 2)]) & !cpuif_req_is_wr;
-        strb_next.heartbeat = (high_hot[ad_hi(12'h28)] & low_hot[5'(ad_low(12'h28) >> 2)]);
-        strb_next.heartbeat_limit = (high_hot[ad_hi(12'h2c)] & low_hot[5'(ad_low(12'h2c) >> 2)]);
-        strb_next.hold_cycles = (high_hot[ad_hi(12'h30)] & low_hot[5'(ad_low(12'h30) >> 2)]);
-        strb_next.err_status = (high_hot[ad_hi(12'h40)] & low_hot[5'(ad_low(12'h40) >> 2)]);
-        strb_next.err_irq_mask = (high_hot[ad_hi(12'h44)] & low_hot[5'(ad_low(12'h44) >> 2)]);
-        strb_next.err_inject = (high_hot[ad_hi(12'h48)] & low_hot[5'(ad_low(12'h48) >> 2)]) & cpuif_req_is_wr;
-        strb_next.err_fatal = (high_hot[ad_hi(12'h4c)] & low_hot[5'(ad_low(12'h4c) >> 2)]) & !cpuif_req_is_wr;
-        strb_next.err_clear = (high_hot[ad_hi(12'h50)] & low_hot[5'(ad_low(12'h50) >> 2)]) & cpuif_req_is_wr;
-        strb_next.first_error = (high_hot[ad_hi(12'h54)] & low_hot[5'(ad_low(12'h54) >> 2)]) & !cpuif_req_is_wr;
-        strb_next.first_info = (high_hot[ad_hi(12'h58)] & low_hot[5'(ad_low(12'h58) >> 2)]) & !cpuif_req_is_wr;
-        strb_next.first_cycle.lo = (high_hot[ad_hi(12'h60)] & low_hot[5'(ad_low(12'h60) >> 2)]) & !cpuif_req_is_wr;
-        strb_next.first_cycle.hi = (high_hot[ad_hi(12'h64)] & low_hot[5'(ad_low(12'h64) >> 2)]) & !cpuif_req_is_wr;
+        strb_next.id = (high_hot[ad_hi(12'h0)] & low_hot[5'(ad_low(12'h0) >> 2)] & req_reg) & !cpuif_req_is_wr;
+        strb_next.version = (high_hot[ad_hi(12'h4)] & low_hot[5'(ad_low(12'h4) >> 2)] & req_reg) & !cpuif_req_is_wr;
+        strb_next.build_datapath = (high_hot[ad_hi(12'h8)] & low_hot[5'(ad_low(12'h8) >> 2)] & req_reg) & !cpuif_req_is_wr;
+        strb_next.build_tables = (high_hot[ad_hi(12'hc)] & low_hot[5'(ad_low(12'hc) >> 2)] & req_reg) & !cpuif_req_is_wr;
+        strb_next.build_timing = (high_hot[ad_hi(12'h10)] & low_hot[5'(ad_low(12'h10) >> 2)] & req_reg) & !cpuif_req_is_wr;
+        strb_next.clock_khz = (high_hot[ad_hi(12'h14)] & low_hot[5'(ad_low(12'h14) >> 2)] & req_reg) & !cpuif_req_is_wr;
+        strb_next.scratch = (high_hot[ad_hi(12'h1c)] & low_hot[5'(ad_low(12'h1c) >> 2)] & req_reg);
+        strb_next.ctrl = (high_hot[ad_hi(12'h20)] & low_hot[5'(ad_low(12'h20) >> 2)] & req_reg);
+        strb_next.status = (high_hot[ad_hi(12'h24)] & low_hot[5'(ad_low(12'h24) >> 2)] & req_reg) & !cpuif_req_is_wr;
+        strb_next.heartbeat = (high_hot[ad_hi(12'h28)] & low_hot[5'(ad_low(12'h28) >> 2)] & req_reg);
+        strb_next.heartbeat_limit = (high_hot[ad_hi(12'h2c)] & low_hot[5'(ad_low(12'h2c) >> 2)] & req_reg);
+        strb_next.hold_cycles = (high_hot[ad_hi(12'h30)] & low_hot[5'(ad_low(12'h30) >> 2)] & req_reg);
+        strb_next.err_status = (high_hot[ad_hi(12'h40)] & low_hot[5'(ad_low(12'h40) >> 2)] & req_reg);
+        strb_next.err_irq_mask = (high_hot[ad_hi(12'h44)] & low_hot[5'(ad_low(12'h44) >> 2)] & req_reg);
+        strb_next.err_inject = (high_hot[ad_hi(12'h48)] & low_hot[5'(ad_low(12'h48) >> 2)] & req_reg) & cpuif_req_is_wr;
+        strb_next.err_fatal = (high_hot[ad_hi(12'h4c)] & low_hot[5'(ad_low(12'h4c) >> 2)] & req_reg) & !cpuif_req_is_wr;
+        strb_next.err_clear = (high_hot[ad_hi(12'h50)] & low_hot[5'(ad_low(12'h50) >> 2)] & req_reg) & cpuif_req_is_wr;
+        strb_next.first_error = (high_hot[ad_hi(12'h54)] & low_hot[5'(ad_low(12'h54) >> 2)] & req_reg) & !cpuif_req_is_wr;
+        strb_next.first_info = (high_hot[ad_hi(12'h58)] & low_hot[5'(ad_low(12'h58) >> 2)] & req_reg) & !cpuif_req_is_wr;
+        strb_next.first_cycle.lo = (high_hot[ad_hi(12'h60)] & low_hot[5'(ad_low(12'h60) >> 2)] & req_reg) & !cpuif_req_is_wr;
+        strb_next.first_cycle.hi = (high_hot[ad_hi(12'h64)] & low_hot[5'(ad_low(12'h64) >> 2)] & req_reg) & !cpuif_req_is_wr;
         for(int i0=0; i0<12; i0++) begin
-            strb_next.err_count[i0] = (high_hot[ad_hi(12'h80 + (12)'(i0) * 12'h4)] & low_hot[5'(ad_low(12'h80 + (12)'(i0) * 12'h4) >> 2)]) & !cpuif_req_is_wr;
+            strb_next.err_count[i0] = (high_hot[ad_hi(12'h80 + (12)'(i0) * 12'h4)] & low_hot[5'(ad_low(12'h80 + (12)'(i0) * 12'h4) >> 2)] & req_reg) & !cpuif_req_is_wr;
         end
-        strb_next.flow_addr = (high_hot[ad_hi(12'h100)] & low_hot[5'(ad_low(12'h100) >> 2)]);
-        strb_next.flow_cmd = (high_hot[ad_hi(12'h104)] & low_hot[5'(ad_low(12'h104) >> 2)]) & cpuif_req_is_wr;
-        strb_next.flow_status = (high_hot[ad_hi(12'h108)] & low_hot[5'(ad_low(12'h108) >> 2)]) & !cpuif_req_is_wr;
-        strb_next.flow_signature = (high_hot[ad_hi(12'h10c)] & low_hot[5'(ad_low(12'h10c) >> 2)]) & !cpuif_req_is_wr;
-        strb_next.flow_capacity = (high_hot[ad_hi(12'h110)] & low_hot[5'(ad_low(12'h110) >> 2)]) & !cpuif_req_is_wr;
+        strb_next.flow_addr = (high_hot[ad_hi(12'h100)] & low_hot[5'(ad_low(12'h100) >> 2)] & req_reg);
+        strb_next.flow_cmd = (high_hot[ad_hi(12'h104)] & low_hot[5'(ad_low(12'h104) >> 2)] & req_reg) & cpuif_req_is_wr;
+        strb_next.flow_status = (high_hot[ad_hi(12'h108)] & low_hot[5'(ad_low(12'h108) >> 2)] & req_reg) & !cpuif_req_is_wr;
+        strb_next.flow_signature = (high_hot[ad_hi(12'h10c)] & low_hot[5'(ad_low(12'h10c) >> 2)] & req_reg) & !cpuif_req_is_wr;
+        strb_next.flow_capacity = (high_hot[ad_hi(12'h110)] & low_hot[5'(ad_low(12'h110) >> 2)] & req_reg) & !cpuif_req_is_wr;
         for(int i0=0; i0<12; i0++) begin
-            strb_next.flow_wdata[i0] = (high_hot[ad_hi(12'h140 + (12)'(i0) * 12'h4)] & low_hot[5'(ad_low(12'h140 + (12)'(i0) * 12'h4) >> 2)]) & cpuif_req_is_wr;
+            strb_next.flow_wdata[i0] = (high_hot[ad_hi(12'h140 + (12)'(i0) * 12'h4)] & low_hot[5'(ad_low(12'h140 + (12)'(i0) * 12'h4) >> 2)] & req_reg) & cpuif_req_is_wr;
         end
         for(int i0=0; i0<12; i0++) begin
-            strb_next.flow_rdata[i0] = (high_hot[ad_hi(12'h180 + (12)'(i0) * 12'h4)] & low_hot[5'(ad_low(12'h180 + (12)'(i0) * 12'h4) >> 2)]) & !cpuif_req_is_wr;
+            strb_next.flow_rdata[i0] = (high_hot[ad_hi(12'h180 + (12)'(i0) * 12'h4)] & low_hot[5'(ad_low(12'h180 + (12)'(i0) * 12'h4) >> 2)] & req_reg) & !cpuif_req_is_wr;
         end
-        strb_next.pf_addr = (high_hot[ad_hi(12'h200)] & low_hot[5'(ad_low(12'h200) >> 2)]);
-        strb_next.pf_cmd = (high_hot[ad_hi(12'h204)] & low_hot[5'(ad_low(12'h204) >> 2)]) & cpuif_req_is_wr;
-        strb_next.pf_status = (high_hot[ad_hi(12'h208)] & low_hot[5'(ad_low(12'h208) >> 2)]) & !cpuif_req_is_wr;
-        strb_next.pf_expect = (high_hot[ad_hi(12'h20c)] & low_hot[5'(ad_low(12'h20c) >> 2)]);
-        strb_next.pf_signature = (high_hot[ad_hi(12'h210)] & low_hot[5'(ad_low(12'h210) >> 2)]) & !cpuif_req_is_wr;
-        strb_next.pf_seed = (high_hot[ad_hi(12'h214)] & low_hot[5'(ad_low(12'h214) >> 2)]);
+        strb_next.pf_addr = (high_hot[ad_hi(12'h200)] & low_hot[5'(ad_low(12'h200) >> 2)] & req_reg);
+        strb_next.pf_cmd = (high_hot[ad_hi(12'h204)] & low_hot[5'(ad_low(12'h204) >> 2)] & req_reg) & cpuif_req_is_wr;
+        strb_next.pf_status = (high_hot[ad_hi(12'h208)] & low_hot[5'(ad_low(12'h208) >> 2)] & req_reg) & !cpuif_req_is_wr;
+        strb_next.pf_expect = (high_hot[ad_hi(12'h20c)] & low_hot[5'(ad_low(12'h20c) >> 2)] & req_reg);
+        strb_next.pf_signature = (high_hot[ad_hi(12'h210)] & low_hot[5'(ad_low(12'h210) >> 2)] & req_reg) & !cpuif_req_is_wr;
+        strb_next.pf_seed = (high_hot[ad_hi(12'h214)] & low_hot[5'(ad_low(12'h214) >> 2)] & req_reg);
         for(int i0=0; i0<4; i0++) begin
-            strb_next.pf_wdata[i0] = (high_hot[ad_hi(12'h220 + (12)'(i0) * 12'h4)] & low_hot[5'(ad_low(12'h220 + (12)'(i0) * 12'h4) >> 2)]) & cpuif_req_is_wr;
+            strb_next.pf_wdata[i0] = (high_hot[ad_hi(12'h220 + (12)'(i0) * 12'h4)] & low_hot[5'(ad_low(12'h220 + (12)'(i0) * 12'h4) >> 2)] & req_reg) & cpuif_req_is_wr;
         end
         for(int i0=0; i0<4; i0++) begin
-            strb_next.pf_rdata[i0] = (high_hot[ad_hi(12'h230 + (12)'(i0) * 12'h4)] & low_hot[5'(ad_low(12'h230 + (12)'(i0) * 12'h4) >> 2)]) & !cpuif_req_is_wr;
+            strb_next.pf_rdata[i0] = (high_hot[ad_hi(12'h230 + (12)'(i0) * 12'h4)] & low_hot[5'(ad_low(12'h230 + (12)'(i0) * 12'h4) >> 2)] & req_reg) & !cpuif_req_is_wr;
         end
         for(int i0=0; i0<16; i0++) begin
-            strb_next.pf_range[i0].ports = (high_hot[ad_hi(12'h280 + (12)'(i0) * 12'h8)] & low_hot[5'(ad_low(12'h280 + (12)'(i0) * 12'h8) >> 2)]);
-            strb_next.pf_range[i0].protocols = (high_hot[ad_hi(12'h284 + (12)'(i0) * 12'h8)] & low_hot[5'(ad_low(12'h284 + (12)'(i0) * 12'h8) >> 2)]);
+            strb_next.pf_range[i0].ports = (high_hot[ad_hi(12'h280 + (12)'(i0) * 12'h8)] & low_hot[5'(ad_low(12'h280 + (12)'(i0) * 12'h8) >> 2)] & req_reg);
+            strb_next.pf_range[i0].protocols = (high_hot[ad_hi(12'h284 + (12)'(i0) * 12'h8)] & low_hot[5'(ad_low(12'h284 + (12)'(i0) * 12'h8) >> 2)] & req_reg);
         end
         for(int i0=0; i0<2; i0++) begin
-            strb_next.scrub[i0].passes = (high_hot[ad_hi(12'h300 + (12)'(i0) * 12'h20)] & low_hot[5'(ad_low(12'h300 + (12)'(i0) * 12'h20) >> 2)]) & !cpuif_req_is_wr;
-            strb_next.scrub[i0].age = (high_hot[ad_hi(12'h304 + (12)'(i0) * 12'h20)] & low_hot[5'(ad_low(12'h304 + (12)'(i0) * 12'h20) >> 2)]) & !cpuif_req_is_wr;
-            strb_next.scrub[i0].corrected = (high_hot[ad_hi(12'h308 + (12)'(i0) * 12'h20)] & low_hot[5'(ad_low(12'h308 + (12)'(i0) * 12'h20) >> 2)]) & !cpuif_req_is_wr;
-            strb_next.scrub[i0].uncorrectable = (high_hot[ad_hi(12'h30c + (12)'(i0) * 12'h20)] & low_hot[5'(ad_low(12'h30c + (12)'(i0) * 12'h20) >> 2)]) & !cpuif_req_is_wr;
-            strb_next.scrub[i0].mismatches = (high_hot[ad_hi(12'h310 + (12)'(i0) * 12'h20)] & low_hot[5'(ad_low(12'h310 + (12)'(i0) * 12'h20) >> 2)]) & !cpuif_req_is_wr;
-            strb_next.scrub[i0].err_addr = (high_hot[ad_hi(12'h314 + (12)'(i0) * 12'h20)] & low_hot[5'(ad_low(12'h314 + (12)'(i0) * 12'h20) >> 2)]) & !cpuif_req_is_wr;
+            strb_next.scrub[i0].passes = (high_hot[ad_hi(12'h300 + (12)'(i0) * 12'h20)] & low_hot[5'(ad_low(12'h300 + (12)'(i0) * 12'h20) >> 2)] & req_reg) & !cpuif_req_is_wr;
+            strb_next.scrub[i0].age = (high_hot[ad_hi(12'h304 + (12)'(i0) * 12'h20)] & low_hot[5'(ad_low(12'h304 + (12)'(i0) * 12'h20) >> 2)] & req_reg) & !cpuif_req_is_wr;
+            strb_next.scrub[i0].corrected = (high_hot[ad_hi(12'h308 + (12)'(i0) * 12'h20)] & low_hot[5'(ad_low(12'h308 + (12)'(i0) * 12'h20) >> 2)] & req_reg) & !cpuif_req_is_wr;
+            strb_next.scrub[i0].uncorrectable = (high_hot[ad_hi(12'h30c + (12)'(i0) * 12'h20)] & low_hot[5'(ad_low(12'h30c + (12)'(i0) * 12'h20) >> 2)] & req_reg) & !cpuif_req_is_wr;
+            strb_next.scrub[i0].mismatches = (high_hot[ad_hi(12'h310 + (12)'(i0) * 12'h20)] & low_hot[5'(ad_low(12'h310 + (12)'(i0) * 12'h20) >> 2)] & req_reg) & !cpuif_req_is_wr;
+            strb_next.scrub[i0].err_addr = (high_hot[ad_hi(12'h314 + (12)'(i0) * 12'h20)] & low_hot[5'(ad_low(12'h314 + (12)'(i0) * 12'h20) >> 2)] & req_reg) & !cpuif_req_is_wr;
         end
-        strb_next.stat_cmd = (high_hot[ad_hi(12'h400)] & low_hot[5'(ad_low(12'h400) >> 2)]) & cpuif_req_is_wr;
-        strb_next.stat_cycle.lo = (high_hot[ad_hi(12'h408)] & low_hot[5'(ad_low(12'h408) >> 2)]) & !cpuif_req_is_wr;
-        strb_next.stat_cycle.hi = (high_hot[ad_hi(12'h40c)] & low_hot[5'(ad_low(12'h40c) >> 2)]) & !cpuif_req_is_wr;
-        strb_next.stat_frames_in.lo = (high_hot[ad_hi(12'h410)] & low_hot[5'(ad_low(12'h410) >> 2)]) & !cpuif_req_is_wr;
-        strb_next.stat_frames_in.hi = (high_hot[ad_hi(12'h414)] & low_hot[5'(ad_low(12'h414) >> 2)]) & !cpuif_req_is_wr;
-        strb_next.stat_clear.lo = (high_hot[ad_hi(12'h418)] & low_hot[5'(ad_low(12'h418) >> 2)]) & !cpuif_req_is_wr;
-        strb_next.stat_clear.hi = (high_hot[ad_hi(12'h41c)] & low_hot[5'(ad_low(12'h41c) >> 2)]) & !cpuif_req_is_wr;
-        strb_next.stat_suspect.lo = (high_hot[ad_hi(12'h420)] & low_hot[5'(ad_low(12'h420) >> 2)]) & !cpuif_req_is_wr;
-        strb_next.stat_suspect.hi = (high_hot[ad_hi(12'h424)] & low_hot[5'(ad_low(12'h424) >> 2)]) & !cpuif_req_is_wr;
-        strb_next.stat_bypass.lo = (high_hot[ad_hi(12'h428)] & low_hot[5'(ad_low(12'h428) >> 2)]) & !cpuif_req_is_wr;
-        strb_next.stat_bypass.hi = (high_hot[ad_hi(12'h42c)] & low_hot[5'(ad_low(12'h42c) >> 2)]) & !cpuif_req_is_wr;
-        strb_next.stat_block.lo = (high_hot[ad_hi(12'h430)] & low_hot[5'(ad_low(12'h430) >> 2)]) & !cpuif_req_is_wr;
-        strb_next.stat_block.hi = (high_hot[ad_hi(12'h434)] & low_hot[5'(ad_low(12'h434) >> 2)]) & !cpuif_req_is_wr;
-        strb_next.stat_fault.lo = (high_hot[ad_hi(12'h438)] & low_hot[5'(ad_low(12'h438) >> 2)]) & !cpuif_req_is_wr;
-        strb_next.stat_fault.hi = (high_hot[ad_hi(12'h43c)] & low_hot[5'(ad_low(12'h43c) >> 2)]) & !cpuif_req_is_wr;
-        strb_next.stat_beats_in.lo = (high_hot[ad_hi(12'h440)] & low_hot[5'(ad_low(12'h440) >> 2)]) & !cpuif_req_is_wr;
-        strb_next.stat_beats_in.hi = (high_hot[ad_hi(12'h444)] & low_hot[5'(ad_low(12'h444) >> 2)]) & !cpuif_req_is_wr;
-        strb_next.stat_backpressure.lo = (high_hot[ad_hi(12'h448)] & low_hot[5'(ad_low(12'h448) >> 2)]) & !cpuif_req_is_wr;
-        strb_next.stat_backpressure.hi = (high_hot[ad_hi(12'h44c)] & low_hot[5'(ad_low(12'h44c) >> 2)]) & !cpuif_req_is_wr;
+        strb_next.stat_cmd = (high_hot[ad_hi(12'h400)] & low_hot[5'(ad_low(12'h400) >> 2)] & req_reg) & cpuif_req_is_wr;
+        strb_next.stat_cycle.lo = (high_hot[ad_hi(12'h408)] & low_hot[5'(ad_low(12'h408) >> 2)] & req_reg) & !cpuif_req_is_wr;
+        strb_next.stat_cycle.hi = (high_hot[ad_hi(12'h40c)] & low_hot[5'(ad_low(12'h40c) >> 2)] & req_reg) & !cpuif_req_is_wr;
+        strb_next.stat_frames_in.lo = (high_hot[ad_hi(12'h410)] & low_hot[5'(ad_low(12'h410) >> 2)] & req_reg) & !cpuif_req_is_wr;
+        strb_next.stat_frames_in.hi = (high_hot[ad_hi(12'h414)] & low_hot[5'(ad_low(12'h414) >> 2)] & req_reg) & !cpuif_req_is_wr;
+        strb_next.stat_clear.lo = (high_hot[ad_hi(12'h418)] & low_hot[5'(ad_low(12'h418) >> 2)] & req_reg) & !cpuif_req_is_wr;
+        strb_next.stat_clear.hi = (high_hot[ad_hi(12'h41c)] & low_hot[5'(ad_low(12'h41c) >> 2)] & req_reg) & !cpuif_req_is_wr;
+        strb_next.stat_suspect.lo = (high_hot[ad_hi(12'h420)] & low_hot[5'(ad_low(12'h420) >> 2)] & req_reg) & !cpuif_req_is_wr;
+        strb_next.stat_suspect.hi = (high_hot[ad_hi(12'h424)] & low_hot[5'(ad_low(12'h424) >> 2)] & req_reg) & !cpuif_req_is_wr;
+        strb_next.stat_bypass.lo = (high_hot[ad_hi(12'h428)] & low_hot[5'(ad_low(12'h428) >> 2)] & req_reg) & !cpuif_req_is_wr;
+        strb_next.stat_bypass.hi = (high_hot[ad_hi(12'h42c)] & low_hot[5'(ad_low(12'h42c) >> 2)] & req_reg) & !cpuif_req_is_wr;
+        strb_next.stat_block.lo = (high_hot[ad_hi(12'h430)] & low_hot[5'(ad_low(12'h430) >> 2)] & req_reg) & !cpuif_req_is_wr;
+        strb_next.stat_block.hi = (high_hot[ad_hi(12'h434)] & low_hot[5'(ad_low(12'h434) >> 2)] & req_reg) & !cpuif_req_is_wr;
+        strb_next.stat_fault.lo = (high_hot[ad_hi(12'h438)] & low_hot[5'(ad_low(12'h438) >> 2)] & req_reg) & !cpuif_req_is_wr;
+        strb_next.stat_fault.hi = (high_hot[ad_hi(12'h43c)] & low_hot[5'(ad_low(12'h43c) >> 2)] & req_reg) & !cpuif_req_is_wr;
+        strb_next.stat_beats_in.lo = (high_hot[ad_hi(12'h440)] & low_hot[5'(ad_low(12'h440) >> 2)] & req_reg) & !cpuif_req_is_wr;
+        strb_next.stat_beats_in.hi = (high_hot[ad_hi(12'h444)] & low_hot[5'(ad_low(12'h444) >> 2)] & req_reg) & !cpuif_req_is_wr;
+        strb_next.stat_backpressure.lo = (high_hot[ad_hi(12'h448)] & low_hot[5'(ad_low(12'h448) >> 2)] & req_reg) & !cpuif_req_is_wr;
+        strb_next.stat_backpressure.hi = (high_hot[ad_hi(12'h44c)] & low_hot[5'(ad_low(12'h44c) >> 2)] & req_reg) & !cpuif_req_is_wr;
     end
     always_ff @(posedge clk) begin
         for(int i=0; i<32; i++) begin
             high_hot[i] <= cpuif_addr[11:7] == 5'(i);
-            low_hot[i] <= req_now & (cpuif_addr[6:0] == 7'(4*i));
+            low_hot[i] <= cpuif_addr[6:0] == 7'(4*i);
         end
         req_reg <= req_now;
         decoded_reg_strb <= strb_next;

@@ -75,7 +75,7 @@ def retime(text: str) -> str:
     )
     comb, end = between(decoder, "    always_comb begin\n", "\n    end\n")
     lines = [line for line in decoder[comb:end].split("\n") if "is_valid" not in line]
-    hot = r"(high_hot[ad_hi(\1)] & low_hot[5'(ad_low(\1) >> 2)])"
+    hot = r"(high_hot[ad_hi(\1)] & low_hot[5'(ad_low(\1) >> 2)] & req_reg)"
     decode = [
         re.sub(r"req_now & \(cpuif_addr == (.+?)\)(?= &|;)", hot, line).replace(
             "decoded_reg_strb.", "strb_next."
@@ -97,7 +97,7 @@ def retime(text: str) -> str:
         "    always_ff @(posedge clk) begin",
         "        for(int i=0; i<32; i++) begin",
         "            high_hot[i] <= cpuif_addr[11:7] == 5'(i);",
-        "            low_hot[i] <= req_now & (cpuif_addr[6:0] == 7'(4*i));",
+        "            low_hot[i] <= cpuif_addr[6:0] == 7'(4*i);",
         "        end",
         "        req_reg <= req_now;",
         "        decoded_reg_strb <= strb_next;",
