@@ -8,8 +8,8 @@
 //   info[4]  the frame is longer than MAX_FRAME bytes (reported once for each frame)
 //   info[31:16]  beats of the frame before the one found fault with (saturates)
 //
-// tkeep and length are judged when a beat is accepted, stability in every cycle; err comes two
-// cycles after. Payload stability is checked on a 32-bit fold of the beat: a change is seen
+// tkeep and length are judged when a beat is accepted, stability in every cycle; err comes
+// three cycles after. Payload stability is checked on a 32-bit fold of the beat: a change is seen
 // unless an even number of bits change in the same fold position, which one wire cannot do.
 module nsd_axis_check #(
     // Data bits of a beat: 64 or 512.
@@ -56,19 +56,23 @@ module nsd_axis_check #(
 
     // --- stage 2: the rules -------------------------------------------------------------------
     logic [15:0] beats_reg;
-    logic        long_now, long_reg, hole, bad_last, fell, changed, too_long;
+    logic        long_now, long_reg, hole, bad_last, fell, too_long;
+    logic        hole_reg, bad_last_reg, fell_reg, held_reg, too_long_reg, changed;
+    logic [15:0] told_beats_reg;
+    logic [3:0]  differs_reg;  // one bit for each byte of the fold
 
     // Contiguous from bit 0: adding one carries out of all the ones.
     assign hole = accept_reg && !last_reg && !(&keep_reg);
     assign bad_last = accept_reg && last_reg
         && (!keep_reg[0] || |(keep_reg & (keep_reg + KEEP_W'(1))));
     assign fell = waiting_reg && !valid_reg;
-    assign changed = waiting_reg && valid_reg && fold_reg != fold_before_reg;
     // The beats before this one fill the limit, and this one does not fit into the rest. One
     // before the last counts whole, holes included.
     assign long_now = 32'(beats_reg) > LIMIT
         || (32'(beats_reg) == LIMIT && (!last_reg || |(keep_reg >> REST)));
     assign too_long = accept_reg && long_now && !long_reg;
+
+    assign changed = held_reg && |differs_reg;
 
     always_ff @(posedge clk) begin
         accept_reg <= accept;
@@ -83,8 +87,17 @@ module nsd_axis_check #(
             beats_reg <= last_reg ? '0 : beats_reg + 16'(!(&beats_reg));
             long_reg <= !last_reg && (long_reg || long_now);
         end
-        err <= hole || bad_last || fell || changed || too_long;
-        err_info <= {beats_reg, 11'd0, too_long, changed, fell, bad_last, hole};
+        // Stage 3: what was found, in one word.
+        hole_reg <= hole;
+        bad_last_reg <= bad_last;
+        fell_reg <= fell;
+        too_long_reg <= too_long;
+        held_reg <= waiting_reg && valid_reg;
+        for (int i = 0; i < 4; i++)
+            differs_reg[i] <= fold_reg[8*i +: 8] != fold_before_reg[8*i +: 8];
+        told_beats_reg <= beats_reg;
+        err <= hole_reg || bad_last_reg || fell_reg || changed || too_long_reg;
+        err_info <= {told_beats_reg, 11'd0, too_long_reg, changed, fell_reg, bad_last_reg, hole_reg};
         if (rst) begin
             accept_reg <= 1'b0;
             valid_reg <= 1'b0;
@@ -92,6 +105,11 @@ module nsd_axis_check #(
             inj_reg <= 1'b0;
             beats_reg <= '0;
             long_reg <= 1'b0;
+            hole_reg <= 1'b0;
+            bad_last_reg <= 1'b0;
+            fell_reg <= 1'b0;
+            too_long_reg <= 1'b0;
+            held_reg <= 1'b0;
             err <= 1'b0;
         end
     end

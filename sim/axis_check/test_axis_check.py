@@ -10,7 +10,7 @@ from cocotb.triggers import RisingEdge
 from sim.runner import simulate
 from sim.tb import TB
 
-LATENCY = 2  # cycles from what was seen to err
+LATENCY = 3  # cycles from what was seen to err
 HOLE, BAD_LAST, FELL, CHANGED, TOO_LONG = (1 << i for i in range(5))
 
 

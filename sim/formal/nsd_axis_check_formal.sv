@@ -1,4 +1,4 @@
-// nsd_axis_check: each breach of AXI4-Stream is told two cycles later, and nothing else is.
+// nsd_axis_check: each breach of AXI4-Stream is told three cycles later, and nothing else is.
 module nsd_axis_check_formal #(
     parameter int DATA_W = 64,
     parameter int MAX_FRAME = 64,
@@ -38,7 +38,7 @@ module nsd_axis_check_formal #(
     assign one_bit = waits_reg && s_axis_tvalid && $onehot(changed);
     assign long_now = accept && !told_reg && bytes > 18'(MAX_FRAME);
 
-    logic [1:0] must_reg, may_reg;  // of one and of two cycles ago
+    logic [2:0] must_reg, may_reg;  // of one, two and three cycles ago
     logic clean_reg;                // no hole in the frame in progress: its bytes are its length
     always_ff @(posedge clk) begin
         begun_reg <= 1'b1;
@@ -49,8 +49,8 @@ module nsd_axis_check_formal #(
             told_reg <= !s_axis_tlast && (told_reg || long_now);
             clean_reg <= s_axis_tlast || (clean_reg && !hole);
         end
-        must_reg <= {must_reg[0], hole || fell || one_bit || (long_now && clean_reg)};
-        may_reg <= {may_reg[0], hole || fell || moved || long_now || !clean_reg};
+        must_reg <= {must_reg[1:0], hole || fell || one_bit || (long_now && clean_reg)};
+        may_reg <= {may_reg[1:0], hole || fell || moved || long_now || !clean_reg};
         if (rst) begin
             waits_reg <= 1'b0;
             bytes_reg <= '0;
@@ -60,8 +60,8 @@ module nsd_axis_check_formal #(
             may_reg <= '0;
         end
         if (begun_reg) begin
-            if (must_reg[1]) p_breach_told: assert (err);
-            if (err) p_no_false_alarm: assert (may_reg[1]);
+            if (must_reg[2]) p_breach_told: assert (err);
+            if (err) p_no_false_alarm: assert (may_reg[2]);
         end
     end
 endmodule
