@@ -40,7 +40,7 @@ COVERAGE = ROOT / "build" / "coverage" / "raw"
 
 # Uninitialised registers start at random values, so that a missing reset shows.
 FLAGS = [
-    "--assert", "-Wno-fatal", "--x-assign", "unique", "--x-initial", "unique",
+    "--assert", "-Wno-fatal", "-Werror-USERFATAL", "--x-assign", "unique", "--x-initial", "unique",
     "-O3", "--timescale", "1ns/1ps",
 ]  # fmt: skip
 COVERAGE_FLAGS = ["--coverage-line", "--coverage-user"]

@@ -29,8 +29,8 @@ from sim.runner import ROOT, resolve, verilator_root
 HERE = Path(__file__).parent
 BUILDS = ROOT / "build" / "bulk"
 FLAGS = [
-    "--cc", "-O3", "--x-assign", "fast", "--x-initial", "unique", "-Wno-fatal", "-Wno-lint",
-    "--timescale", "1ns/1ps", "--prefix", "Vnsd", "--top-module", "nsd_top", "--exe",
+    "--cc", "-O3", "--x-assign", "fast", "--x-initial", "unique", "-Wno-fatal", "-Werror-USERFATAL",
+    "-Wno-lint", "--timescale", "1ns/1ps", "--prefix", "Vnsd", "--top-module", "nsd_top", "--exe",
 ]  # fmt: skip
 
 PENDING, OUT, DROPPED, CANCELLED = range(4)

@@ -105,6 +105,11 @@ def test_a_test_that_does_not_exist_fails() -> None:
         )
 
 
+def test_a_parameter_out_of_range_stops_the_build() -> None:
+    with pytest.raises(pytest.fail.Exception, match="WIDTH must be at least 1"):
+        simulate("nsd_delay", __name__, parameters={"WIDTH": 0, "CYCLES": 1})
+
+
 def test_an_unchanged_source_is_not_built_again(monkeypatch: pytest.MonkeyPatch) -> None:
     simulate(
         "slice", __name__, parameters={"DATA_W": 64}, sources=SLICE, testcase="reset_mid_frame"
