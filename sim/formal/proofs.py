@@ -43,7 +43,7 @@ _SPINE = (
     "nsd_spine_exit",
     "nsd_spine",
 )
-_ABSTRACT = ("sim/formal/abstract/nsd_ecc_enc.sv", "sim/formal/abstract/nsd_ecc_dec.sv")
+_ABSTRACT = tuple(f"sim/formal/abstract/nsd_ecc_{n}.sv" for n in ("enc", "dec", "fix"))
 
 _UPSETS = (
     (
@@ -117,12 +117,18 @@ PROOFS = [
 ]
 
 PROOFS += [
-    Proof(
-        "ecc_fix",
-        "the registered second half of the decoder says what the decoder says",
-        "nsd_ecc_fix_formal",
-        _harness("nsd_ecc_fix_formal", "nsd_ecc_pkg", "nsd_ecc_enc", "nsd_ecc_dec", "nsd_ecc_fix"),
-        depth=3,
+    *(
+        Proof(
+            f"ecc_fix_{width}",
+            f"the registered second half of the decoder says what the decoder says, of {width} bits",
+            "nsd_ecc_fix_formal",
+            _harness(
+                "nsd_ecc_fix_formal", "nsd_ecc_pkg", "nsd_ecc_enc", "nsd_ecc_dec", "nsd_ecc_fix"
+            ),
+            depth=3,
+            params={"W": width},
+        )
+        for width in (64, 75)
     ),
     Proof(
         "spine_cover",
