@@ -78,7 +78,7 @@ package nsd_pkg;
     localparam int PARSE_LATENCY = 5;       // tap_dec -> key_valid; tap_last -> len_valid
     localparam int FLOW_LATENCY = 10;       // key_valid -> res_valid
     localparam int PORTS_LATENCY = 3;       // key_valid -> ports_valid
-    localparam int PREFILTER_LATENCY = 12;  // tap_last -> pf_valid
+    localparam int PREFILTER_LATENCY = 13;  // tap_last -> pf_valid
     localparam int RAM_LATENCY = 2;         // nsd_ram: rd_addr -> rd_data
 
     // Short patterns: frames to or from these ports are always SUSPECT.

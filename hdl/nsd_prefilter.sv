@@ -14,11 +14,11 @@
 // nothing is looked up; see nsd_scrub and, for the host's side, nsd_prefilter_load.
 //
 //   cycle, after tap_last               5  address registers
-//   1  held, folded                     7  words of the table; fingerprints
-//   2  window                           8  parts of comparisons, syndromes
-//   3  seeded                           9  hit of each position
-//   4  bucket, or a free cycle         10  of eight positions;  11  of the beat
-//                                      12  pf_valid, pf_hit
+//   1  held, folded                     8  words of the table; fingerprints
+//   2  window                           9  parts of comparisons, syndromes
+//   3  seeded                          10  hit of each position
+//   4  bucket, or a free cycle         11  of eight positions;  12  of the beat
+//                                      13  pf_valid, pf_hit
 //
 // Ports beyond the contract's: `pipe_rst` forgets frames under way and leaves the table alone.
 // A byte is in the frame when its tkeep bit is set on the last beat; on other beats every byte is
@@ -82,11 +82,11 @@ module nsd_prefilter
     localparam int WINDOW = LANES + 7;
     localparam int FP_W = 19;
     localparam int EXTRA = 1 + PORT_RANGES;
-    // The pipeline of the header comment, in cycles of its own: from window (2) to beat (11).
-    localparam int DEPTH = 9;
+    // The pipeline of the header comment, in cycles of its own: from window (2) to beat (12).
+    localparam int DEPTH = 10;
 
     if (DATA_W != 64 && DATA_W != 512) $fatal(1, "nsd_prefilter: DATA_W must be 64 or 512");
-    if (PREFILTER_LATENCY != 12) $fatal(1, "nsd_prefilter: PREFILTER_LATENCY must be 12");
+    if (PREFILTER_LATENCY != 13) $fatal(1, "nsd_prefilter: PREFILTER_LATENCY must be 13");
 
     function automatic logic [7:0] fold(input logic [7:0] c);
         return c >= 8'h41 && c <= 8'h5A ? c | 8'h20 : c;
@@ -129,9 +129,9 @@ module nsd_prefilter
     end
 
     // Fingerprints are wanted when the table's word is there: the window waits, not they.
-    localparam int WAIT = 3;
-    logic [WAIT-2:0][WINDOW-1:0][7:0] window_wait_reg;  // cycles 3 and 4
-    logic [WAIT+1:0][WINDOW-1:0]      in_wait_reg;      // cycles 3 to 7
+    localparam int WAIT = 4;
+    logic [WAIT-2:0][WINDOW-1:0][7:0] window_wait_reg;  // cycles 3 to 5
+    logic [WAIT+1:0][WINDOW-1:0]      in_wait_reg;      // cycles 3 to 8
     logic [LANES-1:0][2:0][FP_W-1:0]  fp;
 
     always_ff @(posedge clk) begin
@@ -281,7 +281,7 @@ module nsd_prefilter
         .WORDS(WORDS),
         .DEPTH_LOG2(BUCKETS_LOG2),
         .EXTRA(EXTRA),
-        .READ_LATENCY(1 + RAM_LATENCY),  // the lanes' address registers
+        .READ_LATENCY(2 + RAM_LATENCY),  // the lanes' address and word registers
         .STATUS_LATENCY(4)
     ) scrub (
         .clk, .rst,

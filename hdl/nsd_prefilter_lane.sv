@@ -1,10 +1,13 @@
 // One byte position of the prefilter: its copy of the table, looked up by the four bytes there
 // and compared with the fingerprints of the 4, 6 and 8 bytes there.
 //
-//   cycle 0  x                          cycle 4  (memory)
-//         1  y, seeded                        5  word, fp, ok: compared
-//         2  bucket; scrub_addr               6  parts of it, and of syndromes
-//         3  address register                 7  hit, live, bad, ue, differs
+//   cycle 0  x                          cycle 4, 5  (memory)
+//         1  y, seeded                        6  word, fp, ok: compared
+//         2  bucket; scrub_addr               7  parts of it, and of syndromes
+//         3  address register                 8  hit, live, bad, ue, differs
+//
+// The word has a register besides the memory's own: memories stand in a few columns of a device,
+// and what uses them all over it.
 //
 // Every cycle is a lookup or free (`lookup`, with cycle 2); in a free one scrub_addr is read, and
 // what comes of it is the scrubber's: then `ok` must be zero.
@@ -32,7 +35,7 @@ module nsd_prefilter_lane
     input  logic [BUCKETS_LOG2-1:0] wr_addr,
     input  logic [CODE_W-1:0]       wr_data,
 
-    output logic [CODE_W-1:0]       word,        // cycle 5
+    output logic [CODE_W-1:0]       word,        // cycle 6
     input  logic [CODE_W-1:0]       other,       // the word of another copy
     output logic                    hit,         // a slot's window is here
     output logic                    live,        // ok[0]: the word was looked up for a frame
@@ -64,6 +67,7 @@ module nsd_prefilter_lane
     logic [31:0]             y_reg;
     logic [BUCKETS_LOG2-1:0] bucket_reg, bucket_next;
     logic [BUCKETS_LOG2-1:0] addr_reg;
+    logic [CODE_W-1:0]       ram_word;
 
     always_comb for (int j = 0; j < BUCKETS_LOG2; j++) bucket_next[j] = ^(y_reg & MASK[j]);
 
@@ -74,7 +78,9 @@ module nsd_prefilter_lane
     end
 
     nsd_ram #(.WIDTH(CODE_W), .DEPTH_LOG2(BUCKETS_LOG2)) ram (
-        .clk, .wr_en, .wr_addr, .wr_data, .rd_addr(addr_reg), .rd_data(word));
+        .clk, .wr_en, .wr_addr, .wr_data, .rd_addr(addr_reg), .rd_data(ram_word));
+
+    always_ff @(posedge clk) word <= ram_word;
 
     // --- comparison ------------------------------------------------------------------------
     // Equality in parts of 7, 6 and 6 bits: two LUT levels each side of the register.

@@ -12,7 +12,7 @@ from nsdata.offload.model import Prefilter, bucket_of, fingerprint, signature
 from sim.axis import Beat, to_beats
 from sim.tb import TB
 
-LATENCY = 12  # PREFILTER_LATENCY of nsd_pkg
+LATENCY = 13  # PREFILTER_LATENCY of nsd_pkg
 RANGES = 16
 RANGE_BITS = 35
 SLOT_BITS = 21

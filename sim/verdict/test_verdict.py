@@ -20,7 +20,7 @@ from sim.runner import HDL, resolve, simulate, verilator_root
 from sim.tb import TB
 
 # Of nsd_pkg: from the decision beat's tap (key, ports, res) or the last beat's (len, pf).
-STAGES = {"key": 5, "ports": 5 + 3, "res": 5 + 10, "len": 5, "pf": 12}
+STAGES = {"key": 5, "ports": 5 + 3, "res": 5 + 10, "len": 5, "pf": 13}
 DECISION = ("key", "ports", "res")
 SAYS = {
     "key": "key_parse", "ports": "ports_hit", "res": "res_action", "len": "len_short",
