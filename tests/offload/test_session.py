@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 import traffic
-from engines import loaded
+from engines import loaded, process
 from test_streams import RULES, pipeline
 from traffic import Talk
 
 import nsdata
 from nsdata import Settings
 from nsdata.capture import Batch
-from nsdata.errors import FpgaError, OffloadError, SettingError
+from nsdata.errors import EngineError, FpgaError, OffloadError, SettingError
 from nsdata.fallback.ledger import Why
 from nsdata.fallback.reasons import Reason, State
 from nsdata.offload.coverage import coverage
@@ -26,6 +26,7 @@ from nsdata.offload.entry import FlowAction, FlowKey, Verdict
 from nsdata.offload.image import PrefilterImage, compile_image
 from nsdata.offload.patterns import from_list, from_rules
 from nsdata.offload.session import CHUNK, ModelOffload, image_for, open_offload
+from nsdata.path.rulebase import Remainder
 from nsdata.pipeline import Switch
 
 CALM = traffic.udp(b"nothing to see")
@@ -323,6 +324,21 @@ def test_silent_faults_are_found(harm: Callable[[Any], None]) -> None:
     assert found["bytes"] == frames[number - 1][:64].hex()
     assert session.stats()["disagreements"] >= 1
     made.ledger().check()
+
+
+def test_misuse_of_the_engine_is_refused() -> None:
+    made, _ = pipeline(RULES, [], True, False)
+    other = loaded('alert udp any any -> any any (content:"brandnew"; sid:1;)')
+    rules, image = loaded(RULES), image_for(loaded(RULES))
+    foreign = Remainder(other.base, np.zeros(1, np.uint8))
+    for arguments in ((image.prefilter(),), (image.prefilter(), foreign)):
+        with pytest.raises(EngineError):
+            made.engine.set_offload(*arguments)
+    with pytest.raises(ValueError, match="rule number"):
+        Remainder(rules.base, np.zeros(3, np.uint8))
+    batch = traffic.batch([CALM] * 3)
+    with pytest.raises(EngineError, match="one element per frame"):
+        process(made.engine, batch, np.zeros(3, np.uint8), offload=np.zeros(2, np.uint8))
 
 
 # --- doors ------------------------------------------------------------------------------
