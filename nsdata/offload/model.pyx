@@ -19,7 +19,7 @@ import numpy as np
 
 from nsdata.offload.entry import Parse, Parsed
 from nsdata.path.prefilter import (  # the window test: shared with reassembly
-    Prefilter, bucket_of, buckets_of, fingerprint,
+    Prefilter, bucket_of, buckets_of, fingerprint,  # no-cython-lint
 )
 
 from nsdata.path cimport prefilter as windows

@@ -10,7 +10,6 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
 import pytest
 import traffic
 from engines import loaded
@@ -196,18 +195,20 @@ def test_a_hit_at_a_seam_has_the_stream_searched() -> None:
     assert b'"signature_id":1,' in eve
 
 
-def test_other_rules_make_old_bytes_unknown() -> None:
-    """What was CLEAR by one image is searched for the rules of the next."""
-    made, session = pipeline(RULES, ["offload.check-share=0"], True, True)
+@pytest.mark.parametrize("block", [False, True])
+def test_other_rules_make_old_bytes_unknown(block: bool) -> None:
+    """What was CLEAR by one image, and waits for its turn, is searched for the next rules."""
+    made, session = pipeline(RULES, ["offload.check-share=0"], block, False)
     other = loaded('alert tcp any any -> any any (content:"brandnew"; sid:99;)')
-    talk = Talk().open().client(b"..brand")
+    talk = Talk().open().client(b"..brandnew..")
     made.feed(traffic.batch(talk.frames))
     made.swap_rules(other.base, other.fragments, other.sids)
-    assert session is not None
-    session.attach(made.engine, other, image_for(other))
+    if session is not None:
+        assert session.stats()["verdicts"]["suspect"] == 0
+        session.attach(made.engine, other, image_for(other))
     before = len(talk.frames)
-    talk.client(b"new......", b"....")
-    made.feed(traffic.batch(talk.frames[before:], list(np.arange(3, 3 + len(talk.frames) - before)
-                                                      * traffic.SECOND + traffic.START_NS)))
+    talk.client(b"......", b"....").close()
+    times = [traffic.START_NS + n * traffic.SECOND for n in range(3, 3 + len(talk.frames) - before)]
+    made.feed(traffic.batch(talk.frames[before:], times))
     made.finish()
     assert b'"signature_id":99,' in made.eve.take()
