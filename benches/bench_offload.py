@@ -1,4 +1,5 @@
-"""The FPGA block's golden model and its table compiler; what the prefilter flags in vain.
+"""The FPGA block's golden model and its table compiler; what the prefilter flags in vain; what
+the block's verdicts spare the engine, given for free and with the model working them out.
 
 Patterns are those of tools/prefilter_check.py (its head says which and why those); without the
 shared ones, the fast patterns of the demo rules. Shares of frames are in the notes at the end.
@@ -11,11 +12,16 @@ import sys
 import corpus as corpora
 import numpy as np
 import pytest
+import runs
 
+from nsdata import Settings
 from nsdata.capture import Batch
+from nsdata.config_offload import OffloadSettings
 from nsdata.offload.image import PrefilterImage, compile_image
 from nsdata.offload.model import Model
 from nsdata.offload.patterns import Wanted, from_list, from_rules
+from nsdata.offload.session import ModelOffload, Session, image_for
+from nsdata.path.engine import Engine
 
 sys.path.insert(0, str(corpora.ROOT / "tools"))
 import prefilter_check as check
@@ -29,8 +35,6 @@ def wanted(count: int) -> tuple[list[check.Literal], Wanted]:
     if (corpora.SHARED / "bench" / "fast-patterns.txt").is_file():
         patterns = check.real_patterns(count, corpora.SHARED)
     else:
-        from nsdata import Settings
-
         rules = corpora.compiled(corpora.DEMO_RULES, Settings()).ruleset.rules
         patterns = [(one.data, one.nocase) for one in from_rules(rules).patterns]
     return patterns, from_list(patterns)
@@ -90,3 +94,35 @@ def test_block(measure, figures, corpus, batches, loaded, common: float) -> None
     }
     shown = ", ".join(f"{part} {100 * share.mean():.1f} %" for part, share in parts.items())
     figures.notes.append(f"{name} ({left} left to the software): {shown}")
+
+
+@pytest.mark.parametrize("percent", [None, 100, 1, 0.1], ids=lambda percent: f"leave {percent}")
+def test_engine(measure, figures, corpus, batches, loaded, fresh, percent: float | None) -> None:
+    """The engine with verdicts given for free."""
+    name = "offload: engine, no verdicts"
+    if percent is None:
+        measure(name, lambda machine: runs.engine(batches, machine), corpus.frames,
+                setup=fresh(loaded, checksums=False))  # fmt: skip
+        return
+    name = f"offload: engine, verdicts for free, leave-common {percent}"
+    image, block = image_for(loaded, (), percent), ModelOffload()
+    block.load(image)
+    judged = [block.inspect(batch) for batch in batches]
+    make = fresh(loaded, checksums=False)
+
+    def setup() -> tuple[Engine]:
+        (machine,) = make()
+        Session(ModelOffload(), OffloadSettings()).attach(machine, loaded, image)
+        return (machine,)
+
+    measure(name, lambda machine: runs.engine(batches, machine, judged), corpus.frames,
+            setup=setup)  # fmt: skip
+    said = np.concatenate(judged)
+    figures.notes.append(f"{name}: {100 * (said == 1).mean():.1f} % of the frames are CLEAR")
+
+
+def test_replay(measure, corpus, loaded) -> None:
+    """A whole replay with the golden model in front, in chunks of 64 frames."""
+    measure("offload: replay, model, no EVE, wall",
+            lambda: runs.whole_replay(corpus, loaded, eve_types=[], offload="model"),
+            corpus.packets, rounds=3)  # fmt: skip

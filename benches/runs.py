@@ -22,15 +22,16 @@ def decode(batches: list[Batch], checksums: bool) -> None:
         )
 
 
-def engine(batches: list[Batch], machine: Engine) -> None:
-    """Every frame through an engine; its records are thrown away."""
-    for batch in batches:
+def engine(batches: list[Batch], machine: Engine, judged: Sequence[Any] = ()) -> None:
+    """Every frame through an engine; its records are thrown away. judged: what the FPGA block
+    says of each batch's frames."""
+    for number, batch in enumerate(batches):
         verdicts = np.zeros(len(batch), np.uint8)
         at = 0
         while at < len(batch):
             at = machine.process(
                 batch.data, batch.offset, batch.caplen, batch.wirelen, batch.ts_ns,
-                batch.linktype, verdicts, at,
+                batch.linktype, verdicts, at, offload=judged[number] if judged else None,
             )  # fmt: skip
             machine.drain()
 

@@ -134,6 +134,31 @@ def replay(
     force_restore: Annotated[
         bool, typer.Option("--force-restore", help="Restore even while the cause holds.")
     ] = False,
+    offload: Annotated[
+        str | None,
+        typer.Option(
+            metavar="model|rtl|cocotb|pcie:ADDR",
+            help="Have the FPGA block judge frames first; model is its bit-exact model.",
+        ),
+    ] = None,
+    offload_image: Annotated[
+        Path | None,
+        typer.Option(help="Its tables (nsdata offload compile); else made of the rules."),
+    ] = None,
+    fpga_failure: Annotated[
+        str | None,
+        typer.Option(
+            metavar="fallback|software",
+            help="When the FPGA fails: fall back, or inspect without it (offload.on-failure).",
+        ),
+    ] = None,
+    offload_check_share: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=1,
+            help="Share of the frames it spares that are judged and inspected by software too.",
+        ),
+    ] = None,
     loops: Annotated[int, typer.Option(min=1, help="Play the captures so often.")] = 1,
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse to run when a rule is refused.")
@@ -152,6 +177,8 @@ def replay(
 
       nsdata replay office.pcap -r demo.rules --inline --write-forwarded forwarded.pcap
 
+      nsdata replay office.pcap -r demo.rules --offload model
+
       nsdata replay office.pcap -r demo.rules --capacity 200pps --queue 64 --restore-after 10s
     """
     from nsdata.assembly import LoadedRules
@@ -164,7 +191,12 @@ def replay(
 
     if checksum_validation not in ("all", "none"):
         raise SettingError(f"--checksum-validation {checksum_validation}: legal are all and none")
-    inputs = read_by(captures, rules, bypass_rules)
+    sets = [
+        *sets,
+        *([] if fpga_failure is None else [f"offload.on-failure={fpga_failure}"]),
+        *([] if offload_check_share is None else [f"offload.check-share={offload_check_share}"]),
+    ]
+    inputs = read_by(captures, rules, bypass_rules, offload_image)
     if config is not None:
         inputs.append(("--config", config))
     check_files(inputs, written_by(eve, summary, write_forwarded))
@@ -200,8 +232,8 @@ def replay(
             checksum_validation=checksum_validation == "all", settings=settings,
             write_forwarded=write_forwarded, bypass_rules=bypass_rules, speed=speed,
             capacity_pps=capacity_pps, queue=queue or DEFAULT_QUEUE, switches=switches,
-            restore_after_ns=restore_after_ns, loaded=loaded, loops=loops, progress=show,
-            stop=stop.asked,
+            restore_after_ns=restore_after_ns, loaded=loaded, loops=loops, offload=offload,
+            offload_image=offload_image, progress=show, stop=stop.asked,
         )  # fmt: skip
     to_stdout = "-" in (str(eve), str(summary))
     nothing = not result.summary.received  # tables of nothing would only mislead

@@ -109,7 +109,7 @@ def compile_(
         wanted = from_list(read_list(patterns), f"{patterns.name} pattern")
     else:
         settings = Settings.load(config, sets)
-        wanted = from_rules(_rules(rules or [], settings), _tunnels(settings))
+        wanted = from_rules(_rules(rules or [], settings), settings.tunnel_ports())
     learn = None if sample is None else (lambda: sample_frames(sample))
     image = compile_image(
         wanted, buckets_log2=buckets.bit_length() - 1, words=words, seed=first_seed,
@@ -219,14 +219,6 @@ def _listed(items: Iterable[dict[str, Any]]) -> Iterator[Row]:
     for one in items:
         share = f"expected share {_percent(one['share'])}, " if "share" in one else ""
         yield one["pattern"], share + one["rules"]
-
-
-def _tunnels(settings: Settings) -> Iterator[int]:
-    """UDP ports that are decoded as tunnels."""
-    decoder = settings.decoder
-    for one in (decoder.vxlan, decoder.geneve, decoder.teredo):
-        if one.enabled:
-            yield from settings.port_list(one.ports) or ()
 
 
 def _rules(files: list[Path], settings: Settings) -> list[RuleIR]:

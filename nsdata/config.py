@@ -20,9 +20,7 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationError,
     field_validator,
@@ -30,7 +28,10 @@ from pydantic import (
 )
 
 from nsdata.bypass_table import BypassTable
+from nsdata.config_group import Group as _Group
+from nsdata.config_group import of as _of
 from nsdata.config_keys import Tree
+from nsdata.config_offload import OffloadSettings
 from nsdata.config_values import (
     ACTION_ORDER,
     HOST_OS_POLICY,
@@ -52,21 +53,6 @@ from nsdata.fallback.bypass_rules import parse_bypass_rules
 from nsdata.fallback.drop_meter import DropMeter
 from nsdata.rules.variables import DEFAULT_ADDRESSES, DEFAULT_PORTS
 from nsdata.toml_text import place_of, read_toml
-
-
-def _hyphens(name: str) -> str:
-    return name.replace("_", "-")
-
-
-class _Group(BaseModel):
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", alias_generator=_hyphens, populate_by_name=True
-    )
-
-
-def _of(default: Any, text: str, **limits: Any) -> Any:
-    return Field(default=default, description=text, validate_default=True, **limits)
-
 
 FOLLOWS = "; unset: as exception-policy"
 
@@ -312,6 +298,7 @@ class Settings(_Group):
     vlan: Vlan = Field(default_factory=Vlan)
     vars: Vars = Field(default_factory=Vars)
     drop_meter: DropMeterSettings = Field(default_factory=DropMeterSettings)
+    offload: OffloadSettings = Field(default_factory=OffloadSettings)
     outputs: Outputs = Field(default_factory=Outputs)
 
     @field_validator("packet_alert_max")
@@ -397,6 +384,16 @@ class Settings(_Group):
     def port_list(self, text: str) -> tuple[int, ...] | None:
         """Ports of a decoder setting, `$NAME` looked up; None means any port."""
         return ports_of(text, self.vars.port_groups, 0)
+
+    def tunnel_ports(self) -> tuple[int, ...]:
+        """UDP ports that are decoded as tunnels; those that may be any are not among them."""
+        decoder = self.decoder
+        return tuple(
+            port
+            for one in (decoder.vxlan, decoder.geneve, decoder.teredo)
+            if one.enabled
+            for port in self.port_list(one.ports) or ()
+        )
 
     def policy(self, key: str, inline: bool) -> ExceptionPolicy:
         """What the exception policy `key` (e.g. `stream.midstream-policy`) comes to.

@@ -6,6 +6,8 @@
     ├── SettingError        a setting or option that makes no sense: key, value
     ├── EngineError         the packet path cannot go on (memory, wrong use of the API)
     │   └── LedgerError     received ≠ inspected + bypassed + blocked + lost: a bug
+    ├── OffloadError        the FPGA offload cannot be used: no device, wrong transport, no fit
+    │   └── FpgaError       the block or the way to it has failed: evidence
     ├── OutputError         the output cannot be written (full disk, wrong path)
     └── Interrupted         the operator ended the run; what was read is on record
 
@@ -14,6 +16,8 @@ message alone and exits 1 (the run failed) or 2 (misuse: SettingError).
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 
 class NsdataError(Exception):
@@ -70,6 +74,27 @@ class EngineError(NsdataError):
 
 class LedgerError(EngineError):
     """The ledger does not balance. Always a bug, reported as reason *unknown*."""
+
+
+class OffloadError(NsdataError):
+    """The FPGA offload cannot be used as asked: no such device or transport, a transport that
+    lacks what it needs, tables that do not fit the block."""
+
+
+class FpgaError(OffloadError):
+    """The block, or the way to it, has failed.
+
+    `evidence` is JSON-able: what the block and the transport had to say. When frames were under
+    way, `verdict` holds what is known of them: a sequence of numbers, for the first of them; None
+    when no frames were under way.
+    """
+
+    def __init__(
+        self, message: str, evidence: dict[str, Any] | None = None, verdict: Any = None
+    ) -> None:
+        super().__init__(message)
+        self.evidence: dict[str, Any] = evidence or {}
+        self.verdict = verdict
 
 
 class OutputError(NsdataError):

@@ -23,7 +23,8 @@ from nsdata.capture import Batch
 from nsdata.fallback.controller import Moment, Transition
 from nsdata.fallback.guard import Guard
 from nsdata.fallback.ledger import LedgerSnapshot
-from nsdata.fallback.reasons import State
+from nsdata.fallback.reasons import Reason, State
+from nsdata.offload.session import CHUNK, Session, Verdicts
 from nsdata.output.eve import record_dtype
 from nsdata.output.events import EveWriter
 from nsdata.path.engine import Engine
@@ -72,6 +73,7 @@ class Pipeline:
     points: list[tuple[int, float, str, bool]] = field(default_factory=list)
     first_ns: int | None = None
     last_ns: int = 0
+    offload: Session | None = None
     _verdicts: EveryVerdict = field(default_factory=lambda: np.zeros(0, np.uint8))
     _dtype: np.dtype[Any] = field(default_factory=record_dtype)
     _sids: Sequence[int] = ()
@@ -121,17 +123,47 @@ class Pipeline:
         if n > len(self._verdicts):
             self._verdicts = np.zeros(n, np.uint8)
         verdicts = self._verdicts[:n]
+        if self.offload is None:
+            self._run(batch, verdicts, None)
+        else:
+            for start in range(0, n, CHUNK):
+                chunk = slice(start, min(start + CHUNK, n))
+                self._chunk(_cut(batch, chunk), verdicts[chunk], self.offload)
+        return verdicts
+
+    def _chunk(self, batch: Batch, verdicts: EveryVerdict, offload: Session) -> None:
+        """Few enough frames that an error of the block is acted upon soon."""
+        judged = None
+        if self.guard.state is State.NORMAL:
+            judged = offload.judge(batch, self.engine.counts()[0] + 1)
+        self._run(batch, verdicts, judged)
+        error = offload.settle(self.engine)
+        if error is not None and not offload.software:
+            moment = self.moment(self.last_ns)
+            self._apply(self.guard.fault(Reason.FPGA, moment, {"fpga": offload.last}))
+            offload.settle(self.engine)  # the flows that ended
+
+    def _recover(self, now_ns: int) -> None:
+        """Before a restore: bring a block back that failed."""
+        if self.offload is None or self.offload.active or self.guard.state is State.NORMAL:
+            return
+        if self.offload.recover(self.engine):
+            cleared = self.guard.controller.clear_fault(Reason.FPGA, self.moment(now_ns))
+            self._apply([cleared] if cleared else [])
+
+    def _run(self, batch: Batch, verdicts: EveryVerdict, judged: Verdicts | None) -> None:
+        """Frames through the engine; `judged`: what the block said of them."""
+        n = len(batch)
         at = 0
         while at < n:
             self._due(self.engine.clock_at(int(batch.ts_ns[at])))
             stop_frame = min((s.at_frame for s in self.switches if s.at_frame), default=0)
             at = self.engine.process(
                 batch.data, batch.offset, batch.caplen, batch.wirelen, batch.ts_ns,
-                batch.linktype, verdicts, at, self._stop_ns(), stop_frame,
+                batch.linktype, verdicts, at, self._stop_ns(), stop_frame, judged,
             )  # fmt: skip
             self.drain()
             self.last_ns = max(self.last_ns, self.engine.clock_ns)
-        return verdicts
 
     def finish(self) -> None:
         """End every flow and write what is left. The ledger must balance."""
@@ -165,6 +197,9 @@ class Pipeline:
             self.guard.start(self.moment(now_ns))
         now_ns = max(now_ns, self.last_ns)
         self.last_ns = now_ns
+        restore_ns = self.guard.controller.next_due_ns()
+        if restore_ns is not None and restore_ns <= now_ns:
+            self._recover(now_ns)
         if self.guard.next_evaluation_ns() <= now_ns:
             self._apply(self.guard.evaluate(self.moment(now_ns)))
             self._point()
@@ -187,6 +222,8 @@ class Pipeline:
 
     def switch(self, to: State, now_ns: int, *, force: bool = False) -> list[Transition]:
         """Into fallback or back to normal by hand, from the next frame on."""
+        if to is State.NORMAL:
+            self._recover(now_ns)
         moment = self.moment(now_ns)
         if to is State.FALLBACK:
             transitions = self.guard.fallback(moment)
@@ -202,3 +239,11 @@ class Pipeline:
                 self.drain()
             self.drain()
             self.eve.fallback(transition.at_ns, transition)
+
+
+def _cut(batch: Batch, where: slice) -> Batch:
+    """Frames of a batch that lie beside each other."""
+    return Batch(
+        batch.data, batch.offset[where], batch.caplen[where], batch.wirelen[where],
+        batch.ts_ns[where], batch.linktype[where],
+    )  # fmt: skip

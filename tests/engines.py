@@ -129,7 +129,7 @@ class Run:
 
 
 def process(
-    engine: Engine, frames: Batch, verdict: npt.NDArray[np.uint8], start: int = 0, **stop: int
+    engine: Engine, frames: Batch, verdict: npt.NDArray[np.uint8], start: int = 0, **stop: Any
 ) -> int:
     return engine.process(
         frames.data, frames.offset, frames.caplen, frames.wirelen, frames.ts_ns, frames.linktype,

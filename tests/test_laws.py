@@ -25,7 +25,7 @@ LONG_FILES: dict[str, str] = {  # path -> why it may be longer
 }
 
 # nsdata/path: what every stage may see, and the modules that run them all.
-VOCABULARY = {"packet", "events", "rulebase", "hs", "pcre2"}
+VOCABULARY = {"packet", "events", "rulebase", "prefilter", "hs", "pcre2"}
 BORDER = ("engine", "inspector")
 
 HOSTS = ("nsdata.replay", "nsdata.appliance")

@@ -1,7 +1,9 @@
 #!/bin/sh
 # Counts the instructions of a replay by function and by stage, with callgrind.
 #
-#   tools/profile.sh CAPTURE [RULES] [PACKETS]
+#   tools/profile.sh CAPTURE [RULES] [PACKETS] [PERCENT]
+#
+# PERCENT: with verdicts of the FPGA's model, given for free (offload.leave-common=PERCENT).
 #
 # Counts do not depend on what else the machine does, so they tell a small gain from noise.
 # Only the packet path and its output are counted, not the compilation of the rules. Under

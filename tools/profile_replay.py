@@ -1,10 +1,11 @@
 """What tools/profile.sh runs under callgrind, and how its counts are shown.
 
-    profile_replay.py run SWITCH.so CAPTURE [RULES] [PACKETS]
+    profile_replay.py run SWITCH.so CAPTURE [RULES] [PACKETS] [PERCENT]
     profile_replay.py report INCLUSIVE SELF
 
 `run` replays up to PACKETS frames; instructions are counted from the first batch to the last
-line of EVE. `report` reads two outputs of callgrind_annotate.
+line of EVE. With PERCENT the golden model's verdicts (offload.leave-common=PERCENT) are worked out
+before and given for free. `report` reads two outputs of callgrind_annotate.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ import json
 import re
 import sys
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 # Stages by C function (as Cython names them), in the order a packet meets them. A stage's
 # cost is that of its functions and of all they call.
@@ -33,7 +37,29 @@ STAGES = (
 PACKETS = Path("out/callgrind.packets")
 
 
-def run(switch: str, capture: str, rules: str | None, packets: int) -> None:
+def judged(capture: str, packets: int, loaded: Any, engine: Any, percent: float) -> list[Any]:
+    """The model's verdicts, an array for each batch; the engine is told what they cover."""
+    from nsdata.capture import open_capture
+    from nsdata.config_offload import OffloadSettings
+    from nsdata.offload.session import ModelOffload, Session, image_for
+
+    block = ModelOffload()
+    image = image_for(loaded, (), percent)
+    Session(block, OffloadSettings()).attach(engine, loaded, image)
+    result: list[Any] = []
+    with open_capture(capture) as reader:
+        for batch in reader.batches():
+            result.append(block.inspect(batch))
+            if sum(map(len, result)) >= packets:
+                break
+    said = np.concatenate(result)
+    print(f"{(said == 1).mean():.1%} of {len(said)} frames are CLEAR, image {image.table.shape}")
+    return result
+
+
+def run(
+    switch: str, capture: str, rules: str | None, packets: int, percent: float | None
+) -> None:
     from nsdata import LoadedRules, Pipeline, Settings, build_engine, load_rules
     from nsdata.capture import open_capture
     from nsdata.fallback.guard import Guard
@@ -47,10 +73,15 @@ def run(switch: str, capture: str, rules: str | None, packets: int) -> None:
     pipeline = Pipeline(engine, Guard.build(settings.drop_meter.build()), eve)
     pipeline.set_rules(loaded.fragments, loaded.sids)
     done = 0
+    given = None if percent is None else judged(capture, packets, loaded, engine, percent)
     with open_capture(capture) as reader:
         library.start()
         for batch in reader.batches():
-            pipeline.feed(batch)
+            if given is None:
+                pipeline.feed(batch)
+            else:
+                verdicts = np.zeros(len(batch), np.uint8)
+                pipeline._run(batch, verdicts, given.pop(0))
             done += len(batch)
             if done >= packets:
                 break
@@ -100,7 +131,8 @@ def report(inclusive: str, own: str) -> None:
 def main(argv: list[str]) -> None:
     if argv[:1] == ["run"]:
         rules = argv[3] if len(argv) > 3 and argv[3] else None
-        run(argv[1], argv[2], rules, int(argv[4]) if len(argv) > 4 else 60_000)
+        packets = int(argv[4]) if len(argv) > 4 else 60_000
+        run(argv[1], argv[2], rules, packets, float(argv[5]) if len(argv) > 5 else None)
     else:
         report(argv[1], argv[2])
 

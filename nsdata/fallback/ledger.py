@@ -49,6 +49,9 @@ class Why(IntEnum):
     BYPASS_RULE_BLOCK = 9
     POLICY = 10
     OVERSUBSCRIBED = 11
+    OFFLOAD_BYPASS = 12
+    OFFLOAD_FAULT = 13
+    OFFLOAD_BLOCK = 14
 
     @property
     def token(self) -> str:
@@ -84,6 +87,9 @@ _WHY: dict[Why, tuple[Fate, str]] = {
     Why.BYPASS_RULE_BLOCK: (Fate.BLOCKED, "an inspection bypass rule with action block"),
     Why.POLICY: (Fate.BLOCKED, "an exception policy"),
     Why.OVERSUBSCRIBED: (Fate.LOST, "the inspection queue was full"),
+    Why.OFFLOAD_BYPASS: (Fate.BYPASSED, "its flow is bypassed by the FPGA's table"),
+    Why.OFFLOAD_FAULT: (Fate.BYPASSED, "the FPGA had a fault and permitted it"),
+    Why.OFFLOAD_BLOCK: (Fate.BLOCKED, "dropped by the FPGA, as its flow was"),
 }
 
 
@@ -117,7 +123,7 @@ def _fates_of(by_why: Sequence[Count]) -> tuple[Count, ...]:
 class LedgerSnapshot:
     """The ledger at one instant, or between two (`difference`).
 
-    `by_fate` is indexed by Fate (length 4), `by_why` by Why (length 12).
+    `by_fate` is indexed by Fate (length 4), `by_why` by Why (one entry each).
     """
 
     received: Count

@@ -5,6 +5,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nsdata.offload.entry import Parsed, PortRange
+from nsdata.path.prefilter import Prefilter as Prefilter
+from nsdata.path.prefilter import bucket_of as bucket_of
+from nsdata.path.prefilter import buckets_of as buckets_of
+from nsdata.path.prefilter import fingerprint as fingerprint
 
 RESULT: np.dtype[Any]
 
@@ -20,31 +24,9 @@ class _Image(Protocol):
 
 def parse(frame: bytes) -> Parsed: ...
 def flow_set(key: int, sets_log2: int) -> int: ...
-def bucket_of(window: bytes, seed: int, buckets_log2: int) -> int: ...
-def fingerprint(window: bytes) -> int: ...
-def buckets_of(
-    starts: NDArray[np.uint8], seed: int, buckets_log2: int
-) -> NDArray[np.uint32]: ...
 def ports_hit(key: int, ranges: Sequence[PortRange] | Sequence[int]) -> bool: ...
 def signature(entries: NDArray[np.uint64], start: int = 0) -> int: ...
 def prefilter_hit(frame: bytes, image: _Image) -> bool: ...
-
-class Prefilter:
-    """The prefilter with a table in it; see the module."""
-
-    table: NDArray[np.uint64]
-    buckets_log2: int
-    def __init__(
-        self, table: NDArray[np.uint64], seed: int, buckets_log2: int, words: int
-    ) -> None: ...
-    def hit(self, frame: bytes | NDArray[np.uint8]) -> bool: ...
-    def places(self, frame: bytes | NDArray[np.uint8]) -> list[tuple[int, int]]: ...
-    def hits(
-        self,
-        data: NDArray[np.uint8],
-        offset: NDArray[np.uint64],
-        length: NDArray[np.uint32],
-    ) -> NDArray[np.uint8]: ...
 
 class Model:
     """The block: flow table, prefilter and port ranges; see the module."""

@@ -18,6 +18,17 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 import numpy as np
 
 from nsdata.offload.entry import Parse, Parsed
+from nsdata.path.prefilter import (  # the window test: shared with reassembly
+    Prefilter, bucket_of, buckets_of, fingerprint,  # no-cython-lint
+)
+
+from nsdata.path cimport prefilter as windows
+from nsdata.path.prefilter cimport check_batch, crc32_tab, filter_hit
+
+__all__ = (
+    "Model", "Prefilter", "RESULT", "bucket_of", "buckets_of", "fingerprint", "flow_set", "parse",
+    "ports_hit", "prefilter_hit", "signature", "verdict",
+)
 
 include "model_core.pxi"
 
@@ -38,36 +49,6 @@ def flow_set(key: int, int sets_log2) -> int:
     """The set of a packed key in a table of 2**sets_log2 sets."""
     cdef bytes packed = key.to_bytes(KEY, "little")
     return set_of(packed, <uint32_t>1 << sets_log2)
-
-
-def bucket_of(const uint8_t[::1] window not None, uint32_t seed, int buckets_log2) -> int:
-    """The bucket in which a window is looked for: by its first four bytes, case folded."""
-    if window.shape[0] < 4:
-        raise ValueError(f"a window has 4, 6 or 8 bytes, not {window.shape[0]}")
-    return bucket_for(
-        first_four(&window[0]), seed, <uint32_t>((<uint64_t>1 << buckets_log2) - 1)
-    )
-
-
-def fingerprint(const uint8_t[::1] window not None) -> int:
-    """The 19 bits that stand for a window of 4, 6 or 8 bytes, case folded."""
-    if window.shape[0] not in (4, 6, 8):
-        raise ValueError(f"a window has 4, 6 or 8 bytes, not {window.shape[0]}")
-    return fingerprint_at(&window[0], <int>window.shape[0])
-
-
-def buckets_of(const uint8_t[:, ::1] starts not None, uint32_t seed, int buckets_log2):
-    """`bucket_of` for rows of four bytes: uint32 [rows]."""
-    cdef Py_ssize_t i
-    cdef uint32_t mask = <uint32_t>((<uint64_t>1 << buckets_log2) - 1)
-    result = np.empty(starts.shape[0], dtype=np.uint32)
-    cdef uint32_t[::1] out = result
-    if starts.shape[1] < 4:
-        raise ValueError("rows of four bytes are wanted")
-    with nogil:
-        for i in range(starts.shape[0]):
-            out[i] = bucket_for(first_four(&starts[i, 0]), seed, mask)
-    return result
 
 
 def ports_hit(key: int, ranges) -> bool:
@@ -116,89 +97,10 @@ def signature(entries, start: int = 0) -> int:
     return total
 
 
-cdef class Prefilter:
-    """The prefilter with a table in it: uint64 [2**buckets_log2 * words], word 0 of a bucket
-    first. `hit` and `hits` may be used on any bytes, also on those around a seam."""
-
-    cdef Filter filter
-    cdef object _filled
-    cdef readonly object table
-    cdef readonly int buckets_log2
-
-    def __init__(self, table, uint32_t seed, int buckets_log2, int words) -> None:
-        array = np.ascontiguousarray(table, dtype=np.uint64).reshape(-1)
-        if not 4 <= buckets_log2 <= 24 or words < 1 or array.size != words << buckets_log2:
-            raise ValueError(
-                f"a table of {array.size} words is no 2**{buckets_log2} buckets of {words}"
-            )
-        self.table = array.copy()
-        self.buckets_log2 = buckets_log2
-        cdef uint64_t[::1] view = self.table
-        filled = self.table.reshape(-1, words).any(axis=1)
-        bits = np.zeros(max(filled.size, 64), dtype=np.uint8)
-        bits[:filled.size] = filled
-        self._filled = np.packbits(bits, bitorder="little").view(np.uint64)
-        cdef uint64_t[::1] filled_view = self._filled
-        self.filter.filled = &filled_view[0]
-        self.filter.seed = seed
-        self.filter.mask = (<uint32_t>1 << buckets_log2) - 1
-        self.filter.words = words
-        self.filter.table = &view[0]
-
-    def hit(self, const uint8_t[::1] frame not None) -> bool:
-        """Whether a window of the table occurs in the bytes."""
-        return bool(frame.shape[0] and filter_hit(&self.filter, &frame[0], frame.shape[0]))
-
-    def places(self, const uint8_t[::1] frame not None) -> list:
-        """(position, window length) of every position at which something is found."""
-        cdef Py_ssize_t p
-        cdef int length
-        cdef const uint64_t *bucket
-        found = []
-        for p in range(frame.shape[0] - 3):
-            bucket = self.filter.table + <uint64_t>self.filter.words * bucket_for(
-                first_four(&frame[p]), self.filter.seed, self.filter.mask
-            )
-            length = hit_in(&self.filter, bucket, &frame[p], frame.shape[0] - p)
-            if length:
-                found.append((p, length))
-        return found
-
-    def hits(
-        self,
-        const uint8_t[::1] data not None,
-        const uint64_t[::1] offset not None,
-        const uint32_t[::1] length not None,
-    ):
-        """`hit` of every frame of a batch: uint8 [frames]."""
-        cdef Py_ssize_t i
-        cdef Py_ssize_t count = check_batch(data, offset, length)
-        result = np.zeros(count, dtype=np.uint8)
-        cdef uint8_t[::1] out = result
-        with nogil:
-            for i in range(count):
-                if length[i]:
-                    out[i] = filter_hit(&self.filter, &data[0] + offset[i], length[i])
-        return result
-
-
 def prefilter_hit(frame: bytes, image) -> bool:
     """Whether the prefilter finds something in a frame. `image` has `table`, `seed`,
     `buckets_log2` and `words`, as a PrefilterImage."""
     return Prefilter(image.table, image.seed, image.buckets_log2, image.words).hit(frame)
-
-
-cdef Py_ssize_t check_batch(
-    const uint8_t[::1] data, const uint64_t[::1] offset, const uint32_t[::1] length
-) except -1:
-    cdef Py_ssize_t i
-    cdef uint64_t size = data.shape[0]
-    if offset.shape[0] != length.shape[0]:
-        raise ValueError("as many offsets as lengths are wanted")
-    for i in range(offset.shape[0]):
-        if offset[i] > size or length[i] > size - offset[i]:
-            raise ValueError(f"frame {i} lies outside the data")
-    return offset.shape[0]
 
 
 RESULT = np.dtype([
@@ -227,7 +129,7 @@ cdef class Model:
     cdef Ranges ranges
     cdef readonly int sets_log2
     cdef readonly object entries
-    cdef Prefilter _prefilter
+    cdef windows.Prefilter _prefilter
 
     def __init__(self, int sets_log2=9, prefilter=None, ranges=()) -> None:
         if not 1 <= sets_log2 <= 20:

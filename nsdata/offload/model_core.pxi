@@ -1,4 +1,5 @@
-# The C core of model.pyx: parser, flow table, port ranges and prefilter, one frame at a time.
+# The C core of model.pyx: parser, flow table and port ranges, one frame at a time. The prefilter
+# is nsdata/path/prefilter, which the packet path uses on the seams of streams as well.
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
@@ -10,7 +11,6 @@ cdef enum:
     FLOW_ACTION = 331
     VALID = 333
     FLOW_WORDS = 6
-    SLOT = 21               # bits of a slot; a word holds three, its top bit is 0
     MAX_RANGES = 16
 
 cdef enum:
@@ -39,13 +39,6 @@ cdef struct Headers:
     bint len_short
     uint8_t key[KEY]        # little-endian, zero unless parse is OK
 
-cdef struct Filter:
-    uint32_t seed
-    uint32_t mask           # of the bucket number
-    int words
-    const uint64_t *table
-    const uint64_t *filled  # a bit for every bucket that holds something
-
 cdef struct Ranges:
     int count
     uint64_t word[MAX_RANGES]
@@ -54,38 +47,6 @@ cdef struct Flows:
     uint32_t sets
     uint8_t generation
     const uint64_t *entry
-
-# Entry k, b: the CRC of byte b followed by k zero bytes (initial value 0, no inversion). The CRC
-# of several bytes is the XOR of one entry each.
-cdef uint32_t crc32_tab[4][256]
-cdef uint32_t crc32c_tab[8][256]
-cdef uint8_t fold_tab[256]
-
-
-cdef void fill(uint32_t (*tab)[256], int depth, uint32_t polynomial) noexcept nogil:
-    cdef uint32_t c
-    cdef int b, k, _bit
-    for b in range(256):
-        c = b
-        for _bit in range(8):
-            c = (c >> 1) ^ (polynomial if c & 1 else 0)
-        tab[0][b] = c
-    for k in range(1, depth):
-        for b in range(256):
-            c = tab[k - 1][b]
-            tab[k][b] = (c >> 8) ^ tab[0][c & 0xFF]
-
-
-cdef void fill_tables() noexcept nogil:
-    cdef int b
-    fill(crc32_tab, 4, 0xEDB88320)
-    fill(crc32c_tab, 8, 0x82F63B78)
-    for b in range(256):
-        fold_tab[b] = b + 32 if 65 <= b <= 90 else b
-
-
-fill_tables()
-
 
 # --- the parser -------------------------------------------------------------------------
 
@@ -193,7 +154,7 @@ cdef uint8_t parse_headers(const uint8_t *d, uint64_t length, Headers *h) noexce
     return P_OK
 
 
-# --- flow table, ports, prefilter -------------------------------------------------------
+# --- flow table, ports -----------------------------------------------------------------
 
 
 cdef uint32_t set_of(const uint8_t *key, uint32_t sets) noexcept nogil:
@@ -239,69 +200,4 @@ cdef bint in_ranges(const Ranges *ranges, const uint8_t *key) noexcept nogil:
         if (proto == 6 and word >> 32 & 1) or (proto == 17 and word >> 33 & 1):
             if low <= sport <= high or low <= dport <= high:
                 return True
-    return False
-
-
-cdef inline uint32_t first_four(const uint8_t *d) noexcept nogil:
-    """The four bytes at `d`, case folded, the first one lowest."""
-    return (fold_tab[d[0]] | <uint32_t>fold_tab[d[1]] << 8
-            | <uint32_t>fold_tab[d[2]] << 16 | <uint32_t>fold_tab[d[3]] << 24)
-
-
-cdef inline uint32_t bucket_for(uint32_t x, uint32_t seed, uint32_t mask) noexcept nogil:
-    """The bucket of `first_four`."""
-    cdef uint32_t y = x ^ ((x << 11 | x >> 21) & seed)
-    return mask & (crc32_tab[3][y & 0xFF] ^ crc32_tab[2][y >> 8 & 0xFF]
-                   ^ crc32_tab[1][y >> 16 & 0xFF] ^ crc32_tab[0][y >> 24])
-
-
-cdef inline uint32_t fingerprint_at(const uint8_t *d, int length) noexcept nogil:
-    cdef uint32_t c = 0
-    cdef int i
-    for i in range(length):
-        c ^= crc32c_tab[length - 1 - i][fold_tab[d[i]]]
-    return c & 0x7FFFF
-
-
-cdef int hit_in(
-    const Filter *f, const uint64_t *bucket, const uint8_t *d, uint64_t left
-) noexcept nogil:
-    """The length of the window of a bucket found at `d`, `left` bytes before the frame's end;
-    0 for none."""
-    cdef uint64_t word
-    cdef uint32_t slot, kind
-    cdef uint32_t known[4]      # fingerprints worked out so far, by class
-    cdef uint32_t done = 0
-    cdef int w
-    for w in range(f.words):
-        word = bucket[w]
-        while word:
-            slot = word & 0x1FFFFF
-            word >>= SLOT
-            kind = slot >> 19
-            if not kind or 2 * kind + 2 > left:
-                continue
-            if not done >> kind & 1:
-                known[kind] = fingerprint_at(d, 2 * kind + 2)
-                done |= 1 << kind
-            if known[kind] == (slot & 0x7FFFF):
-                return 2 * kind + 2
-    return 0
-
-
-cdef bint filter_hit(const Filter *f, const uint8_t *d, uint64_t length) noexcept nogil:
-    cdef uint64_t p
-    cdef uint32_t x, b
-    cdef const uint64_t *bucket
-    if length < 4:
-        return False
-    x = first_four(d)
-    for p in range(length - 3):
-        b = bucket_for(x, f.seed, f.mask)
-        if f.filled[b >> 6] >> (b & 63) & 1:
-            bucket = f.table + <uint64_t>b * f.words
-            if hit_in(f, bucket, d + p, length - p):
-                return True
-        if p + 4 < length:
-            x = x >> 8 | <uint32_t>fold_tab[d[p + 4]] << 24
     return False

@@ -26,7 +26,14 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from nsdata.output.summary import BypassRuleCount, Drops, RuleCount, Summary, Transition
+from nsdata.output.summary import (
+    BypassRuleCount,
+    Drops,
+    OffloadPart,
+    RuleCount,
+    Summary,
+    Transition,
+)
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 ASCII_BLOCKS = ".:-=+*#%"
@@ -261,6 +268,24 @@ def _bypass_rules(rules: Sequence[BypassRuleCount]) -> Table:
     return table
 
 
+def _offload(part: OffloadPart) -> Table:
+    frames = sum(part.verdicts.values())
+    rows: list[tuple[str, RenderableType]] = [
+        (name, _share(n, frames)) for name, n in part.verdicts.items() if n
+    ]
+    bad = "bold red" if part.disagreements else ""
+    rows += [
+        ("clear or bypass", percent(part.spared_share)),
+        ("not searched", f"{scaled(part.spared_bytes, 'B')}"),
+        ("judged twice", count(part.checks)),
+        ("disagreements", Text(count(part.disagreements), bad)),
+    ]
+    if not part.active:
+        rows.append(("state", Text("out of use", "bold red")))
+    rows += [("error", Text(safe(error), "red")) for error in part.errors]
+    return _pairs(f"FPGA ({safe(part.transport)})", rows)
+
+
 def _by_hand(state: str, reason: str) -> bool:
     """Whether it is a fallback that somebody asked for: one without an error."""
     return state != "normal" and reason == "no error"
@@ -348,6 +373,8 @@ def print_summary(
     blocks: list[RenderableType] = [
         _traffic(summary), _verdicts(summary), _drops(summary, points, ascii_only),
     ]  # fmt: skip
+    if summary.offload is not None:
+        blocks.append(_offload(summary.offload))
     if summary.top_rules:
         blocks.append(_rules(summary.top_rules))
     if summary.bypass_rules:

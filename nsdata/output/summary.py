@@ -58,6 +58,32 @@ class Drops(Part):
     )
 
 
+class OffloadPart(Part):
+    """The FPGA offload: what the block said, what that spared, how it was checked."""
+
+    transport: str = Field(description="how the block was reached: model, rtl, cocotb, pcie")
+    active: bool = Field(description="in use at the end of the run")
+    verdicts: dict[str, int] = Field(
+        default_factory=dict, description="frames by hardware verdict: fault, clear, suspect, "
+        "bypass, block",
+    )  # fmt: skip
+    spared_share: float = Field(
+        default=0.0, ge=0, le=1, description="share of the frames that are clear or bypass"
+    )
+    rules_covered: int = Field(default=0, ge=0, description="rules its tables stand for")
+    checks: int = Field(default=0, ge=0, description="frames judged by the software as well")
+    disagreements: int = Field(default=0, ge=0, description="of these, judged differently")
+    flows_inserted: int = Field(default=0, ge=0, description="keys given to its flow table")
+    flows_refused: int = Field(default=0, ge=0, description="keys that found no place in it")
+    flushes: int = Field(default=0, ge=0, description="times its flow table was emptied")
+    recoveries: int = Field(default=0, ge=0, description="times it was brought back after an error")
+    seams: int = Field(default=0, ge=0, description="seams of streams that were tested")
+    seam_hits: int = Field(default=0, ge=0, description="of these, with a window across")
+    scanned_bytes: int = Field(default=0, ge=0, description="bytes searched by the software")
+    spared_bytes: int = Field(default=0, ge=0, description="bytes not searched, being clear")
+    errors: list[str] = Field(default_factory=list, description="its errors, in order")
+
+
 class Transition(Part):
     """A change of state or reason; the same members as the EVE fallback event."""
 
@@ -126,6 +152,7 @@ class Summary(Part):
     bypass_rules: list[BypassRuleCount] = Field(
         default_factory=list, description="inspection bypass rules, in file order"
     )
+    offload: OffloadPart | None = Field(default=None, description="with `--offload` only")
     refused_keywords: dict[str, int] = Field(
         default_factory=dict, description="refused rules by the keyword that was not understood"
     )

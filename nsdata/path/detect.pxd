@@ -3,10 +3,10 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from nsdata.path.detect_content cimport Inspection
 from nsdata.path.detect_state cimport DetectState
-from nsdata.path.hs cimport hs_scratch_t
+from nsdata.path.hs cimport hs_database_t, hs_scratch_t
 from nsdata.path.packet cimport Flow, Packet
 from nsdata.path.pcre2 cimport pcre2_jit_stack
-from nsdata.path.rulebase cimport Group, Match, Rule, RuleBase
+from nsdata.path.rulebase cimport Group, Match, Remainder, Rule, RuleBase
 
 cdef enum:
     MAX_MATCHES = 256         # matching rules kept per packet; more are counted in overflowed
@@ -22,6 +22,8 @@ cdef struct Marker:
 cdef class Detector:
     cdef RuleBase base
     cdef DetectState state
+    cdef Remainder remainder          # None: CLEAR says nothing of these rules
+    cdef hs_database_t **rest         # its databases, or NULL
     cdef hs_scratch_t *scratch
     cdef pcre2_jit_stack *jit_stack
     cdef Inspection inspection
@@ -40,16 +42,20 @@ cdef class Detector:
     cdef bint has_pkthdr
     cdef readonly uint64_t scans
     cdef readonly uint64_t scanned_bytes
+    cdef readonly uint64_t clear_scans    # ... for the remainder alone, in what is CLEAR
+    cdef readonly uint64_t spared_bytes   # CLEAR and not scanned at all
     cdef readonly uint64_t evaluated      # candidate rules evaluated
     cdef readonly uint64_t overflowed     # matches beyond MAX_MATCHES
+    cdef object set_remainder(self, Remainder remainder)
     cdef void run(self, Packet *p, Flow *f) noexcept nogil
     cdef void _rows(self, Packet *p, Flow *f) noexcept nogil
     cdef uint32_t _address_class(self, const uint8_t *address, uint8_t version) noexcept nogil
     cdef inline void _mark(self, uint32_t rule) noexcept nogil
     cdef void _mark_list(self, uint32_t at, uint32_t n) noexcept nogil
-    cdef void _scan(self, const Group *g, const uint8_t *data, uint32_t length) noexcept nogil
+    cdef void _scan(self, const Group *g, const hs_database_t *db, const uint8_t *data,
+                    uint32_t length) noexcept nogil
     cdef void _groups(self, int cls, Packet *p, const uint8_t *data, uint32_t length,
-                      bint always) noexcept nogil
+                      uint32_t clear) noexcept nogil
     cdef void _select(self, Packet *p, Flow *f) noexcept nogil
     cdef int _evaluate(self, uint32_t index, Packet *p, Flow *f) noexcept nogil
     cdef bint _header(self, const Rule *r, Packet *p, Flow *f) noexcept nogil

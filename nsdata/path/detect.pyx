@@ -110,6 +110,7 @@ cdef class Detector:
     def stats(self) -> dict:
         """Counters of candidate selection and of the limits that were reached."""
         return {"scans": self.scans, "scanned_bytes": self.scanned_bytes,
+                "clear_scans": self.clear_scans, "spared_bytes": self.spared_bytes,
                 "pattern_hits": self.marker.hits, "rules_evaluated": self.evaluated,
                 "match_overflow": self.overflowed,
                 "inspection_limit_reached": self.inspection.limited}
@@ -177,21 +178,41 @@ cdef class Detector:
         for i in range(n):
             self._mark(self.base.lists[at + i])
 
-    cdef void _scan(self, const Group *g, const uint8_t *data, uint32_t length) noexcept nogil:
+    cdef object set_remainder(self, Remainder remainder):
+        """What to search for in packets and streams that are CLEAR; None: everything."""
+        cdef hs_scratch_t *scratch = NULL
+        if remainder is not None:
+            if remainder.base is not self.base:
+                raise ValueError("the remainder is of another rule image")
+            if self.base.scratch != NULL:
+                if hs_clone_scratch(self.base.scratch, &scratch) != HS_SUCCESS:
+                    raise MemoryError("Hyperscan scratch")
+                if self.scratch != NULL:
+                    hs_free_scratch(self.scratch)
+                self.scratch = scratch
+        self.remainder = remainder
+        self.rest = NULL if remainder is None else remainder.dbs
+
+    cdef void _scan(self, const Group *g, const hs_database_t *db, const uint8_t *data,
+                    uint32_t length) noexcept nogil:
         self.scans += 1
         self.scanned_bytes += length
         self.marker.rules_at = self.base.pattern_rules_at + g.pattern_at
-        hs_scan(g.db, <const char *> data, length, 0, self.scratch, _on_match, &self.marker)
+        hs_scan(db, <const char *> data, length, 0, self.scratch, _on_match, &self.marker)
 
     cdef void _groups(self, int cls, Packet *p, const uint8_t *data, uint32_t length,
-                      bint always) noexcept nogil:
-        """Mark the candidates of a class: patterns found in `data`, and the rules without."""
+                      uint32_t clear) noexcept nogil:
+        """Mark the candidates of a class: patterns found in `data`, and the rules without.
+
+        `clear`: no pattern that the hardware's image covers is in `data`.
+        """
         cdef uint32_t classes = self.base.n_port_classes
         cdef int dir = p.dir & 1          # to server where there is no flow
         cdef const uint16_t *of = (self.base.group_of
                                    + <size_t> (cls * 2 + dir) * GROUP_KINDS * classes)
         cdef uint16_t number
         cdef const Group *g
+        cdef const hs_database_t *db
         cdef int kind
         for kind in range(GROUP_KINDS):
             if kind == GROUP_ANY:
@@ -205,9 +226,16 @@ cdef class Detector:
             if number == NO_GROUP:
                 continue
             g = &self.base.groups[number]
-            if length and g.db != NULL:
-                self._scan(g, data, length)
-            if always and g.n_always:
+            db = g.db
+            if clear and self.rest != NULL:
+                db = self.rest[number]
+                if db != NULL:
+                    self.clear_scans += 1
+                elif g.db != NULL:
+                    self.spared_bytes += length
+            if length and db != NULL:
+                self._scan(g, db, data, length)
+            if g.n_always:
                 self._mark_list(g.always_at, g.n_always)
 
     cdef void _select(self, Packet *p, Flow *f) noexcept nogil:
@@ -233,15 +261,17 @@ cdef class Detector:
                     self._mark(self.base.iponly[event])
         if self.proto_bit == PB_TCP:
             if not p.flags & PKT_PSEUDO:
-                self._groups(CLASS_TCP_PACKET, p, p.payload, p.payload_len, True)
+                self._groups(CLASS_TCP_PACKET, p, p.payload, p.payload_len, p.flags & PKT_CLEAR)
                 if not p.flags & PKT_STREAM_ADDED and p.payload_len:
-                    self._groups(CLASS_TCP_STREAM, p, p.payload, p.payload_len, True)
+                    self._groups(CLASS_TCP_STREAM, p, p.payload, p.payload_len,
+                                 p.flags & PKT_CLEAR)
             if p.stream_data != NULL and p.stream_len:
-                self._groups(CLASS_TCP_STREAM, p, p.stream_data, p.stream_len, True)
+                self._groups(CLASS_TCP_STREAM, p, p.stream_data, p.stream_len,
+                             p.flags & PKT_STREAM_CLEAR)
         elif self.proto_bit == PB_UDP:
-            self._groups(CLASS_UDP, p, p.payload, p.payload_len, True)
+            self._groups(CLASS_UDP, p, p.payload, p.payload_len, p.flags & PKT_CLEAR)
         else:
-            self._groups(CLASS_OTHER, p, p.payload, p.payload_len, True)
+            self._groups(CLASS_OTHER, p, p.payload, p.payload_len, p.flags & PKT_CLEAR)
 
     # --- evaluation -----------------------------------------------------------------
 

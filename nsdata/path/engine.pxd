@@ -37,11 +37,13 @@ cdef class Engine:
     cdef uint64_t why_packets[WHY_COUNT]
     cdef uint64_t why_bytes[WHY_COUNT]
     cdef uint64_t verdict_count[VERDICT_COUNT]
+    cdef uint64_t offload_count[OFFLOAD_COUNT]     # frames by what the hardware said
 
     cdef int _frame(self, const uint8_t *data, uint32_t caplen, uint32_t wirelen, uint64_t ts_ns,
-                    uint16_t linktype) noexcept nogil
+                    uint16_t linktype, int judged) noexcept nogil
     cdef object _take(self)
     cdef uint64_t _clock(self, uint64_t ts_ns, int *base) noexcept nogil
     cdef void _tick(self, uint64_t ts_ns, uint64_t now, int base) noexcept nogil
+    cdef void _grace(self) noexcept nogil
     cdef bint _admit(self, uint64_t ts_ns) noexcept nogil
     cdef int _book(self, int why, int verdict, uint32_t wirelen) noexcept nogil

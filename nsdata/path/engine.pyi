@@ -4,8 +4,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nsdata.path.prefilter import Prefilter
 from nsdata.path.records import Records
-from nsdata.path.rulebase import RuleBase
+from nsdata.path.rulebase import Remainder, RuleBase
 
 class Engine:
     records: Records
@@ -43,7 +44,16 @@ class Engine:
         start: int = 0,
         stop_ns: int = ...,
         stop_frame: int = 0,
+        offload: npt.NDArray[np.uint8] | None = None,
     ) -> int: ...
+    def set_offload(
+        self,
+        prefilter: Prefilter | None,
+        remainder: Remainder | None = None,
+        shunt: bool = True,
+        shunt_dropped: bool = False,
+    ) -> None: ...
+    def shunts(self) -> tuple[npt.NDArray[np.void], bool]: ...
     @property
     def clock_ns(self) -> int: ...
     def clock_at(self, ts_ns: int) -> int: ...

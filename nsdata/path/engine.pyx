@@ -16,6 +16,8 @@ from nsdata.errors import EngineError
 from nsdata.path.bypass cimport first_match
 from nsdata.path.decode cimport decode_frame
 from nsdata.path.packet cimport *
+from nsdata.path.prefilter cimport Prefilter
+from nsdata.path.rulebase cimport Remainder
 
 cdef extern from *:
     void __builtin_prefetch(const void *) nogil
@@ -107,6 +109,31 @@ cdef class Engine:
         memset(self.bypass_hits, 0, sizeof(self.bypass_hits))
         self.n_bypass = array.shape[0]
 
+    def set_offload(self, Prefilter prefilter, Remainder remainder=None, bint shunt=True,
+                    bint shunt_dropped=False) -> None:
+        """From the next frame on CLEAR means: searched by the hardware with `prefilter`'s table
+        and its port ranges. None: CLEAR says nothing, every frame is searched.
+
+        remainder: what is left to search for in CLEAR frames, of the rules loaded now. shunt:
+        offer decided flows to the hardware's table (`shunts`), with shunt_dropped also dropped
+        ones, inline. After `swap_rules` this has to be called anew. Raises EngineError.
+        """
+        self._take()
+        if prefilter is not None and remainder is None:
+            raise EngineError("set_offload needs the remainder of the rules with the prefilter")
+        try:
+            self.inspector.detector.set_remainder(None if prefilter is None else remainder)
+        except ValueError as error:
+            raise EngineError(str(error)) from error
+        self.inspector.streams.set_filter(prefilter)
+        self.inspector.shunts.on = prefilter is not None and shunt
+        self.inspector.shunts.dropped = shunt_dropped and self.inspector.inline_mode
+
+    def shunts(self) -> tuple:
+        """(OFFER array, whether to flush the hardware's flow table instead): see Shunts.take."""
+        self._take()
+        return self.inspector.shunts.take()
+
     cdef object _take(self):
         """Refuse a second thread: the GIL is free while frames run."""
         if self.inspector is None:
@@ -120,7 +147,7 @@ cdef class Engine:
                 const uint32_t[::1] caplen, const uint32_t[::1] wirelen,
                 const uint64_t[::1] ts_ns, const uint16_t[::1] linktype,
                 uint8_t[::1] verdict, Py_ssize_t start=0, uint64_t stop_ns=NEVER,
-                uint64_t stop_frame=0) -> int:
+                uint64_t stop_frame=0, const uint8_t[::1] offload=None) -> int:
         """Run frames `start`… of a batch; returns the index of the first frame not taken.
 
         data: bytes; the other arrays have one element per frame: offset and captured bytes
@@ -128,6 +155,8 @@ cdef class Engine:
         (Verdict) for every frame taken. Stops before a frame whose time is not below
         `stop_ns`, before frame number `stop_frame` (1-based over the run; 0: none), or when
         the records have to be drained; the host then acts and calls again.
+        offload: what the hardware said of each frame (OffloadVerdict), or None: inspect all.
+        CLEAR spares work only after `set_offload` with the image the hardware has.
         Raises EngineError when the arrays do not fit together.
         """
         cdef Py_ssize_t n = offset.shape[0]
@@ -136,10 +165,14 @@ cdef class Engine:
         cdef int base
         cdef uint64_t size = data.shape[0]
         cdef const uint8_t *bytes = &data[0] if size else NULL
+        cdef const uint8_t *judged = NULL
         self._take()
         if not (caplen.shape[0] == wirelen.shape[0] == ts_ns.shape[0] == linktype.shape[0] == n
-                and verdict.shape[0] >= n and 0 <= start <= n):
+                and verdict.shape[0] >= n and 0 <= start <= n
+                and (offload is None or offload.shape[0] == n)):
             raise EngineError("the arrays of a batch must have one element per frame")
+        if offload is not None and n:
+            judged = &offload[0]
         self.busy = True
         with nogil:
             i = start
@@ -162,7 +195,12 @@ cdef class Engine:
                         __builtin_prefetch(bytes + offset[i + PREFETCH])
                 self._tick(ts_ns[i], now, base)
                 verdict[i] = <uint8_t> self._frame(bytes + offset[i], caplen[i], wirelen[i],
-                                                   ts_ns[i], linktype[i])
+                                                   ts_ns[i], linktype[i],
+                                                   OFFLOAD_SUSPECT if judged == NULL
+                                                   else judged[i])
+                if judged != NULL:
+                    self.offload_count[judged[i] if judged[i] < OFFLOAD_COUNT
+                                       else OFFLOAD_SUSPECT] += 1
                 i += 1
         self.busy = False
         if i < n and ts_ns[i] >= LATEST_NS:
@@ -192,7 +230,7 @@ cdef class Engine:
             self.fallback = True
         else:
             self.fallback = False
-            self.inspector.grace_until_ns = self.now_ns + self.grace_ns
+            self._grace()
             self.busy_until_ns = 0
         return True
 
@@ -239,6 +277,8 @@ cdef class Engine:
         cdef int k
         return dict(self.inspector.stats(),
                     clock_faults=self.clock_faults,
+                    offload=[self.offload_count[k] for k in range(OFFLOAD_COUNT)],
+                    shunts=self.inspector.shunts.stats(),
                     verdicts=[self.verdict_count[k] for k in range(VERDICT_COUNT)])
 
     @property
@@ -293,6 +333,10 @@ cdef class Engine:
             self.base = base
         self.now_ns = now
 
+    cdef void _grace(self) noexcept nogil:
+        """Frames passed unseen: for a while sessions may lack a handshake."""
+        self.inspector.grace_until_ns = self.now_ns + self.grace_ns
+
     cdef bint _admit(self, uint64_t ts_ns) noexcept nogil:
         """Whether the modelled inspection queue takes a packet that arrives now."""
         if self.busy_until_ns < ts_ns:
@@ -310,16 +354,22 @@ cdef class Engine:
         return verdict
 
     cdef int _frame(self, const uint8_t *data, uint32_t caplen, uint32_t wirelen, uint64_t ts_ns,
-                    uint16_t linktype) noexcept nogil:
-        """The verdict of a frame."""
+                    uint16_t linktype, int judged) noexcept nogil:
+        """The verdict of a frame; `judged`: what the hardware said of it (OffloadVerdict)."""
         cdef FrameState *s = &self.inspector.frame
         cdef Packet *p = self.inspector.layers
         cdef int n
         cdef int k
         self.received += 1
         self.received_bytes += wirelen
+        if judged == OFFLOAD_BLOCK:       # gone, whatever is thought of it here
+            return self._book(WHY_OFFLOAD_BLOCK, VERDICT_DROP, wirelen)
         if self.fallback:
             return self._book(WHY_FALLBACK, VERDICT_PASS, wirelen)
+        if judged == OFFLOAD_FAULT:
+            # its session goes on without it, as after a fallback
+            self._grace()
+            return self._book(WHY_OFFLOAD_FAULT, VERDICT_PASS, wirelen)
         n = decode_frame(data, caplen, wirelen, linktype, self.checksums, p, MAX_LAYERS)
         if self.n_bypass:
             k = first_match(self.bypass, self.n_bypass, p)
@@ -338,6 +388,10 @@ cdef class Engine:
             p[k].ts_ns = ts_ns
             p[k].now_ns = self.now_ns
             p[k].frame_no = self.received
+        if judged == OFFLOAD_CLEAR:
+            p.flags |= PKT_CLEAR          # of the outermost layer: what it carries was not parsed
+        elif judged == OFFLOAD_BYPASS:
+            p.flags |= PKT_SHUNTED
         self.inspector.run(p, n)
         if s.dropped:
             return self._book(s.why, s.verdict, wirelen)

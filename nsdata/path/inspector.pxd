@@ -10,6 +10,7 @@ from nsdata.path.flow cimport FlowTable
 from nsdata.path.packet cimport *
 from nsdata.path.records cimport Records
 from nsdata.path.rulebase cimport RuleBase
+from nsdata.path.shunt cimport Shunts
 from nsdata.path.stream cimport StreamTracker
 from nsdata.path.verdict cimport Decision, Verdicts
 
@@ -52,6 +53,7 @@ cdef class Inspector:
     cdef StreamTracker streams
     cdef Defrag defrag
     cdef Records records
+    cdef readonly Shunts shunts
     cdef Packet *layers               # [MAX_NESTING][MAX_LAYERS]; decode fills the first row
     cdef Packet *pseudo
     cdef CondemnedDatagrams condemned

@@ -46,6 +46,7 @@ cdef class Inspector:
         self.defrag = Defrag(seed=seed, **(defrag or {}))
         self.condemned = CondemnedDatagrams(seed)
         self.counters = Counters()
+        self.shunts = Shunts()
         self.records = Records(**(records or {}))
         self.state = DetectState(seed=seed)
         self.load(base, numbers, alert_max)
@@ -100,6 +101,7 @@ cdef class Inspector:
             (<Verdicts> verdicts).suppressed = self.verdicts.suppressed
             (<Verdicts> verdicts).discarded = self.verdicts.discarded
         self.base = base
+        self.streams.set_filter(None)       # what was CLEAR was so by the image of other rules
         self.detector = detector
         self.verdicts = verdicts
 
@@ -164,6 +166,8 @@ cdef class Inspector:
             self.counters.packet(&p[k], &p[k - 1] if k else NULL)
             if not settled:
                 self._layer(&p[k], outermost if p[k].layer else NULL)
+                if self.shunts.on and k == 0 and nesting == 0 and p.flow != NO_FLOW:
+                    self.shunts.consider(p, self.flows.at(p.flow))
             if datagram != NULL and not self.frame.dropped and not self.frame.passed:
                 if nesting + 1 < MAX_NESTING:
                     inner = self.layers + (nesting + 1) * MAX_LAYERS
@@ -271,6 +275,9 @@ cdef class Inspector:
             return
         if f.flags & FLOW_PASS:
             s.skipped = WHY_FLOW_PASS
+            return
+        if p.flags & PKT_SHUNTED and not self.shunts.stale:
+            s.skipped = WHY_OFFLOAD_BYPASS
             return
         if p.proto == 6 and f.proto == 6:
             picked_up = f.flags & FLOW_MIDSTREAM == 0
@@ -423,6 +430,8 @@ cdef class Inspector:
                     self.streams.inspected(self.pseudo, f)
         self.counters.flow_end(f)
         self.records.flow_end(f)
+        if f.flags & FLOW_OFFERED:
+            self.shunts.ended(f)
         self.streams.free(f)
         self.state.release(f)
         self.flows.release(f)

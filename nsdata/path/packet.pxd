@@ -30,6 +30,9 @@ cdef enum PacketFlag:
     PKT_RETRANSMISSION = 1 << 15  # stream: payload wholly seen before
     PKT_OUT_OF_STATE = 1 << 16    # stream: not acceptable to the session (e.g. bad seq/ack)
     PKT_MIDSTREAM_REFUSED = 1 << 17   # stream: TCP without handshake and midstream pick-up is off
+    PKT_CLEAR = 1 << 18           # engine: the hardware found no pattern of its image in the frame
+    PKT_STREAM_CLEAR = 1 << 19    # stream: ... nor is one in stream_data
+    PKT_SHUNTED = 1 << 20         # engine: the hardware's flow table says bypass
 
 # How the carrying layer wraps this one (Packet.tunnel) and what EVE calls its source.
 cdef enum Tunnel:
@@ -132,6 +135,7 @@ cdef enum FlowFlag:
     FLOW_SEEN_TS = 1 << 11        # flow: a packet to server was seen (ICMP errors do not count)
     FLOW_SEEN_TC = 1 << 12        # flow: ... to client
     FLOW_DROP_LOGGED_TC = 1 << 13  # engine: as FLOW_DROP_LOGGED (to server), to client
+    FLOW_OFFERED = 1 << 14        # inspector: offered to the hardware's flow table
 
 cdef enum FlowState:
     FLOW_FREE = 0
@@ -228,7 +232,19 @@ cdef enum Why:
     WHY_BYPASS_RULE_BLOCK = 9  # blocked: an inspection bypass rule with action block
     WHY_POLICY = 10           # blocked: exception policy (midstream, stream error, memcap)
     WHY_OVERSUBSCRIBED = 11   # lost: the inspection queue was full
-    WHY_COUNT = 12
+    WHY_OFFLOAD_BYPASS = 12   # bypassed: the hardware's flow table says so
+    WHY_OFFLOAD_FAULT = 13    # bypassed: the hardware had a fault and permitted it
+    WHY_OFFLOAD_BLOCK = 14    # blocked: dropped by the hardware, its flow is in the table
+    WHY_COUNT = 15
+
+# What the hardware says of a frame (verdict_t of hdl/nsd_pkg.sv, nsdata/offload/entry.py).
+cdef enum OffloadVerdict:
+    OFFLOAD_FAULT = 0         # permitted uninspected
+    OFFLOAD_CLEAR = 1         # no pattern of its image is in the frame
+    OFFLOAD_SUSPECT = 2       # inspect in full
+    OFFLOAD_BYPASS = 3        # its flow is to be bypassed
+    OFFLOAD_BLOCK = 4         # dropped already
+    OFFLOAD_COUNT = 5
 
 # What the frame's forwarding decision is (one byte per frame, the numpy verdict array).
 cdef enum Verdict:

@@ -371,10 +371,20 @@ cdef class RuleBase:
     cdef pcre2_code **pcres
     cdef uint32_t n_pcres
     cdef hs_scratch_t *scratch            # prototype; detect clones it
+    cdef list specs                       # of the groups, as the compiler gave them
     cdef object _own(self, array, dtype)
     cdef size_t _address(self, array) except? 0
     cdef int _build_groups(self, image, list lists, size_t used) except -1
-    cdef hs_database_t *_compile(self, patterns) except NULL
+    cdef hs_database_t *_compile(self, patterns, numbers) except NULL
     cdef int _build_ports(self, image) except -1
     cdef int _build_addresses(self, image) except -1
     cdef int _build_pcres(self, pcres) except -1
+
+# What is searched for in frames that the hardware found CLEAR: per group of the base, the
+# patterns with a rule that the hardware's image does not cover. Their numbers are those they
+# have in the group, so that what is found marks the same rules.
+cdef class Remainder:
+    cdef readonly RuleBase base
+    cdef hs_database_t **dbs              # [base.n_groups]; NULL where nothing is left
+    cdef readonly uint32_t patterns       # of all groups
+    cdef readonly uint32_t groups         # ... that have some

@@ -2,6 +2,7 @@ from enum import IntEnum
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 def dtypes() -> dict[str, np.dtype[Any]]: ...
 def check_pcre(pattern: bytes, flags: str = "") -> None: ...
@@ -14,6 +15,12 @@ class RuleBase:
     n_xbits: int
     def __init__(self, image: Any) -> None: ...
     def memory(self) -> dict[str, int]: ...
+
+class Remainder:
+    base: RuleBase
+    patterns: int
+    groups: int
+    def __init__(self, base: RuleBase, covered: npt.NDArray[np.uint8]) -> None: ...
 
 class Action(IntEnum):
     ACTION_ALERT = 0

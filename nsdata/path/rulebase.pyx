@@ -187,6 +187,7 @@ cdef class RuleBase:
     cdef int _build_groups(self, image, list lists, size_t used) except -1:
         cdef uint32_t number = 0
         self.n_groups = len(image.groups)
+        self.specs = list(image.groups)
         self.groups = <Group *> calloc(max(1, self.n_groups), sizeof(Group))
         if self.groups == NULL:
             raise MemoryError
@@ -223,10 +224,10 @@ cdef class RuleBase:
         self.group_of = <const uint16_t *> self._address(self._own(image.group_of, np.uint16))
         for number, spec in enumerate(image.groups):
             if spec.patterns:
-                self.groups[number].db = self._compile(spec.patterns)
+                self.groups[number].db = self._compile(spec.patterns, range(len(spec.patterns)))
         return 0
 
-    cdef hs_database_t *_compile(self, patterns) except NULL:
+    cdef hs_database_t *_compile(self, patterns, numbers) except NULL:
         cdef size_t n = len(patterns)
         cdef size_t i
         cdef hs_database_t *db = NULL
@@ -245,7 +246,7 @@ cdef class RuleBase:
                 texts[i] = PyBytes_AS_STRING(text)
                 lengths[i] = PyBytes_GET_SIZE(text)
                 flags[i] = HS_FLAG_SINGLEMATCH | (HS_FLAG_CASELESS if patterns[i][1] else 0)
-                ids[i] = <unsigned> i
+                ids[i] = <unsigned> numbers[i]
             with nogil:
                 status = hs_compile_lit_multi(texts, flags, ids, lengths, <unsigned> n,
                                               HS_MODE_BLOCK, NULL, &db, &error)
@@ -322,3 +323,42 @@ cdef class RuleBase:
                 hs_database_size(self.groups[i].db, &size)
                 databases += size
         return {"arrays": sum(a.nbytes for a in self.keep), "hyperscan": databases}
+
+
+cdef class Remainder:
+    """What is left to search for in frames that the hardware found CLEAR.
+
+    base: the rule image. covered: uint8 by source rule (Rule.number), 1 where a frame with
+    the rule's pattern is never CLEAR. Build it before the engine runs: it needs Hyperscan's
+    scratch of `base`. Raises ValueError when `covered` has too few rules, and MemoryError.
+    """
+
+    def __cinit__(self, RuleBase base not None, covered):
+        cdef uint32_t g
+        cdef const uint8_t[::1] known = np.ascontiguousarray(covered, dtype=np.uint8)
+        cdef uint32_t i
+        self.base = base
+        for i in range(base.n_rules):
+            if base.rules[i].number >= known.shape[0]:
+                raise ValueError(f"{known.shape[0]} rules are said to be covered or not, but "
+                                 f"the image has rule number {base.rules[i].number}")
+        self.dbs = <hs_database_t **> calloc(max(1, base.n_groups), sizeof(hs_database_t *))
+        if self.dbs == NULL:
+            raise MemoryError
+        for g, spec in enumerate(base.specs):
+            left = [
+                number for number, (_, _, rules) in enumerate(spec.patterns)
+                if not all(known[base.rules[<uint32_t> rule].number] for rule in rules)
+            ]
+            if left:
+                self.dbs[g] = base._compile([spec.patterns[number] for number in left], left)
+                self.patterns += <uint32_t> len(left)
+                self.groups += 1
+
+    def __dealloc__(self):
+        cdef uint32_t g
+        if self.dbs != NULL:
+            for g in range(self.base.n_groups):
+                if self.dbs[g] != NULL:
+                    hs_free_database(self.dbs[g])
+            free(self.dbs)

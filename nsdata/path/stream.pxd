@@ -2,6 +2,7 @@
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from nsdata.path.packet cimport Flow, Packet
+from nsdata.path.prefilter cimport Filter, Prefilter
 
 cdef enum:
     POOL_CLASSES = 28             # power-of-two blocks of 2**0 .. 2**27 bytes (64 the least used)
@@ -40,10 +41,16 @@ cdef struct Core:
     uint64_t ack_unseen
     uint64_t chunks
     uint64_t chunk_bytes
+    const Filter *filter          # the hardware's window test; NULL: no frame is CLEAR
+    uint32_t epoch                # counts its changes
+    uint64_t seams                # tested
+    uint64_t seam_hits
 
 cdef class StreamTracker:
     cdef Core core
+    cdef Prefilter prefilter      # owns core.filter
 
+    cdef object set_filter(self, Prefilter prefilter)
     cdef void packet(self, Packet *p, Flow *f) noexcept nogil
     cdef void inspected(self, Packet *p, Flow *f) noexcept nogil
     cdef bint more(self, Packet *p, Flow *f) noexcept nogil

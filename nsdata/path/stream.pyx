@@ -16,7 +16,8 @@ acknowledged, per direction and without the chunks: `Side.right` and `Side.last_
 they reach after `segment`, and such a parser keeps a mark of its own beside `Side.inspected`.
 
 Parts, all compiled into this module: stream_session (structures, checks), stream_buffer
-(memory, overlaps, holes), stream_handshake, stream_states, stream_closing, stream_door (tests).
+(memory, overlaps, holes), stream_clear (what needs no search), stream_handshake, stream_states,
+stream_closing, stream_door (tests).
 """
 
 from libc.stdint cimport int32_t, int64_t, uint16_t
@@ -27,12 +28,15 @@ from nsdata.path.events cimport *
 from nsdata.path.packet cimport (
     FLOW_BYPASS, FLOW_CLOSED, FLOW_DROP, FLOW_EST, FLOW_ESTABLISHED, FLOW_IPONLY_TC,
     FLOW_IPONLY_TS, FLOW_MIDSTREAM, FLOW_NEW, FLOW_NO_PAYLOAD, FLOW_PASS, FLOW_SEEN_TC,
-    FLOW_SEEN_TS, MAX_VLAN, NO_FLOW, PKT_BAD_L4_CSUM, PKT_ESTABLISHED, PKT_MIDSTREAM_REFUSED,
+    FLOW_SEEN_TS, MAX_VLAN, NO_FLOW, PKT_BAD_L4_CSUM, PKT_CLEAR, PKT_ESTABLISHED,
+    PKT_MIDSTREAM_REFUSED, PKT_STREAM_CLEAR,
     PKT_NO_PAYLOAD_INSPECT, PKT_OUT_OF_STATE, PKT_PSEUDO, PKT_RETRANSMISSION, PKT_STREAM_ADDED,
     PKT_STREAM_EOF, PKT_STREAM_GAP, TCP_CLOSED, TCP_CLOSE_WAIT, TCP_CLOSING, TCP_ESTABLISHED,
     TCP_FIN_WAIT1, TCP_FIN_WAIT2, TCP_LAST_ACK, TCP_SYN_RECV, TCP_SYN_SENT,
     TCP_TIME_WAIT, TO_CLIENT, TO_SERVER,
 )
+
+from nsdata.path.prefilter cimport Prefilter, filter_hit
 
 # EVE's tcp.state, by TcpState
 STATE_NAMES = (
@@ -41,6 +45,7 @@ STATE_NAMES = (
 )
 
 include "stream_session.pxi"
+include "stream_clear.pxi"
 include "stream_buffer.pxi"
 include "stream_handshake.pxi"
 include "stream_states.pxi"
@@ -174,6 +179,13 @@ cdef class StreamTracker:
                 self.core.spare[i] = (<void **>block)[0]
                 c_free(block)
         c_free(self.core.scratch)
+
+    cdef object set_filter(self, Prefilter prefilter):
+        """Packets with PKT_CLEAR were searched with this table (None: there are none). What
+        streams hold by now counts as not searched."""
+        self.prefilter = prefilter
+        self.core.filter = NULL if prefilter is None else &prefilter.filter
+        self.core.epoch += 1
 
     cdef void packet(self, Packet *p, Flow *f) noexcept nogil:
         """Judge a TCP segment of flow f; sets p.flags, p.events, p.stream_*, and f's state."""
@@ -343,6 +355,8 @@ cdef class StreamTracker:
             "memuse": t.memuse,
             "memuse_peak": t.memuse_peak,
             "memory_held": t.held,
+            "seams": t.seams,
+            "seam_hits": t.seam_hits,
         }
 
 

@@ -217,6 +217,7 @@ cdef bint jump(Core *t, Side *s) noexcept nogil:
     s.base = s.right = s.inspected = s.segs[s.seg_first].off
     s.flags |= SIDE_AFTER_GAP
     join(t, s)
+    s.dirty = s.right
     return s.right > s.inspected
 
 
@@ -365,6 +366,10 @@ cdef int insert(Core *t, Side *s, Packet *p, uint32_t seq) noexcept nogil:
     """Take p's payload, at seq, into the stream of the side that sent it. 0 taken, -1 not."""
     cdef int64_t off = offset_of(s, seq)
     cdef uint32_t n = p.payload_len if p.payload_len < 65536 else 65535
+    cdef uint64_t seam = s.right
+    cdef uint64_t overlaps = t.overlaps
+    cdef bint ordered = off == <int64_t>seam and s.waiting == 0
+    cdef int taken = 0
     if s.flags & SIDE_DEPTH:
         p.flags |= PKT_NO_PAYLOAD_INSPECT
         return 0
@@ -382,8 +387,8 @@ cdef int insert(Core *t, Side *s, Packet *p, uint32_t seq) noexcept nogil:
         n = <uint32_t>(<int64_t>t.depth - off)
     t.segments += 1
     p.flags |= PKT_STREAM_ADDED
-    if off == <int64_t>s.right and s.waiting == 0 and s.seg_end < s.seg_room \
-            and s.right - s.base + n <= s.room:
+    new_epoch(t, s)
+    if ordered and s.seg_end < s.seg_room and s.right - s.base + n <= s.room:
         # in order, nothing in the way: the common case
         memcpy(s.buf + (s.right - s.base), p.payload, n)
         s.segs[s.seg_end].off = s.right
@@ -392,11 +397,16 @@ cdef int insert(Core *t, Side *s, Packet *p, uint32_t seq) noexcept nogil:
         s.segs[s.seg_end].data = NULL
         s.seg_end += 1
         s.right += n
-        return 0
-    if insert_slow(t, s, p, off, n) != 0:
-        p.flags &= ~<uint32_t>PKT_STREAM_ADDED
-        return -1
-    return 0
+    else:
+        taken = insert_slow(t, s, p, off, n)
+        if taken != 0:
+            p.flags &= ~<uint32_t>PKT_STREAM_ADDED
+    if ordered and taken == 0 and p.flags & PKT_CLEAR and t.filter != NULL \
+            and s.right == seam + n and t.overlaps == overlaps:
+        clear_behind(t, s, seam)
+    else:
+        s.dirty = s.right
+    return taken
 
 
 cdef void note_gap(Core *t, Session *ss, Side *s, Packet *p) noexcept nogil:
@@ -432,6 +442,10 @@ cdef bint hand_over(Core *t, Side *s, Packet *p, uint64_t end) noexcept nogil:
         p.flags |= PKT_STREAM_GAP
     else:
         p.flags &= ~<uint32_t>PKT_STREAM_GAP
+    if is_clear(t, s, start):
+        p.flags |= PKT_STREAM_CLEAR
+    else:
+        p.flags &= ~<uint32_t>PKT_STREAM_CLEAR
     s.delivered = end
     t.chunks += 1
     t.chunk_bytes += end - s.inspected

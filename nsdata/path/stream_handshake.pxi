@@ -11,7 +11,7 @@ cdef inline void start_timestamp(Side *s, const Packet *p) noexcept nogil:
 
 cdef void forget_stream(Core *t, Side *s) noexcept nogil:
     drop_bytes(t, s)
-    s.base = s.right = s.inspected = s.delivered = s.noted = 0
+    s.base = s.right = s.inspected = s.delivered = s.noted = s.dirty = 0
 
 
 cdef void offer_of(const Packet *p, Offer *o) noexcept nogil:

@@ -88,7 +88,9 @@ cdef struct Side:
     uint32_t seg_end              # index after the last
     uint32_t seg_room             # segments allocated
     uint32_t waiting              # how many of them wait behind a hole; they are the last ones
+    uint32_t epoch                # of Core, in which `dirty` was written
     Segment *segs
+    uint64_t dirty                # end of the last byte not known clear: see stream_clear.pxi
 
 # A SYN or SYN/ACK set aside: the handshake may go on with it.
 cdef struct Offer:

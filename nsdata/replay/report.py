@@ -11,7 +11,15 @@ from nsdata.errors import NsdataError
 from nsdata.fallback.bypass_rules import BypassRules
 from nsdata.fallback.ledger import Why
 from nsdata.output.eve import format_time
-from nsdata.output.summary import BypassRuleCount, Drops, Fault, RuleCount, Summary, Transition
+from nsdata.output.summary import (
+    BypassRuleCount,
+    Drops,
+    Fault,
+    OffloadPart,
+    RuleCount,
+    Summary,
+    Transition,
+)
 from nsdata.pipeline import Pipeline
 
 TOP_RULES = 10
@@ -72,6 +80,7 @@ def summarise(
         top_rules=_top_rules(pipeline, loaded),
         bypass_rules=_bypass_rules(pipeline, bypass),
         refused_keywords=dict(loaded.refused_keywords),
+        offload=_offload(pipeline),
         decode_events=dict(sorted(stats["decode"]["events"].items())),
         flows=stats["flow"]["created"],
         capture_seconds=round((pipeline.last_ns - first) / 1e9, 9) if first is not None else 0.0,
@@ -79,6 +88,25 @@ def summarise(
         captures=list(captures),
         errors=[Fault(kind=type(e).__name__, message=str(e)) for e in errors],
     )
+
+
+def offload_stats(pipeline: Pipeline) -> dict[str, Any] | None:
+    """Figures of the block and of what it spared; None when there is none."""
+    if pipeline.offload is None:
+        return None
+    stats = pipeline.engine.stats()
+    return {
+        **pipeline.offload.stats(),
+        "seams": stats["stream"]["seams"],
+        "seam_hits": stats["stream"]["seam_hits"],
+        "scanned_bytes": stats["detect"]["scanned_bytes"],
+        "spared_bytes": stats["detect"]["spared_bytes"],
+    }
+
+
+def _offload(pipeline: Pipeline) -> OffloadPart | None:
+    stats = offload_stats(pipeline)
+    return None if stats is None else OffloadPart.model_validate(stats)
 
 
 def _drops(pipeline: Pipeline, settings: Settings, dropped: int, received: int) -> Drops:
@@ -146,7 +174,9 @@ def eve_stats(pipeline: Pipeline, loaded: LoadedRules, settings: Settings) -> di
     midstream = stats["policies"][MIDSTREAM]
     frames, tunnels, defrag = decode["frames"], decode["tunnels"], stats["defrag"]
     first = pipeline.first_ns
+    offload = offload_stats(pipeline)
     return {
+        **({} if offload is None else {"offload": offload}),
         "uptime": (pipeline.last_ns - first) // 1_000_000_000 if first is not None else 0,
         "decoder": {
             "pkts": ledger.received.packets,

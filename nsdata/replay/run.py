@@ -22,9 +22,12 @@ from nsdata.errors import CaptureError, Interrupted, NsdataError, OutputError, S
 from nsdata.fallback.controller import Transition
 from nsdata.fallback.guard import Guard
 from nsdata.fallback.ledger import Why
+from nsdata.offload.image import PrefilterImage
+from nsdata.offload.session import Offload, Session, image_for, open_offload
 from nsdata.output.console import DropPoint
 from nsdata.output.events import EveWriter, pcap_tail
 from nsdata.output.summary import Summary
+from nsdata.path.engine import Engine
 from nsdata.pipeline import FORWARDED, EveryVerdict, Pipeline, Switch
 from nsdata.replay.clock import RealClock, clock_for
 from nsdata.replay.files import Named, check_files, check_forwarded
@@ -83,6 +86,8 @@ def replay(
     restore_after_ns: int | None = None,
     loaded: LoadedRules | None = None,
     loops: int = 1,
+    offload: str | Offload | None = None,
+    offload_image: PathLike | None = None,
     progress: Callable[[Progress], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> ReplayResult:
@@ -96,6 +101,10 @@ def replay(
     rules compiled before (LoadedRules.build), instead of `rules`. loops: play the captures so
     often, times following on. bypass_rules: a TOML file.
 
+    offload: the FPGA block that judges the frames first: `model`, another name that
+    `--offload` knows, or an Offload (nsdata.offload.session). offload_image: its tables, a file
+    of `nsdata offload compile`; else they are made of the rules. Alerts are the same without.
+
     stop: asked before every batch; once true nothing more is read, and the run ends as if
     the captures did, with an Interrupted in `summary.errors`.
 
@@ -108,7 +117,7 @@ def replay(
     paths = _listed(captures)
     rule_files = loaded.ruleset.paths if loaded is not None else _listed(rules)
     check_files(
-        read_by(paths, rule_files, bypass_rules),
+        read_by(paths, rule_files, bypass_rules, offload_image),
         written_by(eve, summary, write_forwarded),
     )
     if write_forwarded is not None:
@@ -126,6 +135,7 @@ def replay(
         loaded, settings, inline=inline, checksums=checksum_validation,
         capacity_pps=capacity_pps, queue=queue, bypass=bypass.to_array() if bypass else None,
     )  # fmt: skip
+    session = _offload(offload, offload_image, loaded, settings, engine)
     guard = Guard.build(
         settings.drop_meter.build(),
         restore_after_ns=restore_after_ns,
@@ -138,7 +148,7 @@ def replay(
         payload=options.payload,
         packet=options.packet,
     )
-    pipeline = Pipeline(engine, guard, writer, list(switches))
+    pipeline = Pipeline(engine, guard, writer, list(switches), offload=session)
     pipeline.set_rules(loaded.fragments, loaded.sids)
     run = _Run(pipeline, clock, progress, sum(_size(p) for p in paths) * loops, stop)
     forward = CaptureWriter(write_forwarded, inputs=paths) if write_forwarded is not None else None
@@ -150,6 +160,8 @@ def replay(
         if forward is not None:
             with suppress(OutputError):  # closed above, unless the run itself failed
                 forward.close()
+        if session is not None:
+            session.close()
         writer.close()
     modelled = run.modelled_seconds(capacity_pps)
     result = summarise(
@@ -167,12 +179,39 @@ def replay(
     return ReplayResult(result, points, lines, list(pipeline.switches))
 
 
+def _offload(
+    offload: str | Offload | None,
+    image: PathLike | None,
+    loaded: LoadedRules,
+    settings: Settings,
+    engine: Engine,
+) -> Session | None:
+    """The block beside the engine, loaded with its tables."""
+    if offload is None:
+        if image is not None:
+            raise SettingError("an offload image without offload; give --offload as well")
+        return None
+    session = Session(open_offload(offload) if isinstance(offload, str) else offload,
+                      settings.offload)
+    tables = (
+        image_for(loaded, settings.tunnel_ports(), settings.offload.leave_common)
+        if image is None
+        else PrefilterImage.load(Path(image))
+    )
+    session.attach(engine, loaded, tables)
+    return session
+
+
 def read_by(
-    captures: Sequence[PathLike], rules: Sequence[PathLike], bypass_rules: PathLike | None = None
+    captures: Sequence[PathLike],
+    rules: Sequence[PathLike],
+    bypass_rules: PathLike | None = None,
+    offload_image: PathLike | None = None,
 ) -> list[Named]:
     """The files a replay reads, by option."""
     named = [("the capture", path) for path in captures] + [("--rules", path) for path in rules]
-    return named if bypass_rules is None else [*named, ("--bypass-rules", bypass_rules)]
+    others = (("--bypass-rules", bypass_rules), ("--offload-image", offload_image))
+    return named + [(option, path) for option, path in others if path is not None]
 
 
 def written_by(
@@ -337,6 +376,9 @@ class _Run:
         if not capacity_pps:
             return None
         ledger = self.pipeline.ledger()
-        unserved = (Why.FALLBACK, Why.BYPASS_RULE, Why.BYPASS_RULE_BLOCK, Why.OVERSUBSCRIBED)
+        unserved = (
+            Why.FALLBACK, Why.BYPASS_RULE, Why.BYPASS_RULE_BLOCK, Why.OVERSUBSCRIBED,
+            Why.OFFLOAD_FAULT, Why.OFFLOAD_BLOCK,
+        )  # fmt: skip
         served = ledger.received.packets - sum(ledger.why(why).packets for why in unserved)
         return round(served / capacity_pps, 9)

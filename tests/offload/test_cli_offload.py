@@ -129,3 +129,32 @@ def test_show_what_is_no_image(monkeypatch, capsys, rules: Path, tmp_path: Path)
     assert "no image" in capsys.readouterr().err
     assert run(monkeypatch, "offload", "show", tmp_path / "none") == 1
     assert "cannot be read" in capsys.readouterr().err
+
+
+def test_a_replay_with_the_block(monkeypatch, capsys, tmp_path: Path, office: Path) -> None:
+    demo = Path(__file__).parents[2] / "demo" / "demo.rules"
+    image, summary = tmp_path / "a.nsd", tmp_path / "s.json"
+    assert run(monkeypatch, "offload", "compile", demo, "-o", image) == 0
+    arguments = ("replay", office, "-r", demo, "--summary", summary, "--offload", "model")
+    more = ("--offload-image", image, "--offload-check-share", "0.5")
+    assert run(monkeypatch, *arguments, *more) == 0
+    assert "clear or bypass" in capsys.readouterr().out
+    part = json.loads(summary.read_text())["offload"]
+    assert sum(part["verdicts"].values()) == 7687 and part["checks"] > 100
+    assert part["disagreements"] == 0 and part["transport"] == "model"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (("--offload", "rtl"), 1, "not available"),
+        (("--offload", "pcie:0000:01:00.0"), 1, "not available"),
+        (("--offload", "card"), 2, "legal are model"),
+        (("--offload-image", "x.nsd"), 2, "give --offload as well"),
+        (("--offload", "model", "--offload-image", "x.nsd"), 1, "cannot be read"),
+        (("--offload", "model", "--fpga-failure", "panic"), 2, "offload.on-failure"),
+    ],
+)
+def test_a_replay_misused(monkeypatch, capsys, rules: Path, office: Path, arguments, status, words):
+    assert run(monkeypatch, "replay", office, "-r", rules, *arguments) == status
+    assert words in capsys.readouterr().err

@@ -1,7 +1,8 @@
 """engine: received = inspected + bypassed + blocked + lost, whatever happens in between.
 
 RUNS random runs: frames of every kind in any order, capacity, inline or not, bypass rules,
-fallback entered and left, rules swapped, batches cut, stops at times and frames. Random
+fallback entered and left, rules swapped, hardware verdicts of every kind, batches cut, stops at
+times and frames. Random
 bytes are the plan of a run, so that a failing one shrinks to a few bytes.
 """
 
@@ -89,6 +90,7 @@ class LedgerRun:
         self.fed = 0
         self.fed_bytes = 0
         self.now_ns = traffic.START_NS
+        self.judged = queue & 1  # the hardware says anything at all, nonsense too
         rules = RULES[options % 3]
         self.inline = bool(options & 4)
         self.engine = Engine(
@@ -135,6 +137,7 @@ class LedgerRun:
         ts = np.arange(n, dtype=np.uint64) * np.uint64(step) + np.uint64(self.now_ns)
         self.now_ns = int(ts[-1]) + step
         verdict = np.full(n, 255, np.uint8)
+        judged = np.array([(k * 5 + stop) % 7 for k in numbers], np.uint8) if self.judged else None
         b = traffic.Batch(POOL.data, POOL.offset[numbers], POOL.caplen[numbers],
                           POOL.wirelen[numbers], ts, POOL.linktype[numbers])  # fmt: skip
         at = 0
@@ -145,7 +148,7 @@ class LedgerRun:
                 limits["stop_ns"] = stop_ns
             if stop_frame > self.fed + 1:
                 limits["stop_frame"] = stop_frame
-            after = process(self.engine, b, verdict, at, **limits)
+            after = process(self.engine, b, verdict, at, offload=judged, **limits)
             assert after > at or limits or self.engine.records.view()[0].nbytes
             self.fed += after - at
             self.fed_bytes += int(b.wirelen[at:after].sum())

@@ -1,0 +1,398 @@
+"""The block in the loop: what it says of frames, checked, and what is made of its errors.
+
+`Session` is what the pipeline works with. It asks an `Offload` (the golden model, or a driver of
+the real block) for the verdicts of a chunk of frames, lets the golden model judge a share of those
+frames again that the block wants to see skipped, gives decided flows to the block's table, and
+turns whatever goes wrong into one FpgaError with its evidence:
+
+    judge(chunk) → Engine.process → settle() → FpgaError or None → Guard.fault
+
+A block that fails loudly says so by `poll` or by an exception; one that answers and yet is wrong is
+found by the second judgement (docs/fpga.md, Silent faults).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nsdata.assembly import LoadedRules
+from nsdata.capture import Batch
+from nsdata.config_offload import OffloadSettings
+from nsdata.errors import EngineError, FpgaError, OffloadError, SettingError
+from nsdata.offload.coverage import coverage
+from nsdata.offload.entry import KEY_BITS, FlowAction, FlowEntry, FlowKey, Verdict
+from nsdata.offload.image import PrefilterImage, compile_image
+from nsdata.offload.model import Model, flow_set
+from nsdata.offload.patterns import from_rules
+from nsdata.path.engine import Engine
+from nsdata.path.rulebase import Remainder
+
+CHUNK = 64  # frames between two looks for an error
+ETHERNET = 1  # LINKTYPE_ETHERNET: the only frames the block is given
+EVIDENCE_BYTES = 64  # of a frame judged differently
+SIZES = ((10, 1), (12, 1), (12, 2), (14, 2), (16, 4))  # tables tried: buckets_log2, words
+TRANSPORTS = ("model", "rtl", "cocotb", "pcie:ADDR")
+
+Verdicts = NDArray[np.uint8]
+
+
+class Offload(Protocol):
+    """An inspector of verdicts: the block, however it is reached. Every method may raise
+    FpgaError; then nothing more is asked of it until `recover`."""
+
+    name: str
+    sets_log2: int  # of its flow table, two ways
+
+    def load(self, image: PrefilterImage) -> None:
+        """Begin with these tables and no flows."""
+
+    def inspect(self, batch: Batch) -> Verdicts:
+        """What it says (entry.Verdict) of every frame; frames are Ethernet. FpgaError.verdict
+        holds what is known when it fails on the way."""
+
+    def poll(self) -> FpgaError | None:
+        """An error since the last call."""
+
+    def insert_flow(self, key: FlowKey, action: FlowAction) -> bool:
+        """Put one direction of a flow into the table; False when its set is full."""
+
+    def remove_flow(self, key: FlowKey) -> None:
+        """Take it out, if it is in."""
+
+    def flush_flows(self) -> None:
+        """Forget all flows."""
+
+    def recover(self) -> None:
+        """Reset, load the tables again, verify them, re-arm; the flow table is empty then."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+class ModelOffload:
+    """The golden model as an Offload: always there, never in error by itself."""
+
+    name = "model"
+
+    def __init__(self, sets_log2: int = 9) -> None:
+        self.sets_log2 = sets_log2
+        self.model = Model(sets_log2)
+        self._image: PrefilterImage | None = None
+
+    def load(self, image: PrefilterImage) -> None:
+        """Begin with these tables and no flows."""
+        self._image = image
+        self.model.load(image.prefilter(), image.ranges)
+        self.model.clear()
+
+    def inspect(self, batch: Batch) -> Verdicts:
+        """What the model says of every frame."""
+        return self.model.verdicts(batch.data, batch.offset, batch.caplen)
+
+    def poll(self) -> FpgaError | None:
+        """None: a model has no faults."""
+        return None
+
+    def insert_flow(self, key: FlowKey, action: FlowAction) -> bool:
+        """Into its way, or a free one of its set."""
+        place = self._place(key, free=True)
+        if place is None:
+            return False
+        self.model.write(place, FlowEntry(key, action, self.model.generation).words())
+        return True
+
+    def remove_flow(self, key: FlowKey) -> None:
+        """Take a key out of its set."""
+        place = self._place(key, free=False)
+        if place is not None:
+            self.model.write(place, (0,) * 6)
+
+    def _place(self, key: FlowKey, *, free: bool) -> int | None:
+        """Address of the way that holds the key, else (with `free`) of one that holds nothing."""
+        packed = key.pack()
+        first = 2 * flow_set(packed, self.sets_log2)
+        empty = None
+        for address in (first, first + 1):
+            words = self.model.entries[address].tolist()
+            entry = sum(word << 64 * i for i, word in enumerate(words))
+            found = FlowEntry.unpack(entry)
+            live = found.valid and found.generation == self.model.generation
+            if live and entry & (1 << KEY_BITS) - 1 == packed:
+                return address
+            if not live and empty is None:
+                empty = address
+        return empty if free else None
+
+    def flush_flows(self) -> None:
+        """Forget all flows."""
+        self.model.flush()
+
+    def recover(self) -> None:
+        """The tables as they were loaded, no flows."""
+        if self._image is not None:
+            self.load(self._image)
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
+def open_offload(spec: str) -> Offload:
+    """The block named by `--offload`: the one place where ways to it are made.
+
+    Raises SettingError for a name that is none, OffloadError when it cannot be used here.
+    """
+    if spec == "model":
+        return ModelOffload()
+    kind, _, rest = spec.partition(":")
+    if spec in TRANSPORTS[:3] or (kind == "pcie" and rest):
+        raise OffloadError(
+            f"--offload {spec}: not available in this build; model judges the same in software"
+        )
+    raise SettingError(f"--offload {spec}: legal are {', '.join(TRANSPORTS)}")
+
+
+def image_for(
+    rules: LoadedRules, tunnels: tuple[int, ...] = (), leave_common: float = 100.0
+) -> PrefilterImage:
+    """The image of the rules in the smallest table of SIZES that holds it.
+
+    tunnels: UDP ports decoded as tunnels (Settings.tunnel_ports). leave_common: percent, as
+    the setting. Raises EngineError when no table does.
+    """
+    wanted = from_rules(rules.ruleset.rules, tunnels)
+    for size in SIZES:
+        try:
+            return compile_image(
+                wanted, buckets_log2=size[0], words=size[1], most_common=leave_common / 100
+            )
+        except EngineError as error:
+            fault = error
+    raise fault
+
+
+class Session:
+    """An Offload at work beside one engine. Figures are in `stats`."""
+
+    def __init__(self, offload: Offload, settings: OffloadSettings | None = None) -> None:
+        self.offload = offload
+        self.settings = settings or OffloadSettings()
+        self.active = False
+        self.errors: list[str] = []
+        self.last: dict[str, Any] = {}  # evidence of the last error
+        self._golden = ModelOffload(offload.sets_log2)
+        self._random = np.random.default_rng(self.settings.check_seed)
+        self._said = np.zeros(len(Verdict), np.int64)
+        self._checks = self._disagreements = self._recoveries = self._covered = 0
+        self._flows_in = self._flows_full = self._flushes = 0
+        self._since: int | None = None  # frames since a restore, while the share comes down
+        self._error: FpgaError | None = None
+        self._image: PrefilterImage | None = None
+        self._remainder: Remainder | None = None
+
+    @property
+    def software(self) -> bool:
+        """Whether inspection goes on without the block when it fails."""
+        return self.settings.on_failure == "software"
+
+    # --- what it works with ------------------------------------------------------------
+
+    def attach(self, engine: Engine, rules: LoadedRules, image: PrefilterImage) -> None:
+        """Load the block with `image` and spare `engine` what it covers of its `rules`.
+
+        At the start, and again after Engine.swap_rules. Raises FpgaError.
+        """
+        covered = coverage(image, rules.ruleset.rules)
+        self._covered = int(covered.sum())
+        self._remainder = Remainder(rules.base, covered)
+        self._image = image
+        self.offload.load(image)
+        self._golden.load(image)
+        self._begin(engine)
+
+    def _begin(self, engine: Engine) -> None:
+        assert self._image is not None
+        engine.set_offload(
+            self._image.prefilter(), self._remainder, self.settings.shunt,
+            self.settings.shunt_dropped,
+        )  # fmt: skip
+        self.active = True
+
+    def share(self) -> float:
+        """The share of frames judged twice, now."""
+        base = self.settings.check_share
+        if self._since is None:
+            return base
+        now = float(0.5 ** (self._since // self.settings.restore_frames))
+        if now <= max(base, 1e-3):
+            self._since = None
+            return base
+        return now
+
+    # --- a chunk of frames --------------------------------------------------------------
+
+    def judge(self, batch: Batch, number: int) -> Verdicts | None:
+        """What Engine.process is to be told of the frames; None: nothing is known of them.
+
+        number: of the first frame in the run, 1-based.
+        """
+        if not self.active:
+            return None
+        verdicts = np.full(len(batch), Verdict.SUSPECT, np.uint8)
+        known = np.flatnonzero(batch.linktype == ETHERNET)
+        if len(known):
+            part = batch if len(known) == len(batch) else _part(batch, known)
+            verdicts[known] = self._inspect(part)
+        np.add.at(self._said, np.minimum(verdicts, Verdict.BLOCK), 1)
+        if self._error is None:
+            self._check(batch, verdicts, number)
+        if self.software:
+            verdicts[verdicts == Verdict.FAULT] = Verdict.SUSPECT
+        return verdicts
+
+    def _inspect(self, batch: Batch) -> Verdicts:
+        """The block's verdicts; those it did not come to are FAULT."""
+        try:
+            said = np.asarray(self.offload.inspect(batch), np.uint8)
+        except FpgaError as error:
+            self._error = error
+            said = np.asarray(() if error.verdict is None else error.verdict, np.uint8)
+        if len(said) == len(batch):
+            return said
+        if self._error is None:
+            self._error = FpgaError(
+                f"{len(said)} verdicts for {len(batch)} frames",
+                {"class": "verdicts", "frames": len(batch), "accounted": len(said)},
+            )
+        result = np.zeros(len(batch), np.uint8)  # FAULT
+        result[: len(said)] = said[: len(batch)]
+        return result
+
+    def _check(self, batch: Batch, verdicts: Verdicts, number: int) -> None:
+        """Judge some of the frames to be skipped again, and have them inspected in full."""
+        skipped = (verdicts == Verdict.CLEAR) | (verdicts == Verdict.BYPASS)
+        share = self.share()
+        if self._since is not None:
+            self._since += len(batch)
+        if share <= 0 or not skipped.any():
+            return
+        picked = np.flatnonzero(skipped & (self._random.random(len(batch)) < share))
+        if not len(picked):
+            return
+        self._checks += len(picked)
+        golden = self._golden.inspect(_part(batch, picked))
+        wrong = np.flatnonzero(golden != verdicts[picked])
+        if not len(wrong):
+            verdicts[picked] = Verdict.SUSPECT
+            return
+        self._disagreements += len(wrong)
+        at = int(picked[wrong[0]])
+        start, size = int(batch.offset[at]), int(batch.caplen[at])
+        first = bytes(batch.data[start : start + min(size, EVIDENCE_BYTES)])
+        hardware, model = Verdict(int(verdicts[at])), Verdict(int(golden[wrong[0]]))
+        self._error = FpgaError(
+            f"frame {number + at}: the FPGA says {hardware.name}, the model {model.name}",
+            {
+                "class": "disagreement", "frame": number + at, "hardware": hardware.name,
+                "model": model.name, "frame_bytes": size, "bytes": first.hex(),
+                "check_share": share,
+            },
+        )  # fmt: skip
+        verdicts[skipped] = Verdict.SUSPECT  # a block that is wrong once is believed no more
+
+    def settle(self, engine: Engine) -> FpgaError | None:
+        """After the frames of `judge` were processed: flows to the block, errors from it.
+
+        An error is returned once; the block is then out of use until `recover`.
+        """
+        offers, flush = engine.shunts()
+        if not self.active:
+            return None
+        error = self._error
+        if error is None:
+            try:
+                self._flows(offers, flush)
+                error = self.offload.poll()
+            except FpgaError as raised:
+                error = raised
+        if error is not None:
+            self._fail(engine, error)
+        return error
+
+    def _fail(self, engine: Engine, error: FpgaError) -> None:
+        self.active = False
+        self._error = None
+        self.errors.append(str(error))
+        self.last = {"error": str(error), "transport": self.offload.name, **error.evidence}
+        engine.set_offload(None)
+
+    def _flows(self, offers: NDArray[np.void], flush: bool) -> None:
+        if flush:
+            self._flushes += 1
+            self.offload.flush_flows()
+            self._golden.flush_flows()
+        for raw, kind in offers:
+            key = FlowKey.unpack(int.from_bytes(raw.tobytes(), "little"))
+            if kind == FlowAction.NONE:
+                self.offload.remove_flow(key)
+                self._golden.remove_flow(key)
+            elif not flush and self.offload.insert_flow(key, FlowAction(int(kind))):
+                self._golden.insert_flow(key, FlowAction(int(kind)))
+                self._flows_in += 1
+            else:
+                self._flows_full += 1
+
+    # --- after an error ------------------------------------------------------------------
+
+    def recover(self, engine: Engine) -> bool:
+        """Reset the block, load and verify its tables, re-arm; True when it is in use again.
+
+        The share of frames judged twice then begins at 1 and comes down.
+        """
+        if self.active or self._image is None:
+            return self.active
+        try:
+            self.offload.recover()
+            self._golden.recover()
+            self._begin(engine)
+        except FpgaError as error:
+            self._fail(engine, error)
+            return False
+        self._recoveries += 1
+        self._since = 0
+        return True
+
+    def stats(self) -> Mapping[str, Any]:
+        """Figures of the run: frames by what the block said, checks, flows, errors."""
+        said = dict(zip((v.name.lower() for v in Verdict), self._said.tolist(), strict=True))
+        frames = int(self._said.sum())
+        spared = said["clear"] + said["bypass"]
+        return {
+            "transport": self.offload.name,
+            "active": self.active,
+            "verdicts": said,
+            "spared_share": round(spared / frames, 6) if frames else 0.0,
+            "rules_covered": self._covered,
+            "checks": self._checks,
+            "disagreements": self._disagreements,
+            "flows_inserted": self._flows_in,
+            "flows_refused": self._flows_full,
+            "flushes": self._flushes,
+            "recoveries": self._recoveries,
+            "errors": list(self.errors),
+        }
+
+    def close(self) -> None:
+        """Let go of the block."""
+        self.offload.close()
+
+
+def _part(batch: Batch, at: NDArray[np.intp]) -> Batch:
+    """Some frames of a batch."""
+    return Batch(
+        batch.data, batch.offset[at], batch.caplen[at], batch.wirelen[at], batch.ts_ns[at],
+        batch.linktype[at],
+    )  # fmt: skip
