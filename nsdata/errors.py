@@ -6,6 +6,11 @@
     ├── SettingError        a setting or option that makes no sense: key, value
     ├── EngineError         the packet path cannot go on (memory, wrong use of the API)
     │   └── LedgerError     received ≠ inspected + bypassed + blocked + lost: a bug
+    ├── OffloadError        the FPGA offload cannot be used: no device, wrong transport, no fit
+    │   └── FpgaError       the block or the way to it has failed: evidence
+    │       ├── BusFault        a register access was refused (SLVERR, DECERR)
+    │       ├── BusTimeout      the block did not answer in time
+    │       └── TransportDied   the way to the block is gone
     ├── OutputError         the output cannot be written (full disk, wrong path)
     └── Interrupted         the operator ended the run; what was read is on record
 
@@ -14,6 +19,8 @@ message alone and exits 1 (the run failed) or 2 (misuse: SettingError).
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 
 class NsdataError(Exception):
@@ -70,6 +77,40 @@ class EngineError(NsdataError):
 
 class LedgerError(EngineError):
     """The ledger does not balance. Always a bug, reported as reason *unknown*."""
+
+
+class OffloadError(NsdataError):
+    """The FPGA offload cannot be used as asked: no such device or transport, a transport that
+    lacks what it needs, tables that do not fit the block."""
+
+
+class FpgaError(OffloadError):
+    """The block, or the way to it, has failed.
+
+    `evidence` is JSON-able: what the block and the transport had to say (docs/offload.md lists
+    the keys). When frames were under way, `evidence` has `frames`, how many were handed over,
+    and `accounted`, of how many the fate is known, and `verdict` holds theirs: a sequence of
+    numbers for frames 0 … accounted - 1; None when no frames were under way.
+    """
+
+    def __init__(
+        self, message: str, evidence: dict[str, Any] | None = None, verdict: Any = None
+    ) -> None:
+        super().__init__(message)
+        self.evidence: dict[str, Any] = evidence or {}
+        self.verdict = verdict
+
+
+class BusFault(FpgaError):
+    """A register access was refused: SLVERR or DECERR."""
+
+
+class BusTimeout(FpgaError):
+    """The block did not answer a register access, or frames did not come out, in time."""
+
+
+class TransportDied(FpgaError):
+    """The way to the block is gone: its process or device does not answer any more."""
 
 
 class OutputError(NsdataError):
