@@ -157,18 +157,17 @@ class Host:
     # --- flows ----------------------------------------------------------------------------
 
     def insert_flow(self, key: FlowKey, action: FlowAction, both: bool) -> Sequence_[bool]:
-        """Shunt a flow: False when the table has no room for it (then nothing was written)."""
+        """Shunt a flow: False when the table has no room for it (then all is as it was)."""
         yield from self._known()
         assert self.mirror is not None
         keys = dict.fromkeys((key, key.reversed()) if both else (key,))
-        held = set(self.mirror.held)
         done: list[FlowKey] = []
-        for one in keys:
+        # New ones first: a key that is held always has its place, and need not be undone.
+        for one in sorted(keys, key=lambda each: each in self.flows):
             address = self.mirror.place(one)
             if address is None:
                 for undo in done:
-                    if undo not in held:
-                        yield from self._remove(undo)
+                    yield from self._remove(undo)
                 return False
             yield from seq.write_flow(address, self.mirror.put(address, one, action))
             self.flows[one] = action

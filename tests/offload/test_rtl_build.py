@@ -37,7 +37,7 @@ def test_without_the_sources_it_says_what_is_missing(
 ) -> None:
     monkeypatch.setattr(sources, "HDL", tmp_path)
     assert "in a checkout" in sources.missing()
-    with pytest.raises(OffloadError, match="the RTL cannot be built: .*NSDATA_HDL"):
+    with pytest.raises(OffloadError, match=r"the RTL cannot be built: .*NSDATA_HDL"):
         build(64)
 
 
