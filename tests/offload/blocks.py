@@ -1,7 +1,12 @@
 """A small block to drive, by every transport: tables, frames and the model that judges them."""
 
 import random
+import subprocess
+import sys
+import tempfile
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,15 +100,37 @@ def needed(kind: str) -> None:
     """Skip when a transport cannot be had here."""
     if kind != "model" and (why := sources.missing()):
         pytest.skip(why)
+    if kind == "cocotb":
+        pytest.importorskip("cocotbext.axi")
 
 
-def opened(spec: str) -> Iterator[Transport]:
-    """The transport, closed in the end."""
-    transport = open_transport(spec)
-    yield transport
-    transport.close()
+@contextmanager
+def card() -> Iterator[tuple[Path, subprocess.Popen[bytes]]]:
+    """An emulated card in a process of its own: its directory, and the process."""
+    with tempfile.TemporaryDirectory(prefix="nsdata-card-") as place:
+        command = [sys.executable, "-m", "sim.bridge.bar", place, *PARAMETERS.split(",")]
+        log = Path(place) / "log"
+        with open(log, "wb") as file:
+            process = subprocess.Popen(command, cwd=sources.ROOT, stdout=file, stderr=file)
+        try:
+            until = time.monotonic() + 600
+            while not (Path(place) / "resource0").exists():
+                assert process.poll() is None and time.monotonic() < until, log.read_text()
+                time.sleep(0.05)
+            yield Path(place), process
+        finally:
+            process.kill()
+            process.wait()
 
 
-def captures(root: Path) -> list[Path]:
-    """The repository's own captures."""
-    return sorted((root / "tests" / "captures").glob("office.pcap"))
+@contextmanager
+def opened(kind: str) -> Iterator[Transport]:
+    """The transport of a small block, closed in the end."""
+    with ExitStack() as stack:
+        spec = f"{kind}:64,{PARAMETERS}"
+        if kind == "pcie":
+            place, _ = stack.enter_context(card())
+            spec = f"pcie:{place}"
+        transport = open_transport(spec)
+        stack.callback(transport.close)
+        yield transport

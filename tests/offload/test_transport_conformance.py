@@ -1,14 +1,14 @@
 """One suite for every transport: what a driver may rely on.
 
-model and rtl run all of it; cocotb and pcie, which take a process each and are slow, the part
-not marked `quick_transports`.
+model and rtl run all of it; cocotb and pcie, which take a process each and are slow, a
+representative part.
 """
 
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from offload.blocks import PARAMETERS, SMALL, Bench, bench, needed, opened
+from offload.blocks import SMALL, Bench, bench, needed, opened
 
 from nsdata.errors import BusFault, FpgaError, OffloadError, TransportDied
 from nsdata.offload import registers as reg
@@ -17,15 +17,30 @@ from nsdata.offload.model import flow_set, parse
 from nsdata.offload.registers import ErrorClass, RearmReason, State
 from nsdata.offload.transport import DevicePins, Transport
 
-QUICK = ("model", "rtl")
-FATAL_CLASSES = [error for error in ErrorClass if error != ErrorClass.ECC_CE]
+QUICK, SLOW = ("model", "rtl"), ("cocotb", "pcie")
+REPRESENTATIVE = {
+    "test_identity", "test_a_bad_address_is_refused", "test_reset_is_bypass",
+    "test_load_and_read_back", "test_verdicts_are_the_models", "test_a_corrupted_load_is_refused",
+    "test_flows_come_and_go", "test_every_error", "test_a_lost_heartbeat_opens_the_block",
+    "test_a_rearm_is_refused_with_its_reason", "test_statistics_balance", "test_recover",
+    "test_closed_is_closed",
+}  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=QUICK)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Every test by the quick transports, the representative ones by all."""
+    kinds = QUICK + SLOW if metafunc.function.__name__ in REPRESENTATIVE else QUICK
+    for name, indirect in (("transport", True), ("kind", False)):
+        if name in metafunc.fixturenames:
+            metafunc.parametrize(name, kinds, indirect=indirect, scope="module")
+
+
+@pytest.fixture(scope="module")
 def transport(request: pytest.FixtureRequest) -> Iterator[Transport]:
     """A block of small tables by each transport."""
     needed(request.param)
-    yield from opened(f"{request.param}:64,{PARAMETERS}")
+    with opened(request.param) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
@@ -337,10 +352,9 @@ def test_a_frame_too_long_is_the_sources_breach(armed: Bench) -> None:
     assert "longer than the block takes" in report.words
 
 
-@pytest.mark.parametrize("kind", QUICK)
 def test_closed_is_closed(kind: str) -> None:
     needed(kind)
-    for transport in opened(f"{kind}:64,{PARAMETERS}"):
+    with opened(kind) as transport:
         one = bench(transport)
         one.up()
         one.driver.close()
