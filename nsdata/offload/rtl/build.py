@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +25,11 @@ FLAGS = [
     "-Wno-lint", "--timescale", "1ns/1ps", "--prefix", "Vnsd", "--top-module", "nsd_top", "--exe",
 ]  # fmt: skip
 OPTIMISE = ["OPT_FAST=-O2", "OPT_GLOBAL=-O2"]
+
+
+def compiler() -> list[str]:
+    """make's words for the compiler: clang++ where it is, its code is half as fast again."""
+    return ["CXX=clang++"] if shutil.which("clang++") else []
 
 
 def _run(command: list[str], directory: Path, log: Path) -> None:
@@ -49,7 +55,7 @@ def build(data_w: int = 64, sources: Sequence[str | Path] | None = None, **param
     own = [HERE / "harness.cpp", HERE / "harness.h"]
     content = [hashlib.sha256(f.read_bytes()).hexdigest() for f in (*files, *own)]
     version = (verilator_root() / "include" / "verilated_config.h").read_text(encoding="utf-8")
-    key = json.dumps([parameters, FLAGS, OPTIMISE, content, version], sort_keys=True)
+    key = json.dumps([parameters, FLAGS, OPTIMISE, compiler(), content, version], sort_keys=True)
     digest = hashlib.sha256(key.encode()).hexdigest()
     directory = BUILDS / f"nsd_top-{data_w}-{digest[:12]}"
     library = directory / "libnsd.so"
@@ -63,10 +69,10 @@ def build(data_w: int = 64, sources: Sequence[str | Path] | None = None, **param
         verilator = [str(verilator_root() / "bin" / "verilator_bin"), *FLAGS]
         generics = [f"-G{name}={value}" for name, value in parameters.items()]
         cflags = f"-fPIC -I{HERE} -DDATA_W={data_w} -Wall -Wextra"
-        _run([*verilator, *generics, "-CFLAGS", cflags, "-LDFLAGS", "-shared", "--Mdir", ".",
+        _run([*verilator, *generics, "-CFLAGS", cflags, "-LDFLAGS", "-shared -latomic", "--Mdir", ".",
               "-o", "building.so", *map(str, files), str(own[0])], directory, log)  # fmt: skip
-        _run(["make", "-j", "2", "-f", "Vnsd.mk", "CFG_CXXFLAGS_PCH_I=-include", *OPTIMISE],
-             directory, log)  # fmt: skip
+        _run(["make", "-j", "2", "-f", "Vnsd.mk", "CFG_CXXFLAGS_PCH_I=-include", *OPTIMISE,
+              *compiler()], directory, log)  # fmt: skip
         for header in directory.glob("*.gch"):  # precompiled: 200 MB each
             header.unlink()
         (directory / "building.so").rename(library)
