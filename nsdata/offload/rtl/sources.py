@@ -35,9 +35,9 @@ def missing() -> str:
             f"the block's sources are not here ({HDL / 'nsd.f'}): they are in a checkout of the "
             "repository, not in an installed nsdata. NSDATA_HDL can name their directory"
         )
-    for tool, package in (("g++", "g++"), ("make", "make")):
-        if shutil.which(tool) is None:
-            return f"{tool} is missing. Try: apt-get install {package}"
+    for tools, package in ((("clang++", "g++"), "g++"), (("make",), "make")):
+        if not any(shutil.which(tool) for tool in tools):
+            return f"{' and '.join(tools)} missing. Try: apt-get install {package}"
     try:
         verilator_root()
     except OffloadError as error:
