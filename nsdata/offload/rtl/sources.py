@@ -37,7 +37,7 @@ def missing() -> str:
         )
     for tools, package in ((("clang++", "g++"), "g++"), (("make",), "make")):
         if not any(shutil.which(tool) for tool in tools):
-            return f"{' and '.join(tools)} missing. Try: apt-get install {package}"
+            return f"no {' and no '.join(tools)} here. Try: apt-get install {package}"
     try:
         verilator_root()
     except OffloadError as error:
