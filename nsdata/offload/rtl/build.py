@@ -70,7 +70,8 @@ def build(data_w: int = 64, sources: Sequence[str | Path] | None = None, **param
         generics = [f"-G{name}={value}" for name, value in parameters.items()]
         cflags = f"-fPIC -I{HERE} -DDATA_W={data_w} -Wall -Wextra"
         _run([*verilator, *generics, "-CFLAGS", cflags, "-LDFLAGS", "-shared -latomic",
-              "--Mdir", ".", "-o", "building.so", *map(str, files), str(own[0])], directory, log)  # fmt: skip
+              "--Mdir", ".", "-o", "building.so", *map(str, files), str(own[0])],
+             directory, log)  # fmt: skip
         _run(["make", "-j", "2", "-f", "Vnsd.mk", "CFG_CXXFLAGS_PCH_I=-include", *OPTIMISE,
               *compiler()], directory, log)  # fmt: skip
         for header in directory.glob("*.gch"):  # precompiled: 200 MB each
