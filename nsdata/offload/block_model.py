@@ -404,7 +404,7 @@ class BlockModel:
         self.advance(1)
         self._prefilter_status()
         lanes = self.data_w // 8
-        beats = (length.astype(np.int64) + lanes - 1) // lanes
+        beats = (length + np.uint32(lanes - 1)) >> np.uint32(lanes.bit_length() - 1)
         took = int(beats.sum())
         armed = self._state == State.ARMED
         if self._pending & BEATS or (armed and ErrorClass.LATE in self._pending):
@@ -414,12 +414,14 @@ class BlockModel:
         if int(length.max(initial=0)) > self.max_frame:
             good = int((length > self.max_frame).argmax())
         # What entered armed before the heartbeat ran out has left by then, all but the last.
-        alive = int(np.searchsorted(np.cumsum(beats), self._remaining)) if armed else 0
-        exact = min(good, alive)
-        verdict = np.full(len(length), Verdict.FAULT, np.uint8)
-        if armed and exact:
-            ready = self._flow_is_ready()
-            model = self.model if ready else self._without_flows()
+        exact = good if armed else 0
+        if took >= self._remaining:
+            exact = min(exact, int(np.searchsorted(np.cumsum(beats), self._remaining)))
+        model = self.model if self._flow_is_ready() else self._without_flows()
+        if exact == len(length):
+            verdict = model.verdicts(data, offset, length)
+        else:
+            verdict = np.full(len(length), Verdict.FAULT, np.uint8)
             verdict[:exact] = model.verdicts(data, offset[:exact], length[:exact])
         if good < len(length):
             self._strike(ErrorClass.AXI_FAULT)
