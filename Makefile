@@ -13,7 +13,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help setup demo test bench check laws conformance fuzz synth regs captures record clean distclean formal formal-mutants \
-        sim sim-full sim-coverage wave
+        rtl sim sim-full sim-coverage wave
 
 help: ## say what each target does
 	@echo "nsdata: inline packet inspection that fails open. Targets:"
@@ -76,6 +76,9 @@ formal-mutants: setup ## broken copies of the FPGA block: the proofs must reject
 fuzz: setup ## fuzz the decoder and the capture readers (SECONDS=60)
 	@tools/packages.sh fuzz
 	tests/fuzz/run.sh $(or $(SECONDS),$(SECONDS_TO_FUZZ))
+
+rtl: setup ## compile the FPGA block for the rtl transport: 64 b and 512 b into build/rtl
+	$(PY) -m nsdata.offload.rtl
 
 sim: setup ## simulate the FPGA block: the representative part (cocotb and Verilator)
 	$(PY) -m pytest sim -n $(JOBS) $(PYTEST_ARGS)

@@ -8,6 +8,9 @@
     │   └── LedgerError     received ≠ inspected + bypassed + blocked + lost: a bug
     ├── OffloadError        the FPGA offload cannot be used: no device, wrong transport, no fit
     │   └── FpgaError       the block or the way to it has failed: evidence
+    │       ├── BusFault        a register access was refused (SLVERR, DECERR)
+    │       ├── BusTimeout      the block did not answer in time
+    │       └── TransportDied   the way to the block is gone
     ├── OutputError         the output cannot be written (full disk, wrong path)
     └── Interrupted         the operator ended the run; what was read is on record
 
@@ -84,9 +87,10 @@ class OffloadError(NsdataError):
 class FpgaError(OffloadError):
     """The block, or the way to it, has failed.
 
-    `evidence` is JSON-able: what the block and the transport had to say. When frames were under
-    way, `verdict` holds what is known of them: a sequence of numbers, for the first of them; None
-    when no frames were under way.
+    `evidence` is JSON-able: what the block and the transport had to say (docs/offload.md lists
+    the keys). When frames were under way, `evidence` has `frames`, how many were handed over,
+    and `accounted`, of how many the fate is known, and `verdict` holds theirs: a sequence of
+    numbers for frames 0 … accounted - 1; None when no frames were under way.
     """
 
     def __init__(
@@ -95,6 +99,18 @@ class FpgaError(OffloadError):
         super().__init__(message)
         self.evidence: dict[str, Any] = evidence or {}
         self.verdict = verdict
+
+
+class BusFault(FpgaError):
+    """A register access was refused: SLVERR or DECERR."""
+
+
+class BusTimeout(FpgaError):
+    """The block did not answer a register access, or frames did not come out, in time."""
+
+
+class TransportDied(FpgaError):
+    """The way to the block is gone: its process or device does not answer any more."""
 
 
 class OutputError(NsdataError):

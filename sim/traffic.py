@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from nsdata.offload.entry import FlowAction, FlowEntry, FlowKey, Parse, PortRange
 from nsdata.offload.model import Model, Prefilter, bucket_of, fingerprint, flow_set, parse
-from sim.host import Tables
+from nsdata.offload.sequences import Tables
 
 ROOT = Path(__file__).parents[1]
 CLASSES = {4: 1, 6: 2, 8: 3}  # window length -> class of a slot

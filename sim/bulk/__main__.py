@@ -15,7 +15,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from sim.bulk.rtl import Block
+from nsdata.offload.rtl.block import Block
 from sim.bulk.soak import Figures, Soak, throughput
 from sim.traffic import World
 

@@ -19,10 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nsdata.offload import registers as reg
+from nsdata.offload import sequences as host
 from nsdata.offload.entry import Verdict
 from nsdata.offload.registers import ErrorClass
-from sim import host, points
-from sim.bulk.rtl import CANCELLED, DROPPED, OUT, Block
+from nsdata.offload.rtl.block import CANCELLED, DROPPED, OUT, Block
+from sim import points
 from sim.traffic import Batch, World, batch
 
 # (probability of holding per cycle, longest burst) of source and sink
@@ -117,7 +118,7 @@ class Soak:
         for _ in range(4000):
             if block.read(reg.ERR_STATUS.address) & bit:
                 break
-            block.run(rng.randint(1, 100))
+            block.wait(rng.randint(1, 100))
         else:
             raise AssertionError(f"{error.name} was injected and not seen")
         report = host.drive(block, host.read_errors())
@@ -131,7 +132,7 @@ class Soak:
             return
         assert report.fault and report.state == reg.State.FAULT, f"{error.name}: {report}"
         window.bypass = self.zero + report.record_cycle
-        block.run(rng.randint(0, 3000))
+        block.wait(rng.randint(0, 3000))
         window.until = block.cycle
         host.drive(block, host.rearm())
         window.end = block.cycle
@@ -223,13 +224,13 @@ class Soak:
             self.mood()
             self.feed(self.world.frames(min(CHUNK, frames - self.figures.frames)))
             for _ in range(faults_per_chunk):
-                block.run(rng.randint(1, 4000))
+                block.wait(rng.randint(1, 4000))
                 if block.pending < 1500:
                     break
                 self.fault(errors[sum(self.figures.errors.values()) % len(errors)])
                 self.mood()
             if rng.random() < 0.25:
-                block.run(rng.randint(1, 3000))
+                block.wait(rng.randint(1, 3000))
                 self.bring_up()
                 self.figures.resets += 1
             block.drain()

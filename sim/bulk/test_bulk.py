@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from sim.bulk.rtl import DROPPED, OUT, Block, Breach, BusError, build
+from nsdata.offload.rtl.block import DROPPED, OUT, Block, Breach, BusError
+from nsdata.offload.rtl.build import build
 from sim.bulk.soak import Soak, throughput
 from sim.traffic import World, batch
 
@@ -104,7 +105,7 @@ def test_the_scoreboard_sees_it(err: int, says: str) -> None:
         block.feed(*batch([rng.randbytes(rng.choice((5, 7, 90))) for _ in range(200)]))
         with pytest.raises(Breach, match=says):
             block.drain()
-            block.run(100)
+            block.wait(100)
 
 
 def test_a_frame_that_may_be_dropped_is_not_lost() -> None:
@@ -120,7 +121,7 @@ def test_a_frame_that_may_be_dropped_is_not_lost() -> None:
 def test_a_reset_cancels_what_is_inside() -> None:
     with stub() as block:
         block.feed(*batch([bytes(800)] * 4))
-        block.run(150)
+        block.wait(150)
         block.reset()
         block.drain()
         assert list(block.collect()["fate"]) == [OUT, 3, OUT, OUT]

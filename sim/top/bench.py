@@ -10,8 +10,9 @@ import numpy as np
 from cocotb.triggers import RisingEdge
 from cocotbext.axi import AxiLiteBus, AxiLiteMaster
 
+from nsdata.offload import sequences as host
 from nsdata.offload.entry import Verdict
-from sim import host, points
+from sim import points
 from sim.axis import AxisMonitor, AxisSink, AxisSource, Frame
 from sim.tb import TB
 from sim.traffic import World, batch
@@ -84,20 +85,8 @@ class TopTB(TB):
         self.zero = self.now - int(self.dut.cycle.value)
 
     async def drive(self, sequence: host.Sequence_[T]) -> T:
-        """Run a sequence of sim.host over the bus."""
-        answer = 0
-        try:
-            operation = next(sequence)
-            while True:
-                if isinstance(operation, host.Read):
-                    answer = await self.read(operation.address)
-                elif isinstance(operation, host.Write):
-                    await self.write(operation.address, operation.value)
-                else:
-                    await self.cycles(operation.cycles)
-                operation = sequence.send(answer)
-        except StopIteration as done:
-            return done.value  # type: ignore[no-any-return]
+        """Run a sequence of nsdata.offload.sequences over the bus."""
+        return await host.drive_async(self, sequence)
 
     async def read(self, address: int) -> int:
         """Read a register."""
@@ -109,6 +98,14 @@ class TopTB(TB):
         """Write a register."""
         answer = await self.axil.write(address, value.to_bytes(4, "little"))
         assert int(answer.resp) == 0, f"write of {address:#x}: {answer.resp!r}"
+
+    async def wait(self, cycles: int) -> None:
+        """Let cycles pass."""
+        await self.cycles(cycles)
+
+    async def irq(self) -> bool:
+        """The interrupt pin."""
+        return bool(self.dut.irq.value)
 
     def send(self, data: bytes, mark: int = 0) -> None:
         """Queue a frame; the model says what must come of it."""

@@ -24,8 +24,9 @@ import pytest
 from cocotb.triggers import RisingEdge
 
 from nsdata.offload import registers as reg
+from nsdata.offload import sequences as host
 from nsdata.offload.registers import ErrorClass
-from sim import host, points
+from sim import points
 from sim.axis import never, pattern, sometimes
 from sim.points import MOMENTS
 from sim.runner import ROOT, simulate

@@ -6,9 +6,10 @@ import cocotb
 import pytest
 
 from nsdata.offload import registers as reg
+from nsdata.offload import sequences as host
 from nsdata.offload.register_types import Register
 from nsdata.offload.registers import RearmReason
-from sim import host, points
+from sim import points
 from sim.axis import never, sometimes
 from sim.runner import simulate
 from sim.top.bench import PARAMETERS, PUBLIC, TopTB, exact

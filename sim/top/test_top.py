@@ -10,8 +10,9 @@ from cocotb.triggers import RisingEdge
 from scapy.utils import RawPcapReader
 
 from nsdata.offload import registers as reg
+from nsdata.offload import sequences as host
 from nsdata.offload.entry import Verdict
-from sim import host, points
+from sim import points
 from sim.axis import PATTERNS, pattern
 from sim.runner import ROOT, simulate
 from sim.top.bench import PARAMETERS, PUBLIC, TopTB, either, exact, fault

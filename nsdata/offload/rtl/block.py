@@ -1,4 +1,4 @@
-"""The Verilated nsd_top as a Python object: build, frames in, results out, registers.
+"""The Verilated nsd_top as a Python object: frames in, results out, registers.
 
     block = Block(data_w=64)
     block.reset()
@@ -6,17 +6,9 @@
     block.feed(data, offset, length)
     block.drain()
     for result in block.collect(): ...
-
-The harness (harness.h, harness.cpp) is built once per set of parameters in build/bulk/.
 """
 
 import ctypes
-import fcntl
-import hashlib
-import json
-import os
-import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -24,14 +16,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.runner import ROOT, resolve, verilator_root
-
-HERE = Path(__file__).parent
-BUILDS = ROOT / "build" / "bulk"
-FLAGS = [
-    "--cc", "-O3", "--x-assign", "fast", "--x-initial", "unique", "-Wno-fatal", "-Werror-USERFATAL",
-    "-Wno-lint", "--timescale", "1ns/1ps", "--prefix", "Vnsd", "--top-module", "nsd_top", "--exe",
-]  # fmt: skip
+from nsdata.offload.rtl.build import build
 
 PENDING, OUT, DROPPED, CANCELLED = range(4)
 RESULT = np.dtype(
@@ -56,49 +41,13 @@ class BusError(Exception):
 class Breach(AssertionError):
     """The scoreboard saw a frame lost, made, reordered or changed, or AXI4-Stream broken."""
 
+    accounted: NDArray[np.uint8] | None = None
+
 
 class TimeoutInSimulation(Exception):
     """Frames were left when the cycles ran out."""
 
-
-def _run(command: list[str], directory: Path, log: Path) -> None:
-    environment = {**os.environ, "VERILATOR_ROOT": str(verilator_root())}
-    with open(log, "a") as file:
-        done = subprocess.run(
-            command, cwd=directory, env=environment, stdout=file, stderr=subprocess.STDOUT
-        )
-    if done.returncode:
-        lines = [x for x in log.read_text(errors="replace").splitlines() if "rror" in x][:15]
-        raise RuntimeError("\n".join([f"the harness does not build; the log is {log}", *lines]))
-
-
-def build(data_w: int = 64, sources: Sequence[str | Path] | None = None, **parameters: int) -> Path:
-    """The shared library of nsd_top with these parameters (SETS_LOG2=9, ...), built if need be."""
-    parameters = {"DATA_W": data_w, **parameters}
-    files = resolve("nsd_top", sources)
-    own = [HERE / "harness.cpp", HERE / "harness.h"]
-    content = [hashlib.sha256(f.read_bytes()).hexdigest() for f in (*files, *own)]
-    digest = hashlib.sha256(json.dumps([parameters, FLAGS, content]).encode()).hexdigest()
-    directory = BUILDS / f"nsd_top-{data_w}-{digest[:12]}"
-    library = directory / "libnsd.so"
-    directory.mkdir(parents=True, exist_ok=True)
-    with open(directory / ".lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if library.is_file():
-            return library
-        log = directory / "build.log"
-        log.unlink(missing_ok=True)
-        verilator = [str(verilator_root() / "bin" / "verilator_bin"), *FLAGS]
-        generics = [f"-G{name}={value}" for name, value in parameters.items()]
-        cflags = f"-fPIC -I{HERE} -DDATA_W={data_w} -Wall -Wextra"
-        _run([*verilator, *generics, "-CFLAGS", cflags, "-LDFLAGS", "-shared", "--Mdir", ".",
-              "-o", "building.so", *map(str, files), str(own[0])], directory, log)  # fmt: skip
-        _run(["make", "-j", "2", "-f", "Vnsd.mk", "CFG_CXXFLAGS_PCH_I=-include", "OPT_FAST=-O2",
-              "OPT_GLOBAL=-O2"], directory, log)  # fmt: skip
-        for header in directory.glob("*.gch"):  # precompiled: 200 MB each
-            header.unlink()
-        (directory / "building.so").rename(library)
-    return library
+    accounted: NDArray[np.uint8] | None = None
 
 
 def _library(path: Path) -> ctypes.CDLL:
@@ -113,6 +62,7 @@ def _library(path: Path) -> ctypes.CDLL:
         "nsd_feed": (ctypes.c_int, [at, at, at, at, at, at, u32]),
         "nsd_run": (ctypes.c_int, [at, u64]),
         "nsd_drain": (ctypes.c_int, [at, u32, u64]),
+        "nsd_exchange": (ctypes.c_int, [at, at, at, at, u32, u64, at, ctypes.POINTER(u32)]),
         "nsd_cycle": (u64, [at]),
         "nsd_pending": (u32, [at]),
         "nsd_beats_in": (u64, [at]),
@@ -138,7 +88,7 @@ class Block:
     def __init__(
         self, data_w: int = 64, *, seed: int = 1, library: Path | None = None, **parameters: int
     ) -> None:
-        self._lib = _library(library or build(data_w, **parameters))
+        self._lib = _library(library or build(data_w, None, **parameters))
         self.data_w = self._lib.nsd_data_w()
         self._block = self._lib.nsd_new(seed)
 
@@ -204,11 +154,36 @@ class Block:
         ]
         if any(array is not None and len(array) != len(length) for array in options):
             raise ValueError("mark and may_drop have one value for each frame")
-        pointers = [array.ctypes.data for array in arrays]
+        pointers: list[int | None] = [array.ctypes.data for array in arrays]
         pointers += [None if array is None else array.ctypes.data for array in options]
         self._check(self._lib.nsd_feed(self._block, *pointers, len(length)))
 
-    def run(self, cycles: int) -> None:
+    def exchange(
+        self,
+        data: NDArray[np.uint8],
+        offset: NDArray[np.uint64],
+        length: NDArray[np.uint32],
+        limit: int = 1 << 40,
+    ) -> NDArray[np.uint8]:
+        """Frames in, and out again or dropped, in one call; nothing may be pending.
+
+        The verdict of each: uint8 [frames], 4 for a dropped one. When it raises, `accounted` of
+        the exception is the same for the frames whose fate is known.
+        """
+        verdict = np.zeros(len(length), dtype=np.uint8)
+        accounted = ctypes.c_uint32()
+        code = self._lib.nsd_exchange(
+            self._block, data.ctypes.data, offset.ctypes.data, length.ctypes.data, len(length),
+            limit, verdict.ctypes.data, ctypes.byref(accounted),
+        )  # fmt: skip
+        try:
+            self._check(code)
+        except (Breach, TimeoutInSimulation) as error:
+            error.accounted = verdict[: accounted.value]
+            raise
+        return verdict
+
+    def wait(self, cycles: int) -> None:
         """Let time pass."""
         self._check(self._lib.nsd_run(self._block, cycles))
 
@@ -252,7 +227,6 @@ class Block:
         """Drive the device's error pins."""
         self._lib.nsd_pins(self._block, seu | over_temp << 1)
 
-    @property
     def irq(self) -> bool:
         """The interrupt pin."""
         return bool(self._lib.nsd_outputs(self._block) & 1)

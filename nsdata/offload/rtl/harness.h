@@ -61,6 +61,12 @@ int nsd_run(nsd_t *block, uint64_t cycles);
  * been quiet long enough. */
 int nsd_drain(nsd_t *block, uint32_t pending, uint64_t limit);
 
+/* Frames in, and out again or dropped: feed (any frame may be dropped), drain and collect in one.
+ * Nothing may be pending before. verdict[i]: tuser[2:0] on frame i's last beat, 4 for a dropped
+ * one; *accounted: how many of them are known, all unless a code is returned. */
+int nsd_exchange(nsd_t *block, const uint8_t *data, const uint64_t *offset, const uint32_t *length,
+                 uint32_t count, uint64_t limit, uint8_t *verdict, uint32_t *accounted);
+
 uint64_t nsd_cycle(const nsd_t *block);
 uint32_t nsd_pending(const nsd_t *block);  /* frames neither out nor dropped */
 uint64_t nsd_beats_in(const nsd_t *block); /* beats accepted since nsd_new */

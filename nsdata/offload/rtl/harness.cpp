@@ -20,7 +20,9 @@ namespace {
 constexpr uint32_t LANES = DATA_W / 8;
 constexpr uint64_t FULL = LANES == 64 ? ~0ull : (1ull << (LANES % 64)) - 1;
 constexpr uint64_t QUIET = 4096;  // cycles without a beat after which the block holds nothing
+constexpr uint64_t HUSH = 64;     // ... and after which it is worth asking it
 constexpr uint32_t BUS_LIMIT = 1000;
+constexpr uint32_t STATUS = 0x024, STATE_MASK = 7, ARMED = 2, DRAINED = 1u << 5;
 
 // xorshift64*: fast, and the same on every machine.
 struct Random {
@@ -322,12 +324,22 @@ struct nsd {
         return NSD_E_TIMEOUT;
     }
 
+    // Whether nothing will come out any more: long silence, or a short one after which an armed
+    // block says that no inspected frame is inside (a frame it drops leaves no other trace).
+    bool quiet() {
+        if (valid || arriving_any || waiting || cycle - last_beat <= HUSH) return false;
+        if (cycle - last_beat > QUIET) return true;
+        if (cycle - last_beat != HUSH + 1) return false;
+        uint32_t status;
+        if (read(STATUS, &status) || cycle - last_beat <= HUSH) return false;
+        return (status & STATE_MASK) == ARMED && (status & DRAINED);
+    }
+
     int drain(uint32_t pending, uint64_t limit) {
         for (uint64_t end = cycle + limit; frames.size() - done > pending; tick()) {
             if (!error.empty()) return NSD_E_SCORE;
             if (cycle >= end) return NSD_E_TIMEOUT;
-            bool quiet = cycle - last_beat > QUIET && !valid && !arriving_any && !waiting;
-            if (pending == 0 && quiet && sending == frames.size()) {
+            if (pending == 0 && sending == frames.size() && quiet()) {
                 while (done < frames.size() && frames[done].may_drop) drop(frames[done++]);
                 if (done < frames.size()) fail("frame of %u bytes lost", frames[done].length);
             }
@@ -371,6 +383,22 @@ int nsd_run(nsd_t *b, uint64_t cycles) {
     return b->status();
 }
 int nsd_drain(nsd_t *b, uint32_t pending, uint64_t limit) { return b->drain(pending, limit); }
+int nsd_exchange(nsd_t *b, const uint8_t *data, const uint64_t *offset, const uint32_t *length,
+                 uint32_t count, uint64_t limit, uint8_t *verdict, uint32_t *accounted) {
+    size_t before = b->frames.size();
+    *accounted = 0;
+    if (before) return b->fail("frames are pending already"), NSD_E_SCORE;
+    int code = nsd_feed(b, data, offset, length, nullptr, nullptr, count);
+    if (code) return code;
+    for (Frame &frame : b->frames) frame.may_drop = true;
+    code = b->drain(0, limit);
+    *accounted = static_cast<uint32_t>(b->done);
+    for (uint32_t i = 0; i < *accounted; i++) verdict[i] = b->frames[i].result.verdict;
+    b->frames.erase(b->frames.begin(), b->frames.begin() + *accounted);
+    b->sending -= b->done;
+    b->done = 0;
+    return code;
+}
 uint64_t nsd_cycle(const nsd_t *b) { return b->cycle; }
 uint32_t nsd_pending(const nsd_t *b) { return static_cast<uint32_t>(b->frames.size() - b->done); }
 uint64_t nsd_beats_in(const nsd_t *b) { return b->beats_in; }

@@ -1,0 +1,90 @@
+"""The golden model as a transport: bit-exact verdicts, always there, and fast."""
+
+from typing import Any
+
+import numpy as np
+
+from nsdata.errors import OffloadError, TransportDied
+from nsdata.offload.block_model import BlockModel
+from nsdata.offload.transport import (
+    Bytes,
+    Exchange,
+    FaultPort,
+    Lengths,
+    Offsets,
+    frames_arrays,
+    parameters_of,
+)
+
+KNOWN = (
+    "sets_log2", "buckets_log2", "pf_words", "depth", "latency", "max_frame", "stall_limit",
+    "clock_khz",
+)  # fmt: skip
+# Of the circuit alone: taken, so that one set of parameters does for every transport.
+CIRCUIT = ("relay_log2",)
+
+
+class ModelTransport:
+    """See Transport; `parameters` as nsd_top's, in lower case."""
+
+    name = "model"
+    faults: FaultPort | None = None
+
+    def __init__(self, data_w: int = 64, **parameters: int) -> None:
+        self.block = BlockModel(data_w, **parameters)
+        self.data_w = data_w
+        self._open = True
+
+    def _alive(self) -> BlockModel:
+        if not self._open:
+            raise TransportDied("model: the transport is closed")
+        return self.block
+
+    def read(self, address: int) -> int:
+        """A register's value."""
+        return self._alive().read(address)
+
+    def write(self, address: int, value: int) -> None:
+        """Write a register."""
+        self._alive().write(address, value)
+
+    def wait(self, cycles: int) -> None:
+        """Let `cycles` pass."""
+        self._alive().advance(cycles)
+
+    def exchange(self, data: Bytes, offset: Offsets, length: Lengths) -> Exchange:
+        """Frames in, and out again or dropped."""
+        block = self._alive()
+        data, offset, length = frames_arrays(data, offset, length)
+        if not len(length):
+            return Exchange(np.zeros(0, np.uint8), True)
+        return Exchange(block.inspect(data, offset, length), True)
+
+    def irq(self) -> bool:
+        """The interrupt's level."""
+        block = self._alive()
+        block.advance(1)
+        return block.irq
+
+    def pins(self, *, seu: bool = False, over_temp: bool = False) -> None:
+        """Drive the device's error pins."""
+        self._alive().pins(seu=seu, over_temp=over_temp)
+
+    def reset(self) -> None:
+        """Reset the block."""
+        self._alive().reset()
+
+    def close(self) -> None:
+        """Nothing is held; every later use is refused."""
+        self._open = False
+
+
+def open_spec(text: str) -> ModelTransport:
+    """Of `model:TEXT`. Raises OffloadError."""
+    width, parameters = parameters_of("model", text)
+    chosen: dict[str, Any] = {name.lower(): value for name, value in parameters.items()}
+    for name in CIRCUIT:
+        chosen.pop(name, None)
+    if unknown := sorted(set(chosen) - set(KNOWN)):
+        raise OffloadError(f"model:{text}: no parameter {unknown[0]}; there are {', '.join(KNOWN)}")
+    return ModelTransport(width, **chosen)
