@@ -1,4 +1,4 @@
-"""Two steps on the mapped ECP5 netlist, before place and route.
+"""Steps on the mapped ECP5 netlist, before place and route.
 
 `absorb` uses the block RAMs' own output registers, which Yosys leaves out. Every table of the block
 reads in two cycles (hdl/nsd_ram.sv): the RAM's and a register right behind it. A DP16KD has
@@ -9,9 +9,12 @@ Vendors' tools do this themselves.
 `ring` puts a register behind every input pin and before every output pin but clock and reset. The
 block stands between other logic, not between pins: without the ring, the paths from ready and
 valid have no clock to be measured by, and pins at random places pull the logic apart.
+
+`merged` names registers that are kept three times in the source and no more in the netlist.
 """
 
 import json
+import re
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -97,13 +100,37 @@ def ring(module: Cell, clock: str = "clk", reset: str = "rst") -> int:
     return added
 
 
-def rewrite(netlist: Path, top: str) -> None:
-    """`absorb` and `ring` for the top module of a Yosys JSON netlist, in place."""
+def merged(module: Cell, scopes: tuple[str, ...]) -> list[str]:
+    """Registers `scope[i].name`, i = 0 to 2, that are not three registers; [] is as it must be.
+
+    A scope without any is named, too: nothing would be looked at.
+    """
+    driven = {
+        cell["connections"]["Q"][0]
+        for cell in module["cells"].values()
+        if cell["type"] == "TRELLIS_FF"
+    }
+    wrong = []
+    for scope in scopes:
+        copies: dict[str, set[int]] = defaultdict(set)
+        for name, net in module["netnames"].items():
+            found = re.fullmatch(re.escape(scope) + r"\[[012]\]\.(\w+_reg)", name)
+            if found:
+                copies[found[1]] |= set(net["bits"]) & driven
+        wrong += [f"{scope}[*].{name}" for name, bits in copies.items() if len(bits) != 3]
+        wrong += [] if copies else [scope]
+    return wrong
+
+
+def rewrite(netlist: Path, top: str, voted: tuple[str, ...] = ()) -> list[str]:
+    """`absorb` and `ring` for the top module of a Yosys JSON netlist, in place; `merged`."""
     design = json.loads(netlist.read_text())
     module = design["modules"][top]
+    wrong = merged(module, voted)
     absorb(module)
     ring(module)
     for name in module["ports"]:  # a net of the port's name must be the pin's
         if name in module["netnames"]:
             module["netnames"][f"ring.{name}"] = module["netnames"].pop(name)
     netlist.write_text(json.dumps(design))
+    return wrong
