@@ -6,6 +6,7 @@ import pytest
 
 from sim import points
 from sim.coverage import Waiver, failures, judge, listing, records, report, spans, waivers
+from sim.elaboration import elaboration_lines
 
 SOURCE = {"nsd_x.sv": ["always_comb begin", "  a = 1;", "  if (b)", "    a = 2;", "end"]}
 
@@ -87,3 +88,35 @@ def test_points_are_recorded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert len(next(tmp_path.iterdir()).read_text().splitlines()) == 2
     with pytest.raises(KeyError):
         points.hit("verdict", "MAYBE", 64)
+
+
+EARLY = {
+    "nsd_p_pkg.sv": [
+        "    function automatic logic [7:0] column(input int i);",
+        "        return 8'(i);",
+        "    endfunction",
+        "    function automatic logic step(input logic a);",
+        "        return !a;",
+        "    endfunction",
+    ],
+    "nsd_x.sv": [
+        "    function automatic logic [7:0] masks();",
+        "        masks = column(1);  // step(1) is only named here",
+        "    endfunction",
+        "    localparam logic [7:0] MASKS =",
+        "        masks();",
+        "    always_comb begin",
+        "        q = step(d);",
+        "    end",
+    ],
+}
+
+
+def test_functions_of_constants_are_told_from_those_of_signals() -> None:
+    assert elaboration_lines(EARLY) == {"nsd_p_pkg.sv": {1, 2, 3}, "nsd_x.sv": {1, 2, 3}}
+    used = {**EARLY, "nsd_y.sv": ["    assign q = column(3);"]}
+    assert elaboration_lines(used) == {"nsd_x.sv": {1, 2, 3}}
+
+
+def test_a_function_nobody_calls_is_counted() -> None:
+    assert elaboration_lines({"nsd_p_pkg.sv": EARLY["nsd_p_pkg.sv"][:3]}) == {}
