@@ -215,6 +215,7 @@ module nsd_prefilter
     logic beat_hit_reg, beat_ue_reg;
     logic rd_ce_any_reg, rd_ue_any_reg, rd_differs_reg;
     logic frame_hit_reg;                 // in an earlier beat of the frame
+    logic open_reg;                      // some beat of a frame has been here, not its last
     logic frame_hit;
     logic lookup_ue_reg;
 
@@ -229,11 +230,16 @@ module nsd_prefilter
 
         pf_valid <= valid_reg[DEPTH] && last_reg[DEPTH];
         pf_hit <= frame_hit;
-        if (valid_reg[DEPTH]) frame_hit_reg <= frame_hit && !last_reg[DEPTH];
+        // A table that is loaded between two beats of a frame has not seen the first of them.
+        if (valid_reg[DEPTH]) begin
+            frame_hit_reg <= frame_hit && !last_reg[DEPTH];
+            open_reg <= !last_reg[DEPTH];
+        end else if (open_reg && !table_valid) frame_hit_reg <= 1'b1;
         lookup_ue_reg <= valid_reg[DEPTH] && beat_ue_reg && table_valid;
         if (rst || pipe_rst) begin
             pf_valid <= 1'b0;
             frame_hit_reg <= 1'b0;
+            open_reg <= 1'b0;
             lookup_ue_reg <= 1'b0;
         end
     end

@@ -194,7 +194,8 @@ module nsd_spine
         always_ff @(posedge clk) begin
             write_reg[i] <= {check, word};
             if (i == 0) begin
-                if (inject_ce_reg) write_reg[i][0] <= ~word[0];
+                // Never both in one word: three wrong bits could look like one.
+                if (inject_ce_reg && !inject_ue_reg) write_reg[i][0] <= ~word[0];
                 if (inject_ue_reg) write_reg[i][LANE_W+:2] <= ~check[1:0];
             end
         end
@@ -208,7 +209,7 @@ module nsd_spine
         wr_ptr_reg <= wr_ptr_reg + PTR_W'(accept);
         // One cycle behind: the slot that write_reg goes to, and the first not yet in the RAM.
         stored_ptr_reg <= wr_ptr_reg;
-        inject_ce_reg <= inj_ecc_ce || (inject_ce_reg && !accept);
+        inject_ce_reg <= inj_ecc_ce || (inject_ce_reg && !(accept && !inject_ue_reg));
         inject_ue_reg <= inj_ecc_ue || (inject_ue_reg && !accept);
         if (rst) begin
             wr_ptr_reg <= '0;

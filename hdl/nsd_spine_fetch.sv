@@ -164,24 +164,34 @@ module nsd_spine_fetch
     end
 
     // --- reporting --------------------------------------------------------------------------
-    logic [7:0] worst_syndrome;
-    logic [3:0] worst_lane;
+    // A cycle later: where errors are gathered is far away.
+    logic [LANES-1:0]      ce_reg, ue_reg;
+    logic [LANES-1:0][7:0] told_reg;   // their syndromes
+    logic [ADDR_W-1:0]     slot_reg;
+    logic [7:0]            worst_syndrome;
+    logic [3:0]            worst_lane;
     always_comb begin
         worst_syndrome = '0;
         worst_lane = '0;
         for (int i = LANES - 1; i >= 0; i--)
-            if (ue[i] || (ce[i] && ue == '0)) begin
-                worst_syndrome = cause_reg[i];
+            if (ue_reg[i] || (ce_reg[i] && ue_reg == '0)) begin
+                worst_syndrome = told_reg[i];
                 worst_lane = 4'(i);
             end
     end
     always_ff @(posedge clk) begin
-        err_ce <= flight_reg[3] && |ce && !restart;
-        err_ue <= flight_reg[3] && |ue && !restart;
+        ce_reg <= flight_reg[3] && !restart ? ce : '0;
+        ue_reg <= flight_reg[3] && !restart ? ue : '0;
+        told_reg <= cause_reg;
+        slot_reg <= arr_reg[ADDR_W-1:0];
+        err_ce <= |ce_reg;
+        err_ue <= |ue_reg;
         err_syndrome <= worst_syndrome;
         err_lane <= worst_lane;
-        err_slot <= arr_reg[ADDR_W-1:0];
+        err_slot <= slot_reg;
         if (rst) begin
+            ce_reg <= '0;
+            ue_reg <= '0;
             err_ce <= 1'b0;
             err_ue <= 1'b0;
         end

@@ -282,7 +282,7 @@ MUTANTS = [
             (
                 "errors_late_fault",
                 "fault comes a cycle later",
-                "assign fault = latched || fatal_reg;",
+                "assign fault = latched || fatal_out_reg;",
                 "assign fault = latched;",
                 "p_next_cycle",
             ),

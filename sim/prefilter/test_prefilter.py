@@ -6,6 +6,7 @@ from typing import Any
 
 import cocotb
 import pytest
+from cocotb.triggers import RisingEdge
 
 from sim.axis import Beat
 from sim.prefilter.bench import CLASSES, LATENCY, PrefilterTB, Table, quiet
@@ -248,6 +249,29 @@ async def cycle_of(tb: PrefilterTB, signal: Any) -> int:
 async def late_strobe(tb: PrefilterTB, signal: Any, cycles: int) -> None:
     await tb.cycles(cycles)
     await tb.strobe(signal)
+
+
+@cocotb.test(skip=FULL)
+async def a_load_between_two_beats_is_a_hit(dut: Any) -> None:
+    """The new table has not seen the beats before it; the frames after it are judged by it."""
+    tb, table = await loaded(dut, WINDOWS)
+    other = tb.table()
+    assert other.add(b"evil")
+    quiet_frame = quiet(tb.rng, 6 * tb.lanes, other)
+    frame = b"evil" + quiet_frame[4:]
+    for cut in (1, 2, 4):
+        beats = tb.beats([frame])
+        for beat in beats[:cut]:
+            assert beat is not None
+            dut.tap_valid.value = 1
+            dut.tap_data.value, dut.tap_keep.value, dut.tap_last.value = beat[:3]
+            await RisingEdge(dut.clk)
+        dut.tap_valid.value = 0
+        await tb.cycles(2 * LATENCY)
+        await tb.load(other)
+        assert await tb.play(beats[cut:]) == [True], f"cut behind beat {cut}"
+        assert await tb.compare(other, [quiet_frame, frame, quiet_frame]) == 1
+        await tb.load(table)
 
 
 @cocotb.test(skip=FULL)

@@ -49,10 +49,13 @@ def render(rows: Sequence[dict[str, Any]], moments: Sequence[str]) -> str:
 
 
 def agrees(written: str, text: str) -> bool:
-    """Whether two such documents say the same: words alike, figures within a half or 64 of each
-    other (a change of the RTL shifts them by cycles; of another size it is news)."""
-    number = re.compile(r"\d+")
+    """Whether two such documents say the same: words, cases, damaged frames and re-arms alike,
+    the other figures within a half or 64 of each other (a change of the RTL shifts them by cycles;
+    of another size it is news)."""
+    number, exact = re.compile(r"\d+"), re.compile(r"\d+ (?:cases|damaged|re-arms)")
     if number.sub("#", written) != number.sub("#", text):
+        return False
+    if exact.findall(written) != exact.findall(text):
         return False
     pairs = zip(number.findall(written), number.findall(text), strict=True)
     return all(abs(int(a) - int(b)) <= max(64, int(a) // 2) for a, b in pairs)
