@@ -147,11 +147,6 @@ class DrivenOffload:
         except TransportDied:
             self._dead = True
             raise
-        if self.driver.identify().built != self._built:
-            raise FpgaError(
-                f"{self.name}: another block answers than before",
-                {"class": "IDENTITY", "built": self.driver.identify().built},
-            )
 
     def _revive(self) -> None:
         if self._reopen is None:
@@ -167,8 +162,15 @@ class DrivenOffload:
                 f"{self.name}: it cannot be opened again: {error}",
                 {"class": "TransportDied", "doing": "recover"},
             ) from error
-        self.driver = Driver(transport)
-        self._dead = False
+        driver = Driver(transport)
+        built = driver.identify().built
+        if built != self._built:
+            transport.close()
+            raise FpgaError(
+                f"{self.name}: another block answers than before",
+                {"class": "IDENTITY", "built": built, "before": self._built},
+            )
+        self.driver, self._dead = driver, False
 
     def close(self) -> None:
         """Disarm, and give the transport back."""

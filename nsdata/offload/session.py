@@ -398,6 +398,9 @@ class Session:
         except FpgaError as error:
             self._fail(engine, error)
             return False
+        except OffloadError as error:  # tables it was given meanwhile do not fit
+            self._fail(engine, FpgaError(str(error), {"class": "OffloadError"}))
+            return False
         self._recoveries += 1
         self._since = 0
         return True
