@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +47,13 @@ def without_offload(eve: bytes) -> list[bytes]:
     return lines
 
 
-def assert_alike(capture: Path, rules: Any, sets: list[str], **options: Any) -> nsdata.Summary:
+def assert_alike(
+    capture: Path, rules: Any, sets: list[str], offload: str = "model", **options: Any
+) -> nsdata.Summary:
+    """The same EVE, whatever judges first; the summary of the judged run."""
     settings = Settings.load(sets=sets)
     plain = nsdata.replay(capture, rules, settings=settings, **options)
-    judged = nsdata.replay(capture, rules, settings=settings, offload="model", **options)
+    judged = nsdata.replay(capture, rules, settings=settings, offload=offload, **options)
     assert without_offload(judged.eve) == without_offload(plain.eve)
     assert [str(e) for e in judged.summary.errors] == [str(e) for e in plain.summary.errors]
     part = judged.summary.offload
@@ -81,9 +84,8 @@ def test_the_shared_capture_is_alike(shared: Path, inline: bool, common: float) 
     assert found.offload is not None and found.offload.spared_bytes
 
 
-@pytest.mark.parametrize("inline", [False, True])
-def test_conformance_captures_are_alike(shared: Path, inline: bool) -> None:
-    """The cases of level 1 whose rules load."""
+def level_1(shared: Path) -> Iterator[tuple[list[Path], list[Path]]]:
+    """Rules and captures of the conformance cases of level 1."""
     path = shared / "conformance" / "run_conformance.py"
     if not path.is_file():
         pytest.skip(f"no {path}")
@@ -92,14 +94,20 @@ def test_conformance_captures_are_alike(shared: Path, inline: bool) -> None:
     runner = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(runner)
     root = str(shared / "conformance" / "cases")
-    ran = 0
-    for folder in runner.find_cases(root):
-        case = runner.Case(folder, root, None, runner.ver("8.0.99"), runner.DEFAULT_FEATURES)
-        folder = Path(folder)
+    for name in runner.find_cases(root):
+        case = runner.Case(name, root, None, runner.ver("8.0.99"), runner.DEFAULT_FEATURES)
+        folder = Path(name)
         rules = sorted(folder.glob("*.rules"))
         captures = sorted(p for p in folder.iterdir() if ".pcap" in p.name)
-        if case.level != "L1" or not rules or not captures:
-            continue
+        if case.level == "L1" and rules and captures:
+            yield rules, captures
+
+
+@pytest.mark.parametrize("inline", [False, True])
+def test_conformance_captures_are_alike(shared: Path, inline: bool) -> None:
+    """The cases of level 1 whose rules load."""
+    ran = 0
+    for rules, captures in level_1(shared):
         for capture in captures:
             assert_alike(capture, rules, ["offload.check-share=0"], inline=inline)
         ran += 1
