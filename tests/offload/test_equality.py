@@ -11,7 +11,7 @@ import struct
 from pathlib import Path
 
 import pytest
-from offload.blocks import needed
+from offload.blocks import PARAMETERS, needed
 from test_session import DEMO, all_captures, assert_alike, level_1
 
 from nsdata import LoadedRules, Settings
@@ -47,7 +47,8 @@ def test_512_bits_are_alike(office: Path) -> None:
 
 def test_a_cocotb_bench_is_alike(captures: Path) -> None:
     needed("cocotb")
-    found = assert_alike(captures / "variants" / "plain.pcap", DEMO, [], "cocotb", inline=True)
+    capture = captures / "variants" / "plain.pcap"
+    found = assert_alike(capture, DEMO, [], f"cocotb:64,{PARAMETERS}", inline=True)
     assert found.offload is not None and found.offload.verdicts["clear"]
 
 

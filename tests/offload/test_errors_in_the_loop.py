@@ -371,6 +371,24 @@ def test_a_block_that_hangs_is_opened_anew() -> None:
         made[1].read(0)
 
 
+def test_frames_that_stayed_here_do_not_shift_what_is_known(rtl: Struck) -> None:
+    """A frame too long for the block is SUSPECT in its own place, also when the way dies."""
+    rtl.clear()
+    block = DrivenOffload(rtl)
+    Loop(block)
+    rtl.block.pause(1.0, 1 << 30)
+    data, offset = np.zeros(40_000, np.uint8), np.zeros(4, np.uint64)
+    try:
+        with pytest.raises(FpgaError) as raised:
+            block.driver.inspect(data, offset, np.array([30_000, 20_000, 60, 70], np.uint32))
+    finally:
+        rtl.block.pause(0.0)
+    assert raised.value.verdict.tolist() == [Verdict.SUSPECT] * 2
+    assert raised.value.evidence["frames"] == 4 and raised.value.evidence["accounted"] == 2
+    rtl.close()
+    rtl.__init__()  # type: ignore[misc]
+
+
 def test_another_block_in_its_place_is_refused() -> None:
     """Opened anew with other tables: not what the rules were compiled for."""
     first = open_transport("model:64,BUCKETS_LOG2=5")
