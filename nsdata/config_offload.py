@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from nsdata.config_group import Group, of
+from nsdata.config_values import DurationNs
 
 
 class OffloadSettings(Group):
@@ -21,6 +22,12 @@ class OffloadSettings(Group):
     )
     on_failure: Literal["fallback", "software"] = of(
         "fallback", "when the FPGA fails: fall back, or go on without it"
+    )
+    heartbeat: DurationNs = of(
+        "1s",
+        "the FPGA permits everything when the host gave no sign of life for so long; up to 10s",
+        gt=0,
+        le=10_000_000_000,
     )
     shunt: bool = of(True, "give bypassed and passed flows to the FPGA's flow table")
     shunt_dropped: bool = of(

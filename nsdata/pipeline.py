@@ -19,11 +19,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nsdata.assembly import LoadedRules
 from nsdata.capture import Batch
+from nsdata.errors import EngineError, FpgaError
 from nsdata.fallback.controller import Moment, Transition
 from nsdata.fallback.guard import Guard
 from nsdata.fallback.ledger import LedgerSnapshot
 from nsdata.fallback.reasons import Reason, State
+from nsdata.offload.image import PrefilterImage
 from nsdata.offload.session import CHUNK, Session, Verdicts
 from nsdata.output.eve import record_dtype
 from nsdata.output.events import EveWriter
@@ -137,11 +140,37 @@ class Pipeline:
         if self.guard.state is State.NORMAL:
             judged = offload.judge(batch, self.engine.counts()[0] + 1)
         self._run(batch, verdicts, judged)
-        error = offload.settle(self.engine)
-        if error is not None and not offload.software:
+        self._settle(offload)
+
+    def _settle(self, offload: Session) -> None:
+        """Look for an error of the block, and act on it."""
+        if offload.settle(self.engine) is not None:
+            self._fault(offload)
+
+    def _fault(self, offload: Session) -> None:
+        """The block has failed: fall back, unless inspection is to go on without it."""
+        if not offload.software:
             moment = self.moment(self.last_ns)
             self._apply(self.guard.fault(Reason.FPGA, moment, {"fpga": offload.last}))
             offload.settle(self.engine)  # the flows that ended
+
+    def idle(self) -> None:
+        """While no frames come, more often than `offload.heartbeat`: the block's sign of life,
+        and its errors."""
+        if self.offload is not None and self.first_ns is not None:
+            self._settle(self.offload)
+
+    def load_offload(self, rules: LoadedRules, image: PrefilterImage) -> None:
+        """Give the block the tables of the rules of `swap_rules`. What it cannot take is the
+        block's fault, and acted on like one. Raises OffloadError when the image does not fit."""
+        if self.offload is None:
+            raise EngineError("there is no block to load")
+        try:
+            self.offload.attach(self.engine, rules, image)
+        except FpgaError:
+            if self.first_ns is None:
+                raise
+            self._fault(self.offload)
 
     def _recover(self, now_ns: int) -> None:
         """Before a restore: bring a block back that failed."""

@@ -42,6 +42,19 @@ def _changed(transport: str) -> FpgaError:
     )  # fmt: skip
 
 
+def _spread(error: FpgaError, fit: NDArray[np.bool_]) -> FpgaError:
+    """What an error knows of the frames that were sent, as knowledge of all: those that stayed
+    here are SUSPECT."""
+    if error.verdict is not None:
+        sent = np.flatnonzero(fit)
+        known = len(error.verdict)
+        verdict = np.full(sent[known] if known < len(sent) else len(fit), Verdict.SUSPECT, np.uint8)
+        verdict[sent[:known]] = error.verdict
+        error.verdict = verdict
+        error.evidence |= {"frames": len(fit), "accounted": len(verdict)}
+    return error
+
+
 class Driver:
     """See the module. The methods without a docstring of their own errors raise FpgaError."""
 
@@ -113,7 +126,11 @@ class Driver:
         if fit is None:
             return self._exchange(data, offset, length)
         verdict = np.full(len(length), Verdict.SUSPECT, np.uint8)
-        verdict[fit] = self._exchange(data, offset[fit], length[fit])
+        try:
+            verdict[fit] = self._exchange(data, offset[fit], length[fit])
+        except FpgaError as error:
+            _spread(error, fit)
+            raise
         return verdict
 
     def _exchange(self, data: Bytes, offset: Offsets, length: Lengths) -> NDArray[np.uint8]:
@@ -212,7 +229,7 @@ class AsyncDriver:
         try:
             done = await self.transport.exchange(data, offset[where], length[where])
         except FpgaError as error:
-            raise enrich(error, self.transport.name, "inspect") from error.__cause__
+            raise _spread(enrich(error, self.transport.name, "inspect"), where) from error.__cause__
         if not done.bytes_ok:
             raise _changed(self.transport.name)
         self.host.count(done.verdict)

@@ -142,7 +142,8 @@ class _Table:
         """Make room by moving a pattern that can move only if others do."""
         for number, choice in enumerate(self.options[pattern]):
             bucket = self.buckets[self.slot(choice.window)[0]]
-            for holders in list(bucket.slots.values()):
+            for slot in list(bucket.slots):
+                holders = bucket.slots[slot]  # a try that failed has put it back in a new list
                 other = holders[0]
                 if len(holders) > 1 or other in banned or len(self.options[other]) == 1:
                     continue
@@ -171,6 +172,15 @@ def fit(
         range(len(patterns)),
         key=lambda i: (len(options[i]), options[i][0].cost - options[i][-1].cost, i),
     )
+    buckets, room = 1 << buckets_log2, SLOTS * words
+    apart = _apart(options, order)
+    if len(apart) > room * buckets:
+        enough = 1 << (-(-len(apart) // room) - 1).bit_length()
+        raise EngineError(
+            f"the pattern {patterns[apart[room * buckets]]} does not fit into {buckets:,} buckets "
+            f"of {room} slots: {len(apart):,} patterns want a slot of their own. "
+            f"Try --buckets {enough}, or fewer rules"
+        )
     starts = list(dict.fromkeys(c.window[:4] for each in options for c in each))
     rows = np.frombuffer(b"".join(starts), dtype=np.uint8).reshape(-1, 4)
     failed: tuple[int, _Table] | None = None
@@ -186,6 +196,21 @@ def fit(
         seed = next_seed(seed)
     assert failed is not None
     raise EngineError(_advice(patterns, *failed, buckets_log2, words))
+
+
+def _apart(options: Sequence[Sequence[Choice]], order: Sequence[int]) -> list[int]:
+    """Patterns no two of which have a window in common: each wants a slot of its own.
+
+    A search for more than there are would take very long, to no end.
+    """
+    seen: set[bytes] = set()
+    found = []
+    for i in order:
+        own = {one.window for one in options[i]}
+        if seen.isdisjoint(own):
+            seen |= own
+            found.append(i)
+    return found
 
 
 def _advice(

@@ -24,10 +24,12 @@ from nsdata.capture import Batch
 from nsdata.config_offload import OffloadSettings
 from nsdata.errors import EngineError, FpgaError, OffloadError, SettingError
 from nsdata.offload.coverage import coverage
+from nsdata.offload.driven import DrivenOffload
 from nsdata.offload.entry import KEY_BITS, FlowAction, FlowEntry, FlowKey, Verdict
 from nsdata.offload.image import PrefilterImage, compile_image
 from nsdata.offload.model import Model, flow_set
 from nsdata.offload.patterns import from_rules
+from nsdata.offload.transport import KINDS, open_transport
 from nsdata.path.engine import Engine
 from nsdata.path.rulebase import Remainder
 
@@ -35,7 +37,7 @@ CHUNK = 64  # frames between two looks for an error
 ETHERNET = 1  # LINKTYPE_ETHERNET: the only frames the block is given
 EVIDENCE_BYTES = 64  # of a frame judged differently
 SIZES = ((10, 1), (12, 1), (12, 2), (14, 2), (16, 4))  # tables tried: buckets_log2, words
-TRANSPORTS = ("model", "rtl", "cocotb", "pcie:ADDR")
+TRANSPORTS = ("model", "rtl", "cocotb", "pcie:ADDR")  # all but pcie may have a `:…`
 
 Verdicts = NDArray[np.uint8]
 
@@ -46,6 +48,7 @@ class Offload(Protocol):
 
     name: str
     sets_log2: int  # of its flow table, two ways
+    table: tuple[int, int] | None  # its prefilter's buckets_log2 and words; None: any
 
     def load(self, image: PrefilterImage) -> None:
         """Begin with these tables and no flows."""
@@ -55,7 +58,7 @@ class Offload(Protocol):
         holds what is known when it fails on the way."""
 
     def poll(self) -> FpgaError | None:
-        """An error since the last call."""
+        """An error since the last call; also the host's sign of life."""
 
     def insert_flow(self, key: FlowKey, action: FlowAction) -> bool:
         """Put one direction of a flow into the table; False when its set is full."""
@@ -66,8 +69,11 @@ class Offload(Protocol):
     def flush_flows(self) -> None:
         """Forget all flows."""
 
-    def recover(self) -> None:
-        """Reset, load the tables again, verify them, re-arm; the flow table is empty then."""
+    def errors(self) -> Mapping[str, int]:
+        """How often it noted an error of each class; raises nothing."""
+
+    def recover(self, image: PrefilterImage) -> None:
+        """Reset, load the tables, verify them, re-arm; the flow table is empty then."""
 
     def close(self) -> None:
         """Let go of it."""
@@ -80,12 +86,11 @@ class ModelOffload:
 
     def __init__(self, sets_log2: int = 9) -> None:
         self.sets_log2 = sets_log2
+        self.table: tuple[int, int] | None = None
         self.model = Model(sets_log2)
-        self._image: PrefilterImage | None = None
 
     def load(self, image: PrefilterImage) -> None:
         """Begin with these tables and no flows."""
-        self._image = image
         self.model.load(image.prefilter(), image.ranges)
         self.model.clear()
 
@@ -131,46 +136,68 @@ class ModelOffload:
         """Forget all flows."""
         self.model.flush()
 
-    def recover(self) -> None:
-        """The tables as they were loaded, no flows."""
-        if self._image is not None:
-            self.load(self._image)
+    def errors(self) -> Mapping[str, int]:
+        """None."""
+        return {}
+
+    def recover(self, image: PrefilterImage) -> None:
+        """These tables, no flows."""
+        self.load(image)
 
     def close(self) -> None:
         """Nothing to let go of."""
 
 
-def open_offload(spec: str) -> Offload:
+def open_offload(spec: str, settings: OffloadSettings | None = None) -> Offload:
     """The block named by `--offload`: the one place where ways to it are made.
 
-    Raises SettingError for a name that is none, OffloadError when it cannot be used here.
+    `model` is the golden model itself; everything else goes through the driver: `rtl`, `cocotb`,
+    `pcie:ADDR` with what nsdata.offload.transport takes behind the colon, and `model:64`, the
+    golden model behind a register file. Raises SettingError for a name that is none,
+    OffloadError when it cannot be used here, FpgaError when what answers is no such block.
     """
+    settings = settings or OffloadSettings()
     if spec == "model":
         return ModelOffload()
     kind, _, rest = spec.partition(":")
-    if spec in TRANSPORTS[:3] or (kind == "pcie" and rest):
-        raise OffloadError(
-            f"--offload {spec}: not available in this build; model judges the same in software"
+    if kind not in KINDS or (kind == "pcie" and not rest):
+        raise SettingError(f"--offload {spec}: legal are {', '.join(TRANSPORTS)}")
+    transport = open_transport(spec)
+    try:
+        return DrivenOffload(
+            transport, lambda: open_transport(spec), heartbeat=settings.heartbeat / 1e9
         )
-    raise SettingError(f"--offload {spec}: legal are {', '.join(TRANSPORTS)}")
+    except BaseException:
+        transport.close()
+        raise
 
 
 def image_for(
-    rules: LoadedRules, tunnels: tuple[int, ...] = (), leave_common: float = 100.0
+    rules: LoadedRules,
+    tunnels: tuple[int, ...] = (),
+    leave_common: float = 100.0,
+    table: tuple[int, int] | None = None,
 ) -> PrefilterImage:
-    """The image of the rules in the smallest table of SIZES that holds it.
+    """The image of the rules for a table of that size (Offload.table); None: the smallest of
+    SIZES that holds it.
 
     tunnels: UDP ports decoded as tunnels (Settings.tunnel_ports). leave_common: percent, as
-    the setting. Raises EngineError when no table does.
+    the setting. Raises EngineError when no table does, OffloadError when the given one does not.
     """
     wanted = from_rules(rules.ruleset.rules, tunnels)
-    for size in SIZES:
+    for size in SIZES if table is None else (table,):
         try:
             return compile_image(
                 wanted, buckets_log2=size[0], words=size[1], most_common=leave_common / 100
             )
         except EngineError as error:
             fault = error
+    if table is not None:
+        raise OffloadError(
+            f"the rules do not fit the block's table of {1 << table[0]} buckets, {table[1]} words "
+            f"each: {fault}. Try a block built with larger tables (simulated: "
+            "rtl:BUCKETS_LOG2=14,PF_WORDS=2), or --offload-image with the tables of fewer rules"
+        ) from fault
     raise fault
 
 
@@ -181,6 +208,7 @@ class Session:
         self.offload = offload
         self.settings = settings or OffloadSettings()
         self.active = False
+        self._failed = False  # out of use until `recover`
         self.errors: list[str] = []
         self.last: dict[str, Any] = {}  # evidence of the last error
         self._golden = ModelOffload(offload.sets_log2)
@@ -203,14 +231,23 @@ class Session:
     def attach(self, engine: Engine, rules: LoadedRules, image: PrefilterImage) -> None:
         """Load the block with `image` and spare `engine` what it covers of its `rules`.
 
-        At the start, and again after Engine.swap_rules. Raises FpgaError.
+        At the start, and again after Engine.swap_rules; a block that has failed is loaded with
+        it when it is brought back. Raises FpgaError, OffloadError; then the block is out of use.
         """
         covered = coverage(image, rules.ruleset.rules)
         self._covered = int(covered.sum())
         self._remainder = Remainder(rules.base, covered)
         self._image = image
-        self.offload.load(image)
         self._golden.load(image)
+        if self._failed:
+            return
+        self.active = False
+        engine.set_offload(None)
+        try:
+            self.offload.load(image)
+        except FpgaError as error:
+            self._fail(engine, error)
+            raise
         self._begin(engine)
 
     def _begin(self, engine: Engine) -> None:
@@ -219,7 +256,7 @@ class Session:
             self._image.prefilter(), self._remainder, self.settings.shunt,
             self.settings.shunt_dropped,
         )  # fmt: skip
-        self.active = True
+        self.active, self._failed = True, False
 
     def share(self) -> float:
         """The share of frames judged twice, now."""
@@ -323,7 +360,7 @@ class Session:
         return error
 
     def _fail(self, engine: Engine, error: FpgaError) -> None:
-        self.active = False
+        self.active, self._failed = False, True
         self._error = None
         self.errors.append(str(error))
         self.last = {"error": str(error), "transport": self.offload.name, **error.evidence}
@@ -355,11 +392,14 @@ class Session:
         if self.active or self._image is None:
             return self.active
         try:
-            self.offload.recover()
-            self._golden.recover()
+            self.offload.recover(self._image)
+            self._golden.recover(self._image)
             self._begin(engine)
         except FpgaError as error:
             self._fail(engine, error)
+            return False
+        except OffloadError as error:  # tables it was given meanwhile do not fit
+            self._fail(engine, FpgaError(str(error), {"class": "OffloadError"}))
             return False
         self._recoveries += 1
         self._since = 0
@@ -382,6 +422,7 @@ class Session:
             "flows_refused": self._flows_full,
             "flushes": self._flushes,
             "recoveries": self._recoveries,
+            "block_errors": dict(self.offload.errors()),
             "errors": list(self.errors),
         }
 

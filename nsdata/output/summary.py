@@ -77,6 +77,9 @@ class OffloadPart(Part):
     flows_refused: int = Field(default=0, ge=0, description="keys that found no place in it")
     flushes: int = Field(default=0, ge=0, description="times its flow table was emptied")
     recoveries: int = Field(default=0, ge=0, description="times it was brought back after an error")
+    block_errors: dict[str, int] = Field(
+        default_factory=dict, description="errors the block counted, by class; ECC_CE are harmless"
+    )
     seams: int = Field(default=0, ge=0, description="seams of streams that were tested")
     seam_hits: int = Field(default=0, ge=0, description="of these, with a window across")
     scanned_bytes: int = Field(default=0, ge=0, description="bytes searched by the software")

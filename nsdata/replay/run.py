@@ -191,14 +191,18 @@ def _offload(
         if image is not None:
             raise SettingError("an offload image without offload; give --offload as well")
         return None
-    session = Session(open_offload(offload) if isinstance(offload, str) else offload,
-                      settings.offload)
-    tables = (
-        image_for(loaded, settings.tunnel_ports(), settings.offload.leave_common)
-        if image is None
-        else PrefilterImage.load(Path(image))
-    )
-    session.attach(engine, loaded, tables)
+    block = open_offload(offload, settings.offload) if isinstance(offload, str) else offload
+    session = Session(block, settings.offload)
+    try:
+        tables = (
+            image_for(loaded, settings.tunnel_ports(), settings.offload.leave_common, block.table)
+            if image is None
+            else PrefilterImage.load(Path(image))
+        )
+        session.attach(engine, loaded, tables)
+    except BaseException:
+        session.close()
+        raise
     return session
 
 
@@ -342,6 +346,7 @@ class _Run:
         while wait_ns > 0 and not self.stopped():
             time.sleep(min(wait_ns, PAUSE_NS) / 1e9)
             wait_ns -= PAUSE_NS
+            self.pipeline.idle()
 
     def _report(self, reader: CaptureReader) -> None:
         guard = self.pipeline.guard

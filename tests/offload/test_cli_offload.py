@@ -120,7 +120,7 @@ def test_what_does_not_fit_writes_nothing(monkeypatch, capsys, tmp_path: Path) -
     arguments = ("--patterns", patterns, "--buckets", 16, "-o", image)
     assert run(monkeypatch, "offload", "compile", *arguments) == 1
     said = capsys.readouterr().err
-    assert "list pattern" in said and "--buckets 32" in said
+    assert "list pattern" in said and "--buckets 64" in said
     assert not image.exists()
 
 
@@ -147,8 +147,9 @@ def test_a_replay_with_the_block(monkeypatch, capsys, tmp_path: Path, office: Pa
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
-        (("--offload", "rtl"), 1, "not available"),
-        (("--offload", "pcie:0000:01:00.0"), 1, "not available"),
+        (("--offload", "rtl:100"), 1, "legal are 64 and 512"),
+        (("--offload", "pcie:0000:fe:1f.7"), 1, "no device"),
+        (("--offload", "model", "--set", "offload.heartbeat=11s"), 2, "offload.heartbeat"),
         (("--offload", "card"), 2, "legal are model"),
         (("--offload-image", "x.nsd"), 2, "give --offload as well"),
         (("--offload", "model", "--offload-image", "x.nsd"), 1, "cannot be read"),

