@@ -40,7 +40,7 @@ demo: setup ## replay the project's own capture, once calmly and once over-subsc
 	@demo/run.sh
 
 test: setup ## run every test, and the representative part of the simulation
-	$(PY) -m pytest sim tests -n $(JOBS) --dist worksteal $(PYTEST_ARGS)
+	$(PY) -m pytest -n $(JOBS) --dist worksteal $(PYTEST_ARGS)
 
 bench: setup ## measure each stage and the whole replay
 	$(PY) -m pytest benches --benchmark-only $(PYTEST_ARGS)
