@@ -129,7 +129,7 @@ def test_a_build_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(runner, "ROOT", tmp_path)
     monkeypatch.setattr(runner, "BUILDS", tmp_path / "build")
     with pytest.raises(pytest.fail.Exception, match="does not build"):
-        simulate("broken", __name__, sources=["broken.sv"])
+        simulate("broken", __name__, sources=[tmp_path / "broken.sv"])
 
 
 def test_beats_hold_the_bytes() -> None:
