@@ -63,6 +63,31 @@ async def injection(dut: Any, name: str, pause: str) -> None:
 
 
 @cocotb.test()
+async def both_kinds_of_flips_strike_two_words(dut: Any) -> None:
+    """One and two wrong bits, asked for at once or one soon after the other: never three in one
+    word, which would look like one and be "corrected" to a wrong word."""
+    tb = SpineTB(dut)
+    tb.latching = True
+    for first, second in (("ce", "ue"), ("ue", "ce")):
+        for apart in (0, 1, 2):
+            await tb.start()
+            ahead, behind = getattr(dut, f"inj_ecc_{first}"), getattr(dut, f"inj_ecc_{second}")
+            ahead.value, behind.value = 1, int(apart == 0)
+            await tb.cycles(1)
+            ahead.value = behind.value = 0
+            if apart:
+                await tb.cycles(apart - 1)
+                await tb.strobe(behind)
+            frames = [(tb.rng.randbytes(3 * tb.lanes), 0) for _ in range(3)]
+            for data, bad in frames:
+                tb.source.send(data, bad)
+            await tb.expect(frames)
+            await tb.quiet()
+            want = dict.fromkeys(STROBES, 0) | {"err_ecc_ce": 1, "err_ecc_ue": 1}
+            assert tb.errors == want, (first, apart, tb.errors)
+
+
+@cocotb.test()
 async def credits_come_back(dut: Any) -> None:
     """Many lost credits leave no trace: full rate and full depth afterwards."""
     tb = SpineTB(dut)
