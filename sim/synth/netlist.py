@@ -6,13 +6,15 @@ that second register inside (REGMODE "OUTREG", Lattice TN1264); without it the R
 clock-to-output and the way to a register in the fabric are the longest path of the device.
 Vendors' tools do this themselves.
 
-`ring` puts a register behind every input pin and before every output pin but clock and reset. The
-block stands between other logic, not between pins: without the ring, the paths from ready and
-valid have no clock to be measured by, and pins at random places pull the logic apart.
+`ring` puts two registers behind every input pin and before every output pin but clock and reset:
+one that stands by the pin, one by the logic. The block stands between other logic, not between pins:
+without the ring, the paths from ready and valid have no clock to be measured by, and pins at
+random places pull the logic apart.
 
 `merged` names registers that are kept three times in the source and no more in the netlist.
 """
 
+import itertools
 import json
 import re
 from collections import defaultdict
@@ -69,7 +71,7 @@ def absorb(module: Cell) -> int:
 
 
 def ring(module: Cell, clock: str = "clk", reset: str = "rst") -> int:
-    """Registers at the pins of a mapped module; how many."""
+    """Two registers in a row at each pin of a mapped module; how many in all."""
     cells: dict[str, Cell] = module["cells"]
     [clock_bit] = module["ports"][clock]["bits"]
     top = max(
@@ -81,23 +83,28 @@ def ring(module: Cell, clock: str = "clk", reset: str = "rst") -> int:
         if name in (clock, reset):
             continue
         for i, inner in enumerate(port["bits"]):
-            top += 1
-            added += 1
-            into, out = (top, inner) if port["direction"] == "input" else (inner, top)
-            cells[f"ring.{name}.{i}"] = {
-                "hide_name": 0,
-                "type": "TRELLIS_FF",
-                "parameters": {
-                    "CEMUX": "1 ", "CLKMUX": "CLK", "GSR": "DISABLED", "LSRMUX": "LSR",
-                    "REGSET": "RESET", "SRMODE": "LSR_OVER_CE",
-                },
-                "attributes": {},
-                "port_directions": {"CLK": "input", "DI": "input", "LSR": "input", "Q": "output"},
-                "connections": {"CLK": [clock_bit], "DI": [into], "LSR": ["0"], "Q": [out]},
-            }  # fmt: skip
-            port["bits"][i] = top
-            # the net keeps its name inside; the pin's is the port's
+            middle, pin = top + 1, top + 2
+            top += 2
+            way = (inner, middle, pin) if port["direction"] == "output" else (pin, middle, inner)
+            for stage, (into, out) in enumerate(itertools.pairwise(way)):
+                cells[f"ring.{name}.{i}.{stage}"] = _register(clock_bit, into, out)
+                added += 1
+            port["bits"][i] = pin
     return added
+
+
+def _register(clock: object, into: object, out: object) -> Cell:
+    return {
+        "hide_name": 0,
+        "type": "TRELLIS_FF",
+        "parameters": {
+            "CEMUX": "1 ", "CLKMUX": "CLK", "GSR": "DISABLED", "LSRMUX": "LSR",
+            "REGSET": "RESET", "SRMODE": "LSR_OVER_CE",
+        },
+        "attributes": {},
+        "port_directions": {"CLK": "input", "DI": "input", "LSR": "input", "Q": "output"},
+        "connections": {"CLK": [clock], "DI": [into], "LSR": ["0"], "Q": [out]},
+    }  # fmt: skip
 
 
 def merged(module: Cell, scopes: tuple[str, ...]) -> list[str]:

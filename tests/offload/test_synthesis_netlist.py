@@ -71,14 +71,19 @@ def test_a_memory_whose_registers_differ_stays_as_it_is(spoil: Any) -> None:
     assert absorb(module) == 0 and module == before
 
 
-def test_every_pin_but_clock_and_reset_gets_a_register() -> None:
+def test_every_pin_but_clock_and_reset_gets_two_registers() -> None:
     module = netlist()
-    assert ring(module) == 3
-    assert module["ports"]["clk"]["bits"] == [2] and module["ports"]["rst"]["bits"] == [3]
-    into = module["cells"]["ring.d.0"]["connections"]
-    assert into["Q"] == [4] and into["DI"] == module["ports"]["d"]["bits"]
-    out = module["cells"]["ring.q.1"]["connections"]
-    assert out["DI"] == [21] and out["Q"] == [module["ports"]["q"]["bits"][1]]
+    assert ring(module) == 6
+    cells, ports = module["cells"], module["ports"]
+    assert ports["clk"]["bits"] == [2] and ports["rst"]["bits"] == [3]
+
+    def way(name: str) -> list[Any]:
+        first, second = (cells[f"ring.{name}.{stage}"]["connections"] for stage in (0, 1))
+        assert first["Q"] == second["DI"]
+        return [*first["DI"], *second["Q"]]
+
+    assert way("d.0") == [ports["d"]["bits"][0], 4]
+    assert way("q.1") == [21, ports["q"]["bits"][1]]
 
 
 def test_the_registers_of_a_real_memory_all_move(tmp_path: Path) -> None:
