@@ -7,9 +7,9 @@ clock-to-output and the way to a register in the fabric are the longest path of 
 Vendors' tools do this themselves.
 
 `ring` puts two registers behind every input pin and before every output pin but clock and reset:
-one that stands by the pin, one by the logic. The block stands between other logic, not between pins:
-without the ring, the paths from ready and valid have no clock to be measured by, and pins at
-random places pull the logic apart.
+one that stands by the pin, one by the logic. The block stands between other logic, not between
+pins: without the ring, the paths from ready and valid have no clock to be measured by, and pins
+at random places pull the logic apart.
 
 `merged` names registers that are kept three times in the source and no more in the netlist.
 """
