@@ -23,9 +23,12 @@ Figures = dict[str, dict[str, float]]
 
 
 def compare(kept: Figures, measured: Figures) -> list[tuple[str, str]]:
-    """The figures that got worse by more than TOLERANCE: fewer MHz, or more cells."""
+    """The figures that got worse by more than TOLERANCE (fewer MHz, or more cells), and those of
+    a measured design that are kept and were not measured; seeds may be left out."""
     worse = []
     for design, figures in measured.items():
+        lost = [name for name in kept.get(design, {}) if name not in figures and "_seed" not in name]
+        worse += [(design, name) for name in lost]
         for name, value in figures.items():
             before = kept.get(design, {}).get(name)
             if before is None or "_seed" in name:

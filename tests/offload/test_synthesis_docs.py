@@ -30,8 +30,14 @@ def test_docs_show_the_kept_figures() -> None:
 )
 def test_five_percent_is_the_limit(name: str, now: float, worse: bool) -> None:
     kept = {"ecp5-64": {"fmax_mhz": 160.0, "lut4": 1000.0, "bram": 56.0}}
-    found = figures.compare(kept, {"ecp5-64": {name: now}})
+    found = figures.compare(kept, {"ecp5-64": kept["ecp5-64"] | {name: now}})
     assert found == ([("ecp5-64", name)] if worse else [])
+
+
+def test_a_kept_figure_that_was_not_measured_is_named() -> None:
+    kept = {"ecp5-64": {"fmax_mhz": 160.0, "bram": 56.0, "fmax_mhz_seed3": 160.0}}
+    assert figures.compare(kept, {"ecp5-64": {"fmax_mhz": 160.0}}) == [("ecp5-64", "bram")]
+    assert figures.compare(kept, {"ultrascale-512": {"ff": 1.0}}) == []
 
 
 @kept_figures
