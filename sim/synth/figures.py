@@ -27,16 +27,16 @@ def compare(kept: Figures, measured: Figures) -> list[tuple[str, str]]:
     a measured design that are kept and were not measured; seeds may be left out."""
     worse = []
     for design, figures in measured.items():
-        lost = [name for name in kept.get(design, {}) if name not in figures and "_seed" not in name]
-        worse += [(design, name) for name in lost]
+        before = {name for name in kept.get(design, {}) if "_seed" not in name}
+        worse += [(design, name) for name in sorted(before - figures.keys())]
         for name, value in figures.items():
-            before = kept.get(design, {}).get(name)
-            if before is None or "_seed" in name:
+            if name not in before:
                 continue
+            limit = kept[design][name]
             if name == "fmax_mhz":
-                bad = value < before * (1 - TOLERANCE)
+                bad = value < limit * (1 - TOLERANCE)
             else:
-                bad = value > before * (1 + TOLERANCE)
+                bad = value > limit * (1 + TOLERANCE)
             if bad:
                 worse.append((design, name))
     return worse
