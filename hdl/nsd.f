@@ -8,6 +8,7 @@ nsd_axis_check.sv
 nsd_tap_check.sv
 nsd_pins.sv
 nsd_relay.sv
+nsd_spine_credit.sv
 nsd_spine_line.sv
 nsd_spine_fetch.sv
 nsd_spine_exit.sv

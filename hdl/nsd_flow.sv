@@ -63,7 +63,7 @@ module nsd_flow
     output logic [31:0]        err_info
 );
     if (SETS_LOG2 < 1 || SETS_LOG2 > 15) $fatal(1, "nsd_flow: SETS_LOG2 must be 1 to 15");
-    if (FLOW_LATENCY != 10) $fatal(1, "nsd_flow: takes 10 cycles, FLOW_LATENCY says otherwise");
+    if (FLOW_LATENCY != 12) $fatal(1, "nsd_flow: takes 12 cycles, FLOW_LATENCY says otherwise");
 
     localparam int HASH_BITS = 328;   // 41 bytes
     localparam int CHUNK = 24;        // bits hashed in one go: two levels of LUT4
@@ -90,22 +90,22 @@ module nsd_flow
     endfunction
     localparam masks_t HASH_MASKS = hash_masks();
 
+    logic [KEY_W-1:0]                  key_reg[1:9];  // what travels with it: below
     logic [CHUNKS*CHUNK-1:0]           key_bits;
     logic [CHUNKS-1:0][SETS_LOG2-1:0]  part_reg;
     logic [SETS_LOG2-1:0]              set_next;
-    logic [SETS_LOG2-1:0]              set_reg[2:9];  // [i]: of the key of cycle i
+    logic [SETS_LOG2-1:0]              set_reg[3:11];  // [i]: of the key of cycle i
 
-    assign key_bits = (CHUNKS * CHUNK)'(key);
+    assign key_bits = (CHUNKS * CHUNK)'(key_reg[1]);
     always_comb begin
         set_next = '0;
         for (int c = 0; c < CHUNKS; c++) set_next ^= part_reg[c];
     end
 
     // ---- what travels with a key
-    logic [KEY_W-1:0] key_reg[1:7];
-    logic [10:1]      valid_reg;
-    logic             lookup_reg;
-    logic [8:2]       look_reg;   // it reads the table
+    logic [12:1]      valid_reg;
+    logic [2:1]       lookup_reg;
+    logic [10:3]      look_reg;   // it reads the table
 
     // ---- memory: a lookup or, in the cycles between, the scrubber
     logic                 idle, wr_en;
@@ -113,27 +113,30 @@ module nsd_flow
     logic [CODE_W-1:0]    wr_data;
     logic [CODE_W-1:0]    way_data[2];
     logic [SETS_LOG2-1:0] rd_set;
-    logic [RAM_LATENCY-1:0] way_reg;  // the way the scrubber read
+    logic [RAM_LATENCY:0] way_reg;  // the way the scrubber read
     logic [CODE_W-1:0]    scrub_data;
     logic                 unused_rd_en;
 
-    assign idle = !look_reg[2];
-    assign rd_set = look_reg[2] ? set_reg[2] : scrub_addr[ADDR_W-1:1];
+    assign idle = !look_reg[3];
+    assign rd_set = look_reg[3] ? set_reg[3] : scrub_addr[ADDR_W-1:1];
 
     for (genvar w = 0; w < 2; w++) begin : g_way
         nsd_ram #(.WIDTH(CODE_W), .DEPTH_LOG2(SETS_LOG2)) ram (
             .clk, .wr_en(wr_en && wr_addr[0] == 1'(w)), .wr_addr(wr_addr[ADDR_W-1:1]), .wr_data,
             .rd_addr(rd_set), .rd_data(way_data[w]));
     end
-    assign scrub_data = way_reg[RAM_LATENCY-1] ? way_data[1] : way_data[0];
+    // A register between the memories and the decoders, which stand apart on the device.
+    logic [CODE_W-1:0]    word_reg[2];
+    always_ff @(posedge clk) word_reg <= way_data;
+    assign scrub_data = way_reg[RAM_LATENCY] ? word_reg[1] : word_reg[0];
 
     // ---- entry of each way: syndromes, correction, comparison
     flow_entry_t                raw_reg[2], fixed_reg[2];
     logic [WORDS-1:0]           unread_reg[2];  // each word of it
-    logic [1:0]                 unread8_reg;
+    logic [1:0]                 unread10_reg;
     logic [GROUPS-1:0]          same_reg[2];
     logic [1:0]                 current_reg;  // valid and of this generation
-    action_t                    action8_reg[2], action9_reg[2];
+    action_t                    action10_reg[2], action11_reg[2];
     logic [1:0]                 hit_reg;
     logic [7:0]                 generation_reg;
     logic                       ready;
@@ -143,30 +146,30 @@ module nsd_flow
         flow_entry_t      fixed;
         logic [PAD_W-1:0] stored, wanted;
         assign stored = PAD_W'(fixed_reg[w].key);
-        assign wanted = PAD_W'(key_reg[7]);
+        assign wanted = PAD_W'(key_reg[9]);
         for (genvar i = 0; i < WORDS; i++) begin : g_word
             logic [7:0]  expected, syndrome_reg;
             nsd_ecc_enc #(.W(64)) encode (
-                .data(way_data[w][72*i +: 64]), .check(expected));
+                .data(word_reg[w][72*i +: 64]), .check(expected));
             nsd_ecc_fix fix (
                 .clk, .data(raw_reg[w][64*i +: 64]), .syndrome(syndrome_reg),
                 .fixed(fixed[64*i +: 64]), .ue(word_ue[i]));
             always_ff @(posedge clk) begin
-                raw_reg[w][64*i +: 64] <= way_data[w][72*i +: 64];
-                syndrome_reg <= expected ^ way_data[w][72*i+64 +: 8];
+                raw_reg[w][64*i +: 64] <= word_reg[w][72*i +: 64];
+                syndrome_reg <= expected ^ word_reg[w][72*i+64 +: 8];
             end
         end
         always_ff @(posedge clk) begin
             fixed_reg[w] <= fixed;
             unread_reg[w] <= word_ue;
-            unread8_reg[w] <= |unread_reg[w];
+            unread10_reg[w] <= |unread_reg[w];
             for (int g = 0; g < GROUPS; g++)
                 same_reg[w][g] <= stored[8*g +: 8] == wanted[8*g +: 8];
             current_reg[w] <= fixed_reg[w].valid && fixed_reg[w].generation == generation_reg;
-            action8_reg[w] <= fixed_reg[w].action;
-            hit_reg[w] <= &same_reg[w] && current_reg[w] && !unread8_reg[w] && look_reg[8]
+            action10_reg[w] <= fixed_reg[w].action;
+            hit_reg[w] <= &same_reg[w] && current_reg[w] && !unread10_reg[w] && look_reg[10]
                           && ready;
-            action9_reg[w] <= action8_reg[w];
+            action11_reg[w] <= action10_reg[w];
         end
     end
 
@@ -188,7 +191,9 @@ module nsd_flow
     assign generation = generation_reg;
     assign sig = scrub_sig;
 
-    nsd_scrub #(.WORDS(WORDS), .DEPTH_LOG2(ADDR_W)) scrub (
+    nsd_scrub #(
+        .WORDS(WORDS), .DEPTH_LOG2(ADDR_W), .READ_LATENCY(1 + RAM_LATENCY)
+    ) scrub (
         .clk, .rst,
         // It refuses what comes while it is busy itself.
         .cmd_write(cmd_write && !clear && !clear_want_reg),
@@ -218,13 +223,13 @@ module nsd_flow
     end
 
     // ---- keys and results
-    action_t     action_next, action10_reg;
-    logic [1:0]  unread9_reg;
+    action_t     action_next, action12_reg;
+    logic [1:0]  unread11_reg;
     logic        crc_reg, ce_reg, ue_reg;
     logic [31:0] info_reg;
 
-    assign res_valid = valid_reg[10];
-    assign res_action = action10_reg;
+    assign res_valid = valid_reg[12];
+    assign res_action = action12_reg;
     assign err_crc = crc_reg;
     assign err_ce = ce_reg;
     assign err_ue = ue_reg;
@@ -232,8 +237,8 @@ module nsd_flow
 
     always_comb begin
         action_next = ACTION_NONE;
-        if (hit_reg[1]) action_next = action9_reg[1];
-        if (hit_reg[0]) action_next = action9_reg[0];
+        if (hit_reg[1]) action_next = action11_reg[1];
+        if (hit_reg[0]) action_next = action11_reg[0];
         // An action nobody defined is none.
         if (action_next != ACTION_BYPASS && action_next != ACTION_BLOCK)
             action_next = ACTION_NONE;
@@ -244,21 +249,21 @@ module nsd_flow
             for (int b = 0; b < SETS_LOG2; b++)
                 part_reg[c][b] <= ^(key_bits[CHUNK*c +: CHUNK] & HASH_MASKS[b][CHUNK*c +: CHUNK]);
         key_reg[1] <= key;
-        for (int i = 2; i <= 7; i++) key_reg[i] <= key_reg[i-1];
-        set_reg[2] <= set_next;
-        for (int i = 3; i <= 9; i++) set_reg[i] <= set_reg[i-1];
-        lookup_reg <= key_lookup;
-        valid_reg <= {valid_reg[9:1], key_valid};
-        look_reg <= {look_reg[7:2], valid_reg[1] && lookup_reg && ready};
-        way_reg <= RAM_LATENCY'({way_reg, scrub_addr[0]});
+        for (int i = 2; i <= 9; i++) key_reg[i] <= key_reg[i-1];
+        set_reg[3] <= set_next;
+        for (int i = 4; i <= 11; i++) set_reg[i] <= set_reg[i-1];
+        lookup_reg <= {lookup_reg[1], key_lookup};
+        valid_reg <= {valid_reg[11:1], key_valid};
+        look_reg <= {look_reg[9:3], valid_reg[2] && lookup_reg[2] && ready};
+        way_reg <= {way_reg[RAM_LATENCY-1:0], scrub_addr[0]};
 
-        unread9_reg <= unread8_reg & {2{look_reg[8]}};
-        action10_reg <= action_next;
+        unread11_reg <= unread10_reg & {2{look_reg[10]}};
+        action12_reg <= action_next;
 
         crc_reg <= scrub_crc;
         ce_reg <= scrub_ce;
-        ue_reg <= scrub_ue || unread9_reg != '0;
-        if (unread9_reg != '0) info_reg <= {1'b1, 31'({set_reg[9], !unread9_reg[0]})};
+        ue_reg <= scrub_ue || unread11_reg != '0;
+        if (unread11_reg != '0) info_reg <= {1'b1, 31'({set_reg[11], !unread11_reg[0]})};
         else if (scrub_crc) info_reg <= pass_sig;
         else info_reg <= 32'(scrub_err_addr);
 

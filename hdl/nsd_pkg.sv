@@ -76,8 +76,8 @@ package nsd_pkg;
     // Fixed latencies in cycles, each counted from the tap cycle (or the stage's input) to the
     // cycle in which the result is valid. nsd_verdict lines them up to the spine's LATENCY.
     localparam int PARSE_LATENCY = 5;       // tap_dec -> key_valid; tap_last -> len_valid
-    localparam int FLOW_LATENCY = 10;       // key_valid -> res_valid
-    localparam int PORTS_LATENCY = 3;       // key_valid -> ports_valid
+    localparam int FLOW_LATENCY = 12;       // key_valid -> res_valid
+    localparam int PORTS_LATENCY = 4;       // key_valid -> ports_valid
     localparam int PREFILTER_LATENCY = 13;  // tap_last -> pf_valid
     localparam int RAM_LATENCY = 2;         // nsd_ram: rd_addr -> rd_data
 

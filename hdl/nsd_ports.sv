@@ -7,7 +7,7 @@
 // ports_hit means nothing while ports_valid is low. cfg_ranges may change at any time; a key
 // in flight then sees the old or the new value of each of its fields.
 //
-// Three stages: compare | decide each range | any range.
+// Four stages: the key, near the comparators | compare | decide each range | any range.
 module nsd_ports
     import nsd_pkg::*;
 (
@@ -20,19 +20,16 @@ module nsd_ports
     output logic                           ports_valid,
     output logic                           ports_hit
 );
-    if (PORTS_LATENCY != 3) $fatal(1, "nsd_ports: PORTS_LATENCY must be 3, its stages");
+    if (PORTS_LATENCY != 4) $fatal(1, "nsd_ports: PORTS_LATENCY must be 4, its stages");
 
     // The key is wide and only these fields of it matter here.
-    logic [7:0]  proto;
-    logic [15:0] sport;
-    logic [15:0] dport;
+    logic [7:0]  proto_reg;
+    logic [15:0] sport_reg;
+    logic [15:0] dport_reg;
+    logic        ok_reg;
     logic        unused;
-    assign proto = key.proto;
-    assign sport = key.sport;
-    assign dport = key.dport;
     assign unused = &{1'b0, key.v6, key.tags, key.vlan_outer, key.vlan_inner, key.src, key.dst};
 
-    logic                   ok;
     logic                   tcp_next, udp_next, icmp_next;
     logic                   s1_tcp_reg, s1_udp_reg, s1_icmp_reg;
     logic [PORT_RANGES-1:0] s1_sport_low_reg, s1_sport_high_reg;
@@ -41,19 +38,18 @@ module nsd_ports
     logic                   ports_hit_reg;
     logic [PORTS_LATENCY-1:0] valid_reg;
 
-    assign ok = key_parse == PARSE_OK;
-    assign tcp_next = ok && proto == 8'd6;
-    assign udp_next = ok && proto == 8'd17;
-    assign icmp_next = ok && (proto == 8'd1 || proto == 8'd58);
+    assign tcp_next = ok_reg && proto_reg == 8'd6;
+    assign udp_next = ok_reg && proto_reg == 8'd17;
+    assign icmp_next = ok_reg && (proto_reg == 8'd1 || proto_reg == 8'd58);
     assign ports_valid = valid_reg[PORTS_LATENCY-1];
     assign ports_hit = ports_hit_reg;
 
     for (genvar i = 0; i < PORT_RANGES; i++) begin : g_range
         always_ff @(posedge clk) begin
-            s1_sport_low_reg[i] <= sport >= cfg_ranges[i].low;
-            s1_sport_high_reg[i] <= sport <= cfg_ranges[i].high;
-            s1_dport_low_reg[i] <= dport >= cfg_ranges[i].low;
-            s1_dport_high_reg[i] <= dport <= cfg_ranges[i].high;
+            s1_sport_low_reg[i] <= sport_reg >= cfg_ranges[i].low;
+            s1_sport_high_reg[i] <= sport_reg <= cfg_ranges[i].high;
+            s1_dport_low_reg[i] <= dport_reg >= cfg_ranges[i].low;
+            s1_dport_high_reg[i] <= dport_reg <= cfg_ranges[i].high;
             s2_hit_reg[i] <= (s1_icmp_reg && cfg_ranges[i].icmp)
                 || (((s1_tcp_reg && cfg_ranges[i].tcp) || (s1_udp_reg && cfg_ranges[i].udp))
                     && ((s1_sport_low_reg[i] && s1_sport_high_reg[i])
@@ -62,6 +58,10 @@ module nsd_ports
     end
 
     always_ff @(posedge clk) begin
+        ok_reg <= key_parse == PARSE_OK;
+        proto_reg <= key.proto;
+        sport_reg <= key.sport;
+        dport_reg <= key.dport;
         s1_tcp_reg <= tcp_next;
         s1_udp_reg <= udp_next;
         s1_icmp_reg <= icmp_next;

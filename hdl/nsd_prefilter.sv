@@ -218,8 +218,10 @@ module nsd_prefilter
     logic open_reg;                      // some beat of a frame has been here, not its last
     logic frame_hit;
     logic lookup_ue_reg;
+    // table_valid, near: a cycle late is soon enough, what is judged here was read cycles before.
+    logic trust_reg;
 
-    assign frame_hit = frame_hit_reg || beat_hit_reg || !table_valid;
+    assign frame_hit = frame_hit_reg || beat_hit_reg || !trust_reg;
 
     always_ff @(posedge clk) begin
         beat_hit_reg <= |group_hit;
@@ -228,15 +230,17 @@ module nsd_prefilter
         rd_ue_any_reg <= |group_ue_any;
         rd_differs_reg <= |group_differs;
 
+        trust_reg <= table_valid;
         pf_valid <= valid_reg[DEPTH] && last_reg[DEPTH];
         pf_hit <= frame_hit;
         // A table that is loaded between two beats of a frame has not seen the first of them.
         if (valid_reg[DEPTH]) begin
             frame_hit_reg <= frame_hit && !last_reg[DEPTH];
             open_reg <= !last_reg[DEPTH];
-        end else if (open_reg && !table_valid) frame_hit_reg <= 1'b1;
-        lookup_ue_reg <= valid_reg[DEPTH] && beat_ue_reg && table_valid;
+        end else if (open_reg && !trust_reg) frame_hit_reg <= 1'b1;
+        lookup_ue_reg <= valid_reg[DEPTH] && beat_ue_reg && trust_reg;
         if (rst || pipe_rst) begin
+            trust_reg <= 1'b0;
             pf_valid <= 1'b0;
             frame_hit_reg <= 1'b0;
             open_reg <= 1'b0;
@@ -292,7 +296,8 @@ module nsd_prefilter
     ) scrub (
         .clk, .rst,
         .cmd_write(scrub_write), .cmd_read(scrub_read), .cmd_clear(scrub_clear),
-        .cmd_addr(cmd_addr_reg), .cmd_wdata(cmd_wdata_reg), .cmd_rdata, .busy(scrub_busy), .cmd_error(scrub_error), .sig,
+        .cmd_addr(cmd_addr_reg), .cmd_wdata(cmd_wdata_reg), .cmd_rdata,
+        .busy(scrub_busy), .cmd_error(scrub_error), .sig,
         .idle, .rd_en(unused_rd_en), .rd_addr, .rd_data(word[0]),
         .rd_ce_any(rd_ce_any_reg), .rd_ue_any(rd_ue_any_reg), .rd_differs(rd_differs_reg),
         .wr_en, .wr_addr, .wr_data,

@@ -2,12 +2,13 @@
 //
 //   load_begin  the table is invalid from the next cycle on, and cleared; ends a check too
 //   cmd_write   refused while the table is valid, being cleared or checked
-//   commit      the configuration is latched (cfg_*, expect_sig in the next cycle), and a whole pass of the scrubber over every copy
-//               and the latched configuration must give expect_sig: then the table is valid and
-//               `generation` counts; else it stays invalid, commit_failed and err_crc
+//   commit      the configuration is latched (cfg_*, expect_sig in the next cycle), and a whole
+//               pass of the scrubber over every copy and the latched configuration must give
+//               expect_sig: then the table is valid and `generation` counts; else it stays
+//               invalid, commit_failed and err_crc
 //
-// Commands go on to nsd_scrub a cycle later. Invalid is the safe side: then every frame is a hit. What is refused sets cmd_error until the
-// next command is accepted.
+// Commands go on to nsd_scrub a cycle later. Invalid is the safe side: then every frame is a hit.
+// What is refused sets cmd_error until the next command is accepted.
 module nsd_prefilter_load
     import nsd_pkg::*;
 (

@@ -56,7 +56,7 @@ module nsd_spine
     // Data bits of a beat: 64 or 512.
     parameter int DATA_W = 64,
     // Cycles from the tap to the verdict, 8 to 128.
-    parameter int LATENCY = 16,
+    parameter int LATENCY = 18,
     // Beats the store holds: a power of two, 32 to 256, at least DEC_BEATS + LATENCY + 12.
     parameter int DEPTH = 64,
     // Cycles without progress that are a stall, 16 to 65535.
@@ -141,7 +141,10 @@ module nsd_spine
     localparam int BEAT_W = $clog2(DEC_BEATS + 1);
     logic accept, beat_armed, beat_dec;
     logic open_reg;                // mid-frame on s_axis
+    logic arm_next;
     logic armed_reg;               // what a frame entering now gets
+    logic disarmed_reg;            // its inverse, for who is far away: one register would stand
+                                   // between them, and equal ones be merged by synthesis
     logic frame_armed_reg;         // what the frame in progress got
     logic tap_armed_reg;
     logic [BEAT_W-1:0] beat_reg;   // beats of the frame in progress, up to DEC_BEATS
@@ -150,10 +153,12 @@ module nsd_spine
     assign beat_armed = open_reg ? frame_armed_reg : armed_reg;
     assign beat_dec = beat_reg == BEAT_W'(DEC_BEATS - 1) ||
                       (s_axis_tlast && beat_reg < BEAT_W'(DEC_BEATS - 1));
-    assign armed = armed_reg;
+    assign arm_next = arm && !fault;
+    assign armed = !disarmed_reg;
 
     always_ff @(posedge clk) begin
-        armed_reg <= arm && !fault;
+        armed_reg <= arm_next;
+        disarmed_reg <= !arm_next;
         if (accept) begin
             open_reg <= !s_axis_tlast;
             frame_armed_reg <= beat_armed;
@@ -172,6 +177,7 @@ module nsd_spine
         frame_in <= accept && s_axis_tlast;
         if (rst) begin
             armed_reg <= 1'b0;
+            disarmed_reg <= 1'b1;
             open_reg <= 1'b0;
             beat_reg <= '0;
             tap_valid <= 1'b0;
@@ -220,7 +226,8 @@ module nsd_spine
     end
 
     // --- credits ----------------------------------------------------------------------------
-    logic [PTR_W-1:0] credit_reg, sum_reg, missing_reg, used, used_reg, head_ptr, free_ptr_reg;
+    logic [PTR_W-1:0] credit_reg, credit_next, sum_reg, missing_reg;
+    logic [PTR_W-1:0] used, used_reg, head_ptr, free_ptr_reg;
     logic head_take, return_reg, swallow_reg, ready_reg;
     logic resync_reg;
     logic leak_next, leak_reg, leak_late_reg, overflow_reg, lowered_reg, entered_reg;
@@ -230,6 +237,11 @@ module nsd_spine
     // The sum lags, so it still shows an error in the two cycles after that was found.
     assign leak_next = sum_reg != PTR_W'(CREDITS) && !leak_reg && !leak_late_reg;
 
+    nsd_spine_credit #(.PTR_W(PTR_W)) u_credit (
+        .credit(credit_reg), .valid(s_axis_tvalid), .ready(ready_reg),
+        .returned(return_reg && !swallow_reg), .repair(leak_reg), .missing(missing_reg),
+        .next(credit_next));
+
     always_ff @(posedge clk) begin
         return_reg <= head_take;
         free_ptr_reg <= head_ptr;
@@ -238,8 +250,7 @@ module nsd_spine
         missing_reg <= PTR_W'(CREDITS) - sum_reg;
         leak_reg <= leak_next;
         leak_late_reg <= leak_reg;
-        credit_reg <= credit_reg + PTR_W'(return_reg && !swallow_reg) - PTR_W'(accept) +
-                      (leak_reg ? missing_reg : '0);
+        credit_reg <= credit_next;
         swallow_reg <= inj_credit_leak || (swallow_reg && !return_reg);
         // A negative credit is none.
         ready_reg <= !credit_reg[PTR_W-1] && |credit_reg[PTR_W-2:1] && !leak_next && !leak_reg;
@@ -350,9 +361,9 @@ module nsd_spine
             leak_reg ? missing_reg[2:0] : 3'd0, framing, stall, lost, late ? late_kind : 6'd0,
             ce || ue ? {8'(ecc_slot), ecc_lane, syndrome} : 20'd0
         };
-        was_armed_reg <= armed_reg;
+        was_armed_reg <= armed;
         if (overflow_reg || stall || lost || ue || framing) sound <= 1'b0;
-        else if (armed_reg && !was_armed_reg) sound <= 1'b1;
+        else if (armed && !was_armed_reg) sound <= 1'b1;
         if (rst) begin
             restart_reg <= 1'b0;
             err_ecc_ce <= 1'b0;

@@ -23,7 +23,7 @@ module nsd_spine_line
     import nsd_pkg::*;
 #(
     // Cycles a beat is invisible after its tap cycle, at least 8 (the exit's prefetch takes 5).
-    parameter int LATENCY = 16,
+    parameter int LATENCY = 18,
     // Slots of the store: a power of two.
     parameter int DEPTH = 64,
     // Beats up to and with the latest decision beat, 2 or more.

@@ -14,7 +14,7 @@ module nsd_top
     // Prefilter: 64-bit words of a bucket, three slots each: 1 or 2.
     parameter int PF_WORDS = 1,
     // Cycles from a beat's tap until it may leave: at least the stages' own (nsd_verdict checks).
-    parameter int LATENCY = 16,
+    parameter int LATENCY = 18,
     // Beats the spine can hold.
     parameter int DEPTH = 64,
     // Cycles without progress, the sink being ready, that are a stall.
@@ -132,19 +132,24 @@ module nsd_top
     action_t   res_action;
     port_range_t [PORT_RANGES-1:0] ranges, ranges_active;
 
+    // Reset for all that watches, a cycle after its causes: it goes to hundreds of flip-flops. No
+    // frame is inspected that soon after either.
+    logic watch_rst_reg;
+    always_ff @(posedge clk) watch_rst_reg <= rst || insp_rst;
+
     nsd_parse #(.DATA_W(DATA_W)) parse (
-        .clk, .rst(rst || insp_rst),
+        .clk, .rst(watch_rst_reg),
         .tap_valid, .tap_data, .tap_keep, .tap_last, .tap_first, .tap_dec,
         .key_valid, .key, .key_lookup, .key_parse, .len_valid, .len_short
     );
 
     nsd_ports ports (
-        .clk, .rst(rst || insp_rst), .key_valid, .key, .key_parse, .cfg_ranges(ranges_active),
+        .clk, .rst(watch_rst_reg), .key_valid, .key, .key_parse, .cfg_ranges(ranges_active),
         .ports_valid, .ports_hit
     );
 
     nsd_verdict #(.LATENCY(LATENCY)) verdict (
-        .clk, .rst(rst || insp_rst), .key_valid, .key_parse, .len_valid, .len_short,
+        .clk, .rst(watch_rst_reg), .key_valid, .key_parse, .len_valid, .len_short,
         .ports_valid, .ports_hit, .res_valid, .res_action, .pf_valid, .pf_hit,
         .dec_valid, .dec_action, .fin_valid, .fin_verdict
     );
@@ -157,7 +162,7 @@ module nsd_top
     logic [383:0] flow_wdata, flow_rdata;
 
     nsd_flow #(.SETS_LOG2(SETS_LOG2)) flow (
-        .clk, .rst, .pipe_rst(insp_rst), .key_valid, .key, .key_lookup, .res_valid, .res_action,
+        .clk, .rst, .pipe_rst(watch_rst_reg), .key_valid, .key, .key_lookup, .res_valid, .res_action,
         .cmd_write(hwif_out.flow_cmd.write.value), .cmd_read(hwif_out.flow_cmd.read.value),
         .cmd_addr(hwif_out.flow_addr.index.value[FLOW_ADDR_W-1:0]),
         .cmd_wdata(flow_wdata), .cmd_rdata(flow_rdata),
@@ -178,7 +183,7 @@ module nsd_top
     assign pf_rdata = 128'(pf_bucket);
 
     nsd_prefilter #(.DATA_W(DATA_W), .BUCKETS_LOG2(BUCKETS_LOG2), .WORDS(PF_WORDS)) prefilter (
-        .clk, .rst, .pipe_rst(insp_rst), .tap_valid, .tap_data, .tap_keep, .tap_last,
+        .clk, .rst, .pipe_rst(watch_rst_reg), .tap_valid, .tap_data, .tap_keep, .tap_last,
         .pf_valid, .pf_hit,
         .load_begin(hwif_out.pf_cmd.load_begin.value), .commit(hwif_out.pf_cmd.commit.value),
         .expect_sig(hwif_out.pf_expect.signature.value),

@@ -9,7 +9,7 @@ module nsd_verdict
     import nsd_pkg::*;
 #(
     // The spine's LATENCY: more than each stage's own, checked below.
-    parameter int LATENCY = 16
+    parameter int LATENCY = 18
 ) (
     input  logic     clk,
     input  logic     rst,

@@ -47,7 +47,7 @@ class BlockModel:
         buckets_log2: int = 10,
         pf_words: int = 1,
         depth: int = 64,
-        latency: int = 16,
+        latency: int = 18,
         max_frame: int = 16384,
         stall_limit: int = 1024,
         clock_khz: int = 156_250,

@@ -19,6 +19,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
+from heapq import heapify, heappop, heappush
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,6 +34,7 @@ from nsdata.rules.variables import ANY_PORT, Intervals
 
 SHORTEST = LENGTHS[0]
 MANY_PORTS = 1024
+PAIRED = 400  # ranges of which every pair is weighed; of more, neighbours are joined first
 KNOWN_TUNNELS = frozenset({2152, 3544, 4789, 6081})  # UDP ports whose frames the parser refuses
 Span = tuple[int, int, int]  # protocol bits, low, high; or low, high, protocol bits when sorted
 _TCP, _UDP, _ICMP = 1, 2, 4  # protocol bits of a port range
@@ -252,16 +256,42 @@ def merge(ports: Iterable[Span], most: int = PORT_RANGES) -> list[PortRange]:
         for span in union(spans):
             both[span] = both.get(span, 0) | bit
     ranges = sorted((low, high, bits) for (low, high), bits in both.items())
-    while len(ranges) > most:
-        pairs = [(a, b) for i, a in enumerate(ranges) for b in ranges[i + 1 :]]
-        a, b = min(pairs, key=lambda pair: _width(_join(*pair)) - _width(pair[0]) - _width(pair[1]))
-        ranges = sorted([one for one in ranges if one not in (a, b)] + [_join(a, b)])
+    ranges = _fewest(_coarse(ranges, max(most, PAIRED)), most)
     result = [PortRange(low, high, bool(b & _TCP), bool(b & _UDP)) for low, high, b in ranges]
     if icmp and result:
         result[0] = result[0]._replace(icmp=True)
     elif icmp:
         result.append(PortRange(icmp=True))
     return result
+
+
+def _coarse(ranges: list[Span], most: int) -> list[Span]:
+    """Ascending `ranges` cut at the widest gaps into `most` groups, each of them joined."""
+    if len(ranges) <= most:
+        return ranges
+    gaps = sorted(range(1, len(ranges)), key=lambda i: ranges[i - 1][1] - ranges[i][0])
+    cuts = [0, *sorted(gaps[: most - 1]), len(ranges)]
+    return sorted({reduce(_join, ranges[a:b]) for a, b in pairwise(cuts)})
+
+
+def _fewest(ranges: list[Span], most: int) -> list[Span]:
+    """`ranges` with the pair joined that adds the fewest ports, again until `most` are left."""
+
+    def priced(a: Span, b: Span) -> tuple[int, Span, Span]:
+        return _width(_join(a, b)) - _width(a) - _width(b), min(a, b), max(a, b)
+
+    left = set(ranges)
+    heap = [priced(a, b) for a, b in combinations(ranges, 2)] if len(left) > most else []
+    heapify(heap)
+    while len(left) > most:
+        _, a, b = heappop(heap)
+        if a in left and b in left:
+            left -= {a, b}
+            joined = _join(a, b)
+            for one in left - {joined}:
+                heappush(heap, priced(one, joined))
+            left.add(joined)
+    return sorted(left)
 
 
 def union(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

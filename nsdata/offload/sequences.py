@@ -300,9 +300,9 @@ def bring_up(tables: Tables, **options: Any) -> Sequence_[dict[str, int]]:
     return built
 
 
-def inject(error: int) -> Sequence_[None]:
-    """Cause an error of the class."""
-    yield Write(reg.ERR_INJECT.address, 1 << error)
+def inject(*errors: int) -> Sequence_[None]:
+    """Cause an error of each of the classes, all in the same cycle."""
+    yield Write(reg.ERR_INJECT.address, sum(1 << error for error in set(errors)))
 
 
 def dump() -> Sequence_[dict[str, int]]:

@@ -5,6 +5,7 @@ what the flow table blocks is dropped. Here every verdict is judged:
 
 - a frame that came and went while no fault was about has exactly the golden model's verdict;
 - between the cycle the block recorded for a fault and the re-arm, what leaves is FAULT;
+- no frame is dropped from that cycle on until the re-arm;
 - in between, each is one of the two, and what must be dropped is dropped or permitted.
 
 Run it alone for the figures:  python -m sim.bulk --frames 1000000
@@ -24,14 +25,12 @@ from nsdata.offload.entry import Verdict
 from nsdata.offload.registers import ErrorClass
 from nsdata.offload.rtl.block import CANCELLED, DROPPED, OUT, Block
 from sim import points
+from sim.timing import DROP_AFTER, DROP_BEHIND, GRACE
 from sim.traffic import Batch, World, batch
 
 # (probability of holding per cycle, longest burst) of source and sink
 MOODS = ((0.0, 1), (0.0, 1), (0.1, 3), (0.5, 2), (0.02, 200))
 CHUNK = 10_000
-# Cycles from the recorded one until what is handed over is FAULT: the output register and the
-# beat that waits behind it were loaded before.
-GRACE = 2
 
 
 @dataclass
@@ -54,7 +53,7 @@ class Figures:
 
 
 @dataclass
-class _Window:
+class Window:
     """A time in which a fault was about: armed frames before `begin` and after `end` are exact.
 
     From `bypass` (the recorded cycle) to `until`, everything that leaves is FAULT.
@@ -64,6 +63,19 @@ class _Window:
     end: int
     bypass: int = 0
     until: int = 0
+
+
+def soonest_drop(got: NDArray[np.void], width: int) -> NDArray[np.int64]:
+    """Per result, in order: the first cycle in which the block could have dropped that frame.
+
+    A drop leaves no trace on m_axis; but it waits for the frame's own latency, and only the last
+    few beats of the frame before it can still be on their way out when it happens.
+    """
+    soonest = got["in_first"].astype(np.int64) + DROP_AFTER
+    long = got["length"].astype(np.int64) > DROP_BEHIND * (width // 8)
+    led = np.flatnonzero((long & (got["fate"] == OUT))[:-1]) + 1
+    soonest[led] = np.maximum(soonest[led], got["out_first"].astype(np.int64)[led - 1])
+    return soonest
 
 
 class Soak:
@@ -76,7 +88,7 @@ class Soak:
         self.figures = Figures(width)
         self.expected: list[NDArray[np.void]] = []
         self.results: list[NDArray[np.void]] = []
-        self.windows: list[_Window] = []
+        self.windows: list[Window] = []
         self.zero = 0  # the harness's cycle in which reset ended: the block counts from there
 
     def bring_up(self) -> None:
@@ -85,7 +97,7 @@ class Soak:
         self.block.reset()
         self.zero = self.block.cycle
         host.drive(self.block, host.bring_up(self.world.tables, hold=32))
-        self.windows.append(_Window(begin, self.block.cycle))
+        self.windows.append(Window(begin, self.block.cycle))
 
     def quiet(self) -> None:
         """No error has come that was not asked for."""
@@ -106,38 +118,59 @@ class Soak:
             how = "none" if not p else "bursts" if burst > 100 else "random"
             points.hit(group, how, self.figures.width)
 
-    def fault(self, error: ErrorClass) -> None:
-        """Inject, wait until it is recorded, let bypass run, re-arm."""
-        block, rng = self.block, self.rng
+    def fault(self, *errors: ErrorClass) -> None:
+        """Inject at once, wait until recorded, let bypass run, re-arm.
+
+        What only inspected frames can show waits behind a fault of another class: it is seen
+        after the re-arm, and is a fault of its own then.
+        """
+        block = self.block
         self.quiet()
-        window = _Window(block.cycle, 0)
-        if error == ErrorClass.TABLE_CRC:  # the background check needs gaps
+        if ErrorClass.TABLE_CRC in errors:  # the background check needs gaps
             block.idle(0.3, 3)
-        host.drive(block, host.inject(error))
-        bit = 1 << error
+        waiting = set(errors)
+        begin = block.cycle
+        host.drive(block, host.inject(*errors))
+        while waiting:
+            waiting -= self.struck(waiting, begin)
+            begin = block.cycle
+
+    def struck(self, waiting: set[ErrorClass], begin: int) -> set[ErrorClass]:
+        """One fault, from the cycle `begin` on, to the re-arm: the classes of `waiting` in it."""
+        block, rng = self.block, self.rng
+        said = " and ".join(sorted(error.name for error in waiting))
+        window = Window(begin, 0)
+        bits = sum(1 << error for error in waiting)
         for _ in range(4000):
-            if block.read(reg.ERR_STATUS.address) & bit:
+            if block.read(reg.ERR_STATUS.address) & bits:
                 break
             block.wait(rng.randint(1, 100))
         else:
-            raise AssertionError(f"{error.name} was injected and not seen")
+            raise AssertionError(f"{said} was injected and not seen")
+        if len(waiting) > 1:
+            block.wait(rng.randint(0, 3000))
         report = host.drive(block, host.read_errors())
-        assert report.counts[error] >= 1, f"{error.name} not counted: {report}"
-        assert report.record_valid and report.record_class == error, f"{error.name}: {report}"
-        self.figures.errors[error.name] += 1
-        if error == ErrorClass.ECC_CE:  # corrected: nothing happens, verdicts stay exact
+        seen = {error for error in waiting if report.status >> error & 1}
+        assert not report.status & ~bits, f"{said}: {report}"
+        assert all(report.counts[error] >= 1 for error in seen), f"{said} not counted: {report}"
+        assert report.record_valid and report.record_class in seen, f"{said}: {report}"
+        for error in seen:
+            self.figures.errors[error.name] += 1
+        if seen == {ErrorClass.ECC_CE}:  # corrected: nothing happens, verdicts stay exact
             assert not report.fault, "a corrected error latched the fault"
-            block.write(reg.ERR_STATUS.address, bit)
+            block.write(reg.ERR_STATUS.address, 1 << ErrorClass.ECC_CE)
             block.write(reg.ERR_CLEAR.address, 3)
-            return
-        assert report.fault and report.state == reg.State.FAULT, f"{error.name}: {report}"
-        window.bypass = self.zero + report.record_cycle
-        block.wait(rng.randint(0, 3000))
-        window.until = block.cycle
+            return seen
+        assert report.fault and report.state == reg.State.FAULT, f"{said}: {report}"
+        if report.record_class != ErrorClass.ECC_CE:  # else the first fatal one's cycle is unknown
+            window.bypass = self.zero + report.record_cycle
+            block.wait(rng.randint(0, 3000))
+            window.until = block.cycle
         host.drive(block, host.rearm())
         window.end = block.cycle
         self.windows.append(window)
         self.figures.rearms += 1
+        return seen
 
     def feed(self, frames: Batch) -> None:
         """Queue frames with the verdicts the model wants."""
@@ -185,6 +218,12 @@ class Soak:
         # The prefilter may be empty in a window that loads it: then SUSPECT is right as well.
         fine |= verdict == Verdict.SUSPECT
         self._expect(between, fine, got, wanted, "neither the model's verdict nor FAULT")
+        for window in self.windows:
+            if window.until:
+                inside = (soonest_drop(got, figures.width) > window.bypass + GRACE) & (
+                    gone < window.until
+                )
+                self._expect(inside, fate != DROPPED, got, wanted, "dropped during a fault")
         blocked = ~cancelled & (wanted == Verdict.BLOCK) & (fate == OUT)
         self._expect(blocked, verdict == Verdict.FAULT, got, wanted, "blocked flow let out")
         in_order = (left <= gone) & (came <= got["in_last"].astype(np.int64))

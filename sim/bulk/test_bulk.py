@@ -1,5 +1,6 @@
 """The block in process: bulk traffic, faults, throughput; and that its scoreboard judges."""
 
+import itertools
 import os
 import random
 from collections.abc import Iterator
@@ -7,9 +8,11 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from nsdata.offload.rtl.block import DROPPED, OUT, Block, Breach, BusError
+from nsdata.offload.entry import Verdict
+from nsdata.offload.registers import ErrorClass
+from nsdata.offload.rtl.block import DROPPED, OUT, RESULT, Block, Breach, BusError
 from nsdata.offload.rtl.build import build
-from sim.bulk.soak import Soak, throughput
+from sim.bulk.soak import Soak, Window, throughput
 from sim.traffic import World, batch
 
 STUB = ["sim/bulk/nsd_top.sv", "sim/harness/slice.sv"]
@@ -51,6 +54,56 @@ def test_a_million_frames() -> None:
 @pytest.mark.full
 def test_a_quarter_million_frames_at_512() -> None:
     soak(512, 250_000)
+
+
+@pytest.mark.parametrize(
+    ("came", "led", "dropped"),
+    [
+        (100, 105, False),  # decided before the fault, though seen later
+        (195, 190, True),  # not yet decided when the fault was there
+        (300, 300, True),  # came during it
+        (100, 400, True),  # came before, waited behind a frame that left during it
+    ],
+)
+def test_a_drop_during_a_fault_is_seen(came: int, led: int, dropped: bool) -> None:
+    got = np.zeros(3, RESULT)
+    got["length"] = 800
+    got["fate"] = OUT, DROPPED, OUT
+    got["verdict"] = Verdict.SUSPECT, Verdict.BLOCK, Verdict.SUSPECT
+    got["in_first"] = came - 50, came, came + 20
+    got["in_last"] = got["in_first"] + 10
+    got["out_first"] = led, 450, 450
+    got["out_last"] = led + 20, 460, 460
+    with Block(64, seed=SEED) as block:
+        run = Soak(64, SEED, block, World(random.Random(SEED)))
+    run.collect = lambda: None  # type: ignore[method-assign]
+    run.results = [got]
+    run.expected = [np.zeros(3, run.world.model.inspect(*batch([b"x"])).dtype)]
+    run.expected[0]["verdict"] = got["verdict"]
+    window = Window(90, 600, bypass=200, until=500)
+    run.windows = [window]
+    got["verdict"][[0, 2]] = Verdict.FAULT
+    if not dropped:
+        run.judge()
+        return
+    with pytest.raises(AssertionError, match="dropped during a fault"):
+        run.judge()
+
+
+def test_two_errors_at_once() -> None:
+    """Each pair of classes injected in one cycle, under traffic: each seen, no frame harmed."""
+    with Block(64, seed=SEED) as block:
+        run = Soak(64, SEED, block, World(random.Random(SEED)))
+        run.bring_up()
+        for pair in itertools.combinations(ErrorClass, 2):
+            run.feed(run.world.frames(1500))
+            block.wait(run.rng.randint(1, 2000))
+            run.fault(*pair)
+            block.drain()
+            run.quiet()
+            run.judge()
+        assert all(run.figures.errors[error.name] == 11 for error in ErrorClass)
+        assert run.figures.bypassed > 2000
 
 
 def test_a_beat_every_cycle_at_every_size(block: Block) -> None:

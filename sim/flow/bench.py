@@ -1,7 +1,7 @@
 """The flow table's testbench: keys under way and the table as it stood at their edges.
 
 Inputs change and outputs are sampled at the falling edge. A key driven at edge k reads the
-table at k + 2, is compared at k + 7 and answered at k + 10; the expectation is made of the
+table at k + 3, is compared at k + 9 and answered at k + 12; the expectation is made of the
 table, the generation and table_ready as they stood at those edges.
 """
 
@@ -17,8 +17,8 @@ from nsdata.offload.entry import KEY_BITS, KEY_BYTES, FlowAction, FlowEntry, Flo
 from sim.scrub.reference import Table
 from sim.tb import TB
 
-LATENCY = 10
-READ, COMPARE, HIT = 2, 7, 8  # edges behind the key's
+LATENCY = 12
+READ, COMPARE, HIT = 3, 9, 10  # edges behind the key's
 WORDS = 6
 BYPASS, BLOCK, NONE = FlowAction.BYPASS, FlowAction.BLOCK, FlowAction.NONE
 INPUTS = ("key_valid", "key", "key_lookup", "cmd_write", "cmd_read", "cmd_addr", "cmd_wdata",

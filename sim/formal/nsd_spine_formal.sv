@@ -12,7 +12,7 @@ module nsd_spine_formal
     import nsd_ecc_pkg::*;
 #(
     parameter int DATA_W = 64,
-    parameter int LATENCY = 16,
+    parameter int LATENCY = 18,
     parameter int DEPTH = 64,
     parameter bit INVARIANTS = 1,
     localparam int KEEP_W = DATA_W / 8,

@@ -4,7 +4,7 @@
 module nsd_verdict_formal
     import nsd_pkg::*;
 #(
-    parameter int LATENCY = 16,
+    parameter int LATENCY = 18,
     // 0 leaves the induction invariants out: then only what the ports show can fail.
     parameter bit INVARIANTS = 1
 ) (

@@ -38,6 +38,7 @@ def _harness(name: str, *rtl: str) -> tuple[str, ...]:
 _SPINE = (
     "nsd_ecc_pkg",
     "nsd_ram",
+    "nsd_spine_credit",
     "nsd_spine_line",
     "nsd_spine_fetch",
     "nsd_spine_exit",
@@ -74,7 +75,7 @@ PROOFS = [
             (*_rtl(*_SPINE), *_ABSTRACT, "sim/formal/nsd_spine_formal.sv"),
             includes=("sim/formal/nsd_spine_inside.svh",),
             mode="induction",
-            params={"DATA_W": width, "LATENCY": 16, "DEPTH": 64, "INVARIANTS": 1},
+            params={"DATA_W": width, "LATENCY": 18, "DEPTH": 64, "INVARIANTS": 1},
             weight=200,
         )
         for width in (64, 512)
@@ -97,7 +98,7 @@ PROOFS = [
         "nsd_verdict_formal",
         _harness("nsd_verdict_formal", "nsd_delay", "nsd_verdict"),
         depth=20,
-        params={"LATENCY": 16, "INVARIANTS": 1},
+        params={"LATENCY": 18, "INVARIANTS": 1},
     ),
     Proof(
         "verdict_cover",

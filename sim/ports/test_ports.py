@@ -12,7 +12,7 @@ from nsdata.offload.model import ports_hit
 from sim.runner import simulate
 from sim.tb import TB
 
-LATENCY = 3  # PORTS_LATENCY
+LATENCY = 4  # PORTS_LATENCY
 RANGE_BITS = 35
 PROTOCOLS = (6, 17, 1, 58)
 

@@ -24,12 +24,6 @@ PARAMETERS = {"SETS_LOG2": 4, "BUCKETS_LOG2": 5, "STALL_LIMIT": 128, "RELAY_LOG2
 # What the tests touch; the rest may be optimised.
 PUBLIC = ("clk", "rst", "s_ax*", "m_ax*", "seu_in", "over_temp_in", "irq", "heartbeat_out",
           "cycle", "inject")  # fmt: skip
-# Cycles from the recorded one until what is handed over must be FAULT: the output register was
-# loaded before. (While the sink holds it back, longer: frames are judged by when they began.)
-GRACE = 2
-
-
-
 
 @dataclass
 class Sent:

@@ -30,8 +30,9 @@ from sim import points
 from sim.axis import never, pattern, sometimes
 from sim.points import MOMENTS
 from sim.runner import ROOT, simulate
+from sim.timing import DROP_AFTER, GRACE
 from sim.top import table
-from sim.top.bench import GRACE, PARAMETERS, PUBLIC, Judged, TopTB, either, exact, fault
+from sim.top.bench import PARAMETERS, PUBLIC, Judged, TopTB, either, exact, fault
 
 TRIES = 40  # until an injection falls into its moment
 
@@ -188,7 +189,8 @@ def judge(fates: list[Judged], window: tuple[int, int, int, int] | None) -> tupl
             inspected += 1
         elif judged.frame is None:
             # A drop that had begun is finished; none begins in a fault.
-            assert judged.entered <= recorded or judged.entered > opened
+            dropped = judged.entered + DROP_AFTER
+            assert dropped <= recorded + GRACE or judged.entered > opened
         elif end < struck:
             exact(judged)
         elif recorded + GRACE < start and end <= opened:

