@@ -340,10 +340,11 @@ def rearm(limit: int = 200, wait: int = 16) -> Sequence_[tuple[RearmReason, ...]
     refused: list[RearmReason] = []
     for _ in range(limit):
         yield Write(reg.ERR_STATUS.address, 0xFFF)
+        # Before the block is armed: what strikes from then on keeps its record.
+        yield Write(reg.ERR_CLEAR.address, 0b11)
         yield Write(reg.CTRL.address, 0b011)
         state = yield Read(reg.STATUS.address)
         if state & 7 != State.FAULT:
-            yield Write(reg.ERR_CLEAR.address, 0b11)
             yield from poll(reg.STATUS, "state", int(State.ARMED))
             return tuple(refused)
         refused.append(RearmReason(state >> 17 & 7))
