@@ -33,7 +33,6 @@ WRONG: dict[int, dict[int, int]] = {
     2: {Verdict.SUSPECT: Verdict.CLEAR},
     3: {Verdict.SUSPECT: Verdict.BYPASS},
     4: {Verdict.CLEAR: Verdict.SUSPECT},
-    5: {v: Verdict.FAULT for v in (Verdict.CLEAR, Verdict.SUSPECT, Verdict.BYPASS)},
 }
 
 

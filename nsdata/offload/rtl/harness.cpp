@@ -105,6 +105,7 @@ struct nsd {
 
     // Uninitialised registers start at random: the context must know before the model is made.
     static VerilatedContext *seeded(VerilatedContext &context, uint64_t seed) {
+        Verilated::threadContextp(&context);
         context.randReset(2);
         context.randSeed(static_cast<int>(seed % 0x7FFFFFFE) + 1);
         return &context;
@@ -356,8 +357,11 @@ extern "C" {
 
 nsd_t *nsd_new(uint64_t seed) { return new nsd(seed); }
 void nsd_free(nsd_t *b) {
+    // Public signals take themselves off the list of the thread's context.
+    Verilated::threadContextp(&b->context);
     b->top.final();
     delete b;
+    Verilated::threadContextp(Verilated::defaultContextp());
 }
 uint32_t nsd_data_w(void) { return DATA_W; }
 void nsd_reset(nsd_t *b, uint32_t cycles) { b->reset(cycles); }
