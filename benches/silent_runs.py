@@ -23,12 +23,12 @@ def seen(right: NDArray[np.uint8], said: NDArray[np.uint8]) -> NDArray[np.bool_]
 
 
 def from_frame(
-    frames: Batch, said: NDArray[np.uint8], first: int
+    frames: Batch, said: NDArray[np.uint8], first: int, chunk: int = CHUNK
 ) -> Iterator[tuple[Batch, NDArray[np.uint8]]]:
     """Chunks from a frame on, round and round."""
     at = first
     while True:
-        part = slice(at, min(at + CHUNK, len(frames)))
+        part = slice(at, min(at + chunk, len(frames)))
         columns = (getattr(frames, f)[part] for f in
                    ("offset", "caplen", "wirelen", "ts_ns", "linktype"))  # fmt: skip
         yield Batch(frames.data, *columns), said[part].copy()
@@ -36,13 +36,21 @@ def from_frame(
 
 
 def until_found(
-    golden: Judge, frames: Batch, said: NDArray[np.uint8], share: float, seed: int
+    golden: Judge,
+    frames: Batch,
+    said: NDArray[np.uint8],
+    share: float,
+    seed: int,
+    chunk: int = CHUNK,
 ) -> int:
-    """Frames from a random one on until the check finds that one is wrong."""
+    """Frames from a random one on until the check finds that one is wrong.
+
+    Which one it is does not depend on the chunks, but large ones are quicker.
+    """
     check = SampledCheck(golden, seed)
     first = int(np.random.default_rng((seed, 1)).integers(len(frames)))
     number = 1
-    for batch, verdicts in from_frame(frames, said, first):
+    for batch, verdicts in from_frame(frames, said, first, chunk):
         error = check.look(batch, verdicts, number, share)
         if error is not None:
             return int(error.evidence["frame"])
