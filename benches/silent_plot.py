@@ -13,7 +13,8 @@ COLOURS = ("#1b6ca8", "#2a9d8f", "#e09f3e", "#d1495b", "#6d597a")
 WIDE, HIGH = 330, 190  # of a panel
 LEFT, TOP, RIGHT, BOTTOM = 42, 30, 12, 34
 COLUMNS = 2
-DECADES = 7  # 1 to 10 million frames
+TICKS = ("1", "10", "100", "1k", "10k", "100k", "1M", "10M")  # frames
+DECADES = len(TICKS) - 1
 
 
 @dataclass(frozen=True)
@@ -52,12 +53,11 @@ def _measured(found: NDArray[np.int64]) -> str:
 def _panel(title: str, curves: Sequence[Curve], x: int, y: int) -> list[str]:
     lines = [f'<g transform="translate({x},{y})">']
     lines.append(f'<text x="{LEFT}" y="18" font-weight="bold">{title}</text>')
-    for decade in range(DECADES + 1):
+    for decade, text in enumerate(TICKS):
         at = _x(10**decade)
         lines.append(
             f'<path d="M{at:.1f},{_y(0):.1f} V{_y(1):.1f}" stroke="#ddd"/>'
-            f'<text x="{at:.1f}" y="{HIGH - 20}" text-anchor="middle">10'
-            f'<tspan dy="-4" font-size="7">{decade}</tspan></text>'
+            f'<text x="{at:.1f}" y="{HIGH - 20}" text-anchor="middle">{text}</text>'
         )
     for part in (0, 0.5, 1):
         lines.append(
