@@ -12,7 +12,7 @@ class OffloadSettings(Group):
     """The FPGA offload; nothing of it acts without `--offload`."""
 
     check_share: float = of(
-        0.01, "share of CLEAR and BYPASS frames that the software judges as well", ge=0, le=1
+        0.01, "share of CLEAR, BYPASS and BLOCK frames that the software judges as well", ge=0, le=1
     )
     check_seed: int = of(1, "seed of the choice of these frames", ge=0)
     restore_frames: int = of(

@@ -17,12 +17,14 @@ from nsdata.offload.entry import ENTRY_WORDS, PORT_RANGES, Verdict
 from nsdata.offload.model import Model, Prefilter, signature
 from nsdata.offload.registers import ErrorClass, RearmReason, State
 from nsdata.offload.report import FATAL
+from nsdata.offload.scrub_model import Scrubber, pass_cycles
+from nsdata.offload.silent import Wrong
 
 BUS = 8  # cycles of a register access
 SETTLE = 48  # of arming: the spine drained, inspection reset, settled
 COMMAND = 64  # of a table command
-CHECK = 17  # of the check of one entry, beside its words
 FLIGHT = 24  # from a frame's last beat in to its last beat out
+FLOW_TABLE, PF_TABLE = 1, 2  # as error records number them
 BEATS = frozenset(
     (ErrorClass.ECC_CE, ErrorClass.ECC_UE, ErrorClass.PARITY, ErrorClass.FIFO_OVF,
      ErrorClass.CREDIT_LEAK, ErrorClass.STALL, ErrorClass.AXI_FAULT)
@@ -54,9 +56,11 @@ class BlockModel:
     ) -> None:
         self.data_w = data_w
         self.sets_log2, self.buckets_log2, self.pf_words = sets_log2, buckets_log2, pf_words
+        self._pass_cycles = pass_cycles(2 << sets_log2, ENTRY_WORDS)
         self.max_frame = max_frame
         self.stall_limit = stall_limit
         self.seu = self.over_temp = False
+        self.wrong = Wrong(data_w // 8)  # silent faults, which a reset does not take away
         self._constant = {
             reg.ID.address: reg.ID.reset,
             reg.VERSION.address: reg.VERSION.reset,
@@ -89,7 +93,7 @@ class BlockModel:
             reg.FLOW_STATUS.address: self._flow_status,
             reg.FLOW_SIGNATURE.address: lambda: self._flow_signature,
             reg.PF_STATUS.address: self._prefilter_status,
-            reg.PF_SIGNATURE.address: lambda: signature(self._buckets),
+            reg.PF_SIGNATURE.address: lambda: self._pf_signature,
         }
         self.reset()
 
@@ -106,6 +110,7 @@ class BlockModel:
         self._counts = [0] * len(ErrorClass)
         self._pending: set[ErrorClass] = set()
         self._check_at = 0  # the cycle in which an injected table error is found
+        self.scrubber = Scrubber()
         self._remaining = 0
         self._hold_until = 0
         self._refused, self._reason = 0, RearmReason.NONE
@@ -121,6 +126,8 @@ class BlockModel:
         self._pf_valid = self._pf_failed = self._pf_error = 0
         self._pf_generation = 0
         self._pf_commit: Prefilter | None = None
+        self._pf_signature = 0
+        self.wrong.copies = None
         self._frames = [0] * 8
         self._frames_in = self._beats_in = 0
 
@@ -141,6 +148,7 @@ class BlockModel:
                 due.append(self._settled)
             if ErrorClass.TABLE_CRC in self._pending:
                 due.append(self._check_at)
+            due += self.scrubber.ends.values()
             step = 1 if self._state != before else max(min(due) - self.cycle, 1)
             self.cycle += step
             self._remaining = max(self._remaining - step, 0)
@@ -155,6 +163,8 @@ class BlockModel:
         if ErrorClass.TABLE_CRC in self._pending and self.cycle >= self._check_at:
             self._pending.discard(ErrorClass.TABLE_CRC)
             self._strike(ErrorClass.TABLE_CRC)
+        for number in self.scrubber.ended(self.cycle):
+            self._scrubbed(number)
         if self._state == State.ARMED and not self._remaining:
             self._strike(ErrorClass.HEARTBEAT)
         enabled = self._words[reg.CTRL.address] & 1
@@ -173,7 +183,7 @@ class BlockModel:
         elif self._state == State.DISARMED and enabled and self._remaining:
             self._state, self._settled = State.ARMING, self.cycle + SETTLE
 
-    def _strike(self, error: ErrorClass, cycle: int | None = None) -> None:
+    def _strike(self, error: ErrorClass, cycle: int | None = None, info: int = -1) -> None:
         """A detector's strobe."""
         self._sticky |= 1 << error
         self._counts[error] = min(self._counts[error] + 1, 0xFFFF)
@@ -182,7 +192,7 @@ class BlockModel:
         if not first & 1 or (first >> 4 == ErrorClass.ECC_CE and fatal):
             when = self.cycle if cycle is None else cycle
             self._words[reg.FIRST_ERROR.address] = 1 | error << 4
-            self._words[reg.FIRST_INFO.address] = INFO.get(error, 0)
+            self._words[reg.FIRST_INFO.address] = info if info >= 0 else INFO.get(error, 0)
             self._words[reg.FIRST_CYCLE_LO.address] = when & 0xFFFFFFFF
             self._words[reg.FIRST_CYCLE_HI.address] = when >> 32
         if fatal:
@@ -290,9 +300,29 @@ class BlockModel:
                     rest = self._pass_cycles - self.cycle % self._pass_cycles
                     self._check_at = self.cycle + rest
 
-    @property
-    def _pass_cycles(self) -> int:
-        return (2 << self.sets_log2) * (ENTRY_WORDS + CHECK)
+    # --- tables that are not what was loaded ----------------------------------------------
+
+    def table(self, number: int) -> NDArray[np.uint64]:
+        """FLOW_TABLE or PF_TABLE as it stands: uint64 [entries, words]."""
+        return self.model.entries if number == FLOW_TABLE else self._buckets
+
+    def changed(self, number: int, entry: int) -> None:
+        """`table` has been written to behind the block's back: it is looked up, and scrubbed."""
+        if number == PF_TABLE and self._pf_valid:
+            self.model.load(self.prefilter(), self._ranges)
+        self.scrubber.suspect(number, entry, self.cycle, self.table(number).shape)
+
+    def _scrubbed(self, number: int) -> None:
+        """A pass over a table has ended: it is what was loaded, or an error each time."""
+        if number == FLOW_TABLE:
+            wrong = signature(self.model.entries) != self._flow_signature
+        else:
+            self._prefilter_status()
+            wrong = signature(self._buckets) != self._pf_signature or self.wrong.copies is not None
+            wrong &= bool(self._pf_valid)
+        if wrong:
+            self._strike(ErrorClass.TABLE_CRC, info=number << 29)
+            self.scrubber.suspect(number, 0, self.cycle, self.table(number).shape)
 
     # --- the flow table -------------------------------------------------------------------
 
@@ -348,6 +378,7 @@ class BlockModel:
         if not busy and self._pf_commit is not None:  # the check of the commit is over
             self._pf_valid, self._pf_generation = 1, self._pf_generation + 1 & 0xFFFF
             self.model.load(self._pf_commit, self._ranges)
+            self.wrong.ranges = self._ranges
             self._pf_commit = None
         return reg.PF_STATUS.encode(
             busy=busy, error=self._pf_error, valid=self._pf_valid,
@@ -363,6 +394,8 @@ class BlockModel:
             self._pf_valid, self._pf_commit = 0, None
             self.model.load(None, ())
             self._buckets[:] = 0
+            self._pf_signature = 0
+            self.wrong.copies = None
             self._pf_busy = self.cycle + (1 << self.buckets_log2)
         elif commit:
             self._pf_error = int(self._pf_valid or busy or write or read)
@@ -374,7 +407,10 @@ class BlockModel:
             if not refused:
                 address = self._words[reg.PF_ADDR.address] & ((1 << self.buckets_log2) - 1)
                 if write:
-                    self._buckets[address] = self._wide(reg.PF_WDATA[0].address, self.pf_words)
+                    row = self._buckets[address : address + 1]
+                    self._pf_signature ^= signature(row, address)
+                    row[0] = self._wide(reg.PF_WDATA[0].address, self.pf_words)
+                    self._pf_signature ^= signature(row, address)
                 else:
                     self._show(reg.PF_RDATA[0].address, self._buckets[address])
                 self._pf_busy = self.cycle + COMMAND
@@ -388,12 +424,18 @@ class BlockModel:
         extra = np.zeros((1 + PORT_RANGES, self.pf_words), np.uint64)
         extra[:, 0] = [seed, *self._ranges]
         found = signature(self._buckets) ^ signature(extra, len(self._buckets))
-        self._pf_busy = self.cycle + len(self._buckets) * (self.pf_words + CHECK)
+        self._pf_busy = self.cycle + pass_cycles(len(self._buckets), self.pf_words)
         self._pf_failed = int(found != self._words[reg.PF_EXPECT.address])
         if self._pf_failed:
             self._strike(ErrorClass.TABLE_CRC)
         else:
-            self._pf_commit = Prefilter(self._buckets, seed, self.buckets_log2, self.pf_words)
+            self._pf_commit = self.prefilter()
+
+    def prefilter(self, table: NDArray[np.uint64] | None = None) -> Prefilter:
+        """A table, or the block's as it stands, with the seed of the registers."""
+        table = self._buckets if table is None else table
+        seed = self._words[reg.PF_SEED.address]
+        return Prefilter(table, seed, self.buckets_log2, self.pf_words)
 
     # --- frames ---------------------------------------------------------------------------
 
@@ -418,11 +460,8 @@ class BlockModel:
         if took >= self._remaining:
             exact = min(exact, int(np.searchsorted(np.cumsum(beats), self._remaining)))
         model = self.model if self._flow_is_ready() else self._without_flows()
-        if exact == len(length):
-            verdict = model.verdicts(data, offset, length)
-        else:
-            verdict = np.full(len(length), Verdict.FAULT, np.uint8)
-            verdict[:exact] = model.verdicts(data, offset[:exact], length[:exact])
+        verdict = np.full(len(length), Verdict.FAULT, np.uint8)
+        verdict[:exact] = self.wrong.verdicts(model, data, offset[:exact], length[:exact])
         if good < len(length):
             self._strike(ErrorClass.AXI_FAULT)
             self._words[reg.FIRST_INFO.address] = 1 << 4
@@ -436,10 +475,7 @@ class BlockModel:
     def _without_flows(self) -> Model:
         model = Model(1)
         if self._pf_valid:
-            prefilter = Prefilter(
-                self._buckets, self._words[reg.PF_SEED.address], self.buckets_log2, self.pf_words
-            )
-            model.load(prefilter, self._ranges)
+            model.load(self.prefilter(), self._ranges)
         return model
 
     def _strike_frames(self, armed: bool) -> None:

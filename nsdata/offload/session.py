@@ -23,6 +23,7 @@ from nsdata.assembly import LoadedRules
 from nsdata.capture import Batch
 from nsdata.config_offload import OffloadSettings
 from nsdata.errors import EngineError, FpgaError, OffloadError, SettingError
+from nsdata.offload.check import SampledCheck, part_of
 from nsdata.offload.coverage import coverage
 from nsdata.offload.driven import DrivenOffload
 from nsdata.offload.entry import KEY_BITS, FlowAction, FlowEntry, FlowKey, Verdict
@@ -35,7 +36,6 @@ from nsdata.path.rulebase import Remainder
 
 CHUNK = 64  # frames between two looks for an error
 ETHERNET = 1  # LINKTYPE_ETHERNET: the only frames the block is given
-EVIDENCE_BYTES = 64  # of a frame judged differently
 SIZES = ((10, 1), (12, 1), (12, 2), (14, 2), (16, 4))  # tables tried: buckets_log2, words
 TRANSPORTS = ("model", "rtl", "cocotb", "pcie:ADDR")  # all but pcie may have a `:…`
 
@@ -212,9 +212,10 @@ class Session:
         self.errors: list[str] = []
         self.last: dict[str, Any] = {}  # evidence of the last error
         self._golden = ModelOffload(offload.sets_log2)
-        self._random = np.random.default_rng(self.settings.check_seed)
+        self._sampled = SampledCheck(self._golden, self.settings.check_seed)
         self._said = np.zeros(len(Verdict), np.int64)
-        self._checks = self._disagreements = self._recoveries = self._covered = 0
+        self._recoveries = self._covered = 0
+        self._permitted = 0  # frames of the chunk that the block says it did not inspect
         self._flows_in = self._flows_full = self._flushes = 0
         self._since: int | None = None  # frames since a restore, while the share comes down
         self._error: FpgaError | None = None
@@ -281,9 +282,10 @@ class Session:
         verdicts = np.full(len(batch), Verdict.SUSPECT, np.uint8)
         known = np.flatnonzero(batch.linktype == ETHERNET)
         if len(known):
-            part = batch if len(known) == len(batch) else _part(batch, known)
+            part = batch if len(known) == len(batch) else part_of(batch, known)
             verdicts[known] = self._inspect(part)
         np.add.at(self._said, np.minimum(verdicts, Verdict.BLOCK), 1)
+        self._permitted = int((verdicts == Verdict.FAULT).sum())
         if self._error is None:
             self._check(batch, verdicts, number)
         if self.software:
@@ -310,35 +312,10 @@ class Session:
 
     def _check(self, batch: Batch, verdicts: Verdicts, number: int) -> None:
         """Judge some of the frames to be skipped again, and have them inspected in full."""
-        skipped = (verdicts == Verdict.CLEAR) | (verdicts == Verdict.BYPASS)
         share = self.share()
         if self._since is not None:
             self._since += len(batch)
-        if share <= 0 or not skipped.any():
-            return
-        picked = np.flatnonzero(skipped & (self._random.random(len(batch)) < share))
-        if not len(picked):
-            return
-        self._checks += len(picked)
-        golden = self._golden.inspect(_part(batch, picked))
-        wrong = np.flatnonzero(golden != verdicts[picked])
-        if not len(wrong):
-            verdicts[picked] = Verdict.SUSPECT
-            return
-        self._disagreements += len(wrong)
-        at = int(picked[wrong[0]])
-        start, size = int(batch.offset[at]), int(batch.caplen[at])
-        first = bytes(batch.data[start : start + min(size, EVIDENCE_BYTES)])
-        hardware, model = Verdict(int(verdicts[at])), Verdict(int(golden[wrong[0]]))
-        self._error = FpgaError(
-            f"frame {number + at}: the FPGA says {hardware.name}, the model {model.name}",
-            {
-                "class": "disagreement", "frame": number + at, "hardware": hardware.name,
-                "model": model.name, "frame_bytes": size, "bytes": first.hex(),
-                "check_share": share,
-            },
-        )  # fmt: skip
-        verdicts[skipped] = Verdict.SUSPECT  # a block that is wrong once is believed no more
+        self._error = self._sampled.look(batch, verdicts, number, share)
 
     def settle(self, engine: Engine) -> FpgaError | None:
         """After the frames of `judge` were processed: flows to the block, errors from it.
@@ -346,6 +323,7 @@ class Session:
         An error is returned once; the block is then out of use until `recover`.
         """
         offers, flush = engine.shunts()
+        permitted, self._permitted = self._permitted, 0
         if not self.active:
             return None
         error = self._error
@@ -355,6 +333,11 @@ class Session:
                 error = self.offload.poll()
             except FpgaError as raised:
                 error = raised
+        if error is None and permitted:
+            error = FpgaError(
+                f"the FPGA permitted {permitted} frames uninspected and reports no error",
+                {"class": "unexplained", "frames": permitted},
+            )
         if error is not None:
             self._fail(engine, error)
         return error
@@ -416,8 +399,8 @@ class Session:
             "verdicts": said,
             "spared_share": round(spared / frames, 6) if frames else 0.0,
             "rules_covered": self._covered,
-            "checks": self._checks,
-            "disagreements": self._disagreements,
+            "checks": self._sampled.checks,
+            "disagreements": self._sampled.disagreements,
             "flows_inserted": self._flows_in,
             "flows_refused": self._flows_full,
             "flushes": self._flushes,
@@ -429,11 +412,3 @@ class Session:
     def close(self) -> None:
         """Let go of the block."""
         self.offload.close()
-
-
-def _part(batch: Batch, at: NDArray[np.intp]) -> Batch:
-    """Some frames of a batch."""
-    return Batch(
-        batch.data, batch.offset[at], batch.caplen[at], batch.wirelen[at], batch.ts_ns[at],
-        batch.linktype[at],
-    )  # fmt: skip

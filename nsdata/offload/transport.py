@@ -41,9 +41,12 @@ class Exchange:
 
 @runtime_checkable
 class FaultPort(Protocol):
-    """Test-only ports of a simulated block: faults that its own checks may not see."""
+    """Test-only ports of a simulated block: faults that its own checks may not see; those there
+    are have the names and values of nsdata.offload.silent."""
 
-    names: tuple[str, ...]
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The ports there are."""
 
     def poke(self, name: str, value: int) -> None:
         """Set the port `name`; 0 takes the fault away. KeyError when there is none."""

@@ -6,6 +6,7 @@ import numpy as np
 
 from nsdata.errors import OffloadError, TransportDied
 from nsdata.offload.block_model import BlockModel
+from nsdata.offload.silent_model import ModelFaults
 from nsdata.offload.transport import (
     Bytes,
     Exchange,
@@ -21,17 +22,17 @@ KNOWN = (
     "clock_khz",
 )  # fmt: skip
 # Of the circuit alone: taken, so that one set of parameters does for every transport.
-CIRCUIT = ("relay_log2",)
+CIRCUIT = ("relay_log2", "faults")
 
 
 class ModelTransport:
     """See Transport; `parameters` as nsd_top's, in lower case."""
 
     name = "model"
-    faults: FaultPort | None = None
 
     def __init__(self, data_w: int = 64, **parameters: int) -> None:
         self.block = BlockModel(data_w, **parameters)
+        self.faults: FaultPort | None = ModelFaults(self.block)
         self.data_w = data_w
         self._open = True
 

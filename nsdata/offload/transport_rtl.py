@@ -2,7 +2,7 @@
 
 One C call for a batch of frames: whole captures go through it. The harness's scoreboard compares
 every byte that comes out, so `bytes_ok` is always true; a breach raises TransportDied, for such
-a block can be trusted with nothing more.
+a block can be trusted with nothing more. `rtl:64,FAULTS=1` is built with test-only ports.
 """
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from nsdata.errors import BusFault, BusTimeout, TransportDied
 from nsdata.offload.rtl.block import Block, Breach, BusError, TimeoutInSimulation
 from nsdata.offload.rtl.build import build
+from nsdata.offload.rtl.faults import RtlFaults
 from nsdata.offload.transport import (
     Bytes,
     Exchange,
@@ -27,14 +28,24 @@ PER_CALL, PER_BEAT = 200_000, 64
 
 class RtlTransport:
     """See Transport; `parameters` are nsd_top's (SETS_LOG2=9, ...). `idle`, `pause` of `block`
-    hold source and sink back."""
+    hold source and sink back. `faults`: with test-only ports (nsdata.offload.silent)."""
 
     name = "rtl"
-    faults: FaultPort | None = None
 
-    def __init__(self, data_w: int = 64, *, seed: int = 1, **parameters: int) -> None:
-        self.block = Block(data_w, seed=seed, library=build(data_w, None, **parameters))
+    def __init__(
+        self, data_w: int = 64, *, seed: int = 1, faults: bool = False, **parameters: int
+    ) -> None:
+        library = build(data_w, None, faults=faults, **parameters)
+        self.block = Block(data_w, seed=seed, library=library)
         self.data_w: int = self.block.data_w
+        self.faults: FaultPort | None = None
+        if faults:
+            self.faults = RtlFaults(
+                self.block,
+                words=parameters.get("PF_WORDS", 1),
+                buckets_log2=parameters.get("BUCKETS_LOG2", 10),
+                sets_log2=parameters.get("SETS_LOG2", 9),
+            )
         self._open = True
         self.reset()
 
@@ -112,4 +123,5 @@ class RtlTransport:
 def open_spec(text: str) -> RtlTransport:
     """Of `rtl:TEXT`. Raises OffloadError."""
     width, parameters = parameters_of("rtl", text)
-    return RtlTransport(width, **parameters)
+    faults = bool(parameters.pop("FAULTS", 0))
+    return RtlTransport(width, faults=faults, **parameters)

@@ -7,23 +7,8 @@ import cocotb
 import pytest
 from cocotb.triggers import Timer
 
+from nsdata.offload.ecc import check_bits, columns
 from sim.runner import simulate
-
-
-def columns(width: int) -> list[int]:
-    """The columns of `width` data bits: odd weights 3, 5, 7, each ascending."""
-    ordered = sorted((v for v in range(256) if v.bit_count() in (3, 5, 7)),
-                     key=lambda v: (v.bit_count(), v))  # fmt: skip
-    return ordered[:width]
-
-
-def check_bits(data: int, width: int) -> int:
-    """The check bits of `data`."""
-    check = 0
-    for i, column in enumerate(columns(width)):
-        if data >> i & 1:
-            check ^= column
-    return check
 
 
 def test_code_separates_one_error_from_two() -> None:

@@ -9,6 +9,7 @@
 """
 
 import ctypes
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -51,7 +52,7 @@ class TimeoutInSimulation(Exception):
 
 
 def _library(path: Path) -> ctypes.CDLL:
-    u32, u64, at = ctypes.c_uint32, ctypes.c_uint64, ctypes.c_void_p
+    u32, u64, at, text = ctypes.c_uint32, ctypes.c_uint64, ctypes.c_void_p, ctypes.c_char_p
     signatures: dict[str, tuple[Any, list[Any]]] = {
         "nsd_new": (at, [u64]),
         "nsd_free": (None, [at]),
@@ -73,7 +74,12 @@ def _library(path: Path) -> ctypes.CDLL:
         "nsd_read": (ctypes.c_int, [at, u32, ctypes.POINTER(u32)]),
         "nsd_pins": (None, [at, u32]),
         "nsd_outputs": (u32, [at]),
-        "nsd_error": (ctypes.c_char_p, [at]),
+        "nsd_signal": (ctypes.c_int, [at, text, text]),
+        "nsd_peek": (ctypes.c_int, [at, text, text, u32, at]),
+        "nsd_poke": (ctypes.c_int, [at, text, text, u32, text]),
+        "nsd_hold": (ctypes.c_int, [at, text, text, text]),
+        "nsd_let_go": (ctypes.c_int, [at, text, text]),
+        "nsd_error": (text, [at]),
     }
     library = ctypes.CDLL(str(path))
     for name, (result, arguments) in signatures.items():
@@ -88,7 +94,7 @@ class Block:
     def __init__(
         self, data_w: int = 64, *, seed: int = 1, library: Path | None = None, **parameters: int
     ) -> None:
-        self._lib = _library(library or build(data_w, None, **parameters))
+        self._lib = _library(library or build(data_w, None, faults=False, **parameters))
         self.data_w = self._lib.nsd_data_w()
         self._block = self._lib.nsd_new(seed)
 
@@ -230,6 +236,42 @@ class Block:
     def irq(self) -> bool:
         """The interrupt pin."""
         return bool(self._lib.nsd_outputs(self._block) & 1)
+
+    # --- signals inside, in a build with test-only ports: see faults.vlt
+
+    def _signal(self, name: str) -> tuple[bytes, bytes]:
+        """`verdict.fin_verdict` -> its scope and its name in it."""
+        scope, _, last = f"TOP.nsd_top.{name}".rpartition(".")
+        return scope.encode(), last.encode()
+
+    def _named(self, name: str, code: int) -> None:
+        if code < 0:
+            raise KeyError(f"{name}: no such signal here, or no build with test-only ports")
+
+    def peek(self, name: str, entry: int = 0) -> int:
+        """The value of a register, or of a memory's entry. Raises KeyError."""
+        size = self._lib.nsd_signal(self._block, *self._signal(name))
+        self._named(name, size)
+        room = (ctypes.c_uint8 * size)()
+        self._named(name, self._lib.nsd_peek(self._block, *self._signal(name), entry, room))
+        return int.from_bytes(room, "little")
+
+    def poke(self, name: str, value: int, entry: int = 0) -> None:
+        """Write it, once. Raises KeyError; OverflowError for a value that is too long."""
+        size = self._lib.nsd_signal(self._block, *self._signal(name))
+        self._named(name, size)
+        content = value.to_bytes(size, "little")
+        self._named(name, self._lib.nsd_poke(self._block, *self._signal(name), entry, content))
+
+    def hold(self, name: str, becomes: Mapping[int, int] | None = None) -> None:
+        """From the next clock on a register stays as it is, or its value v is becomes[v]. Raises
+        KeyError."""
+        table = None if becomes is None else bytes(becomes.get(v, v) for v in range(256))
+        self._named(name, self._lib.nsd_hold(self._block, *self._signal(name), table))
+
+    def let_go(self, name: str) -> None:
+        """A register is the circuit's again. Raises KeyError."""
+        self._named(name, self._lib.nsd_let_go(self._block, *self._signal(name)))
 
     @property
     def heartbeat_out(self) -> bool:

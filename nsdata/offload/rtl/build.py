@@ -46,21 +46,30 @@ def _run(command: list[str], directory: Path, log: Path) -> None:
         raise OffloadError("\n".join([f"the RTL does not build; the log is {log}", *lines]))
 
 
-def build(data_w: int = 64, sources: Sequence[str | Path] | None = None, **parameters: int) -> Path:
+def build(
+    data_w: int = 64,
+    sources: Sequence[str | Path] | None = None,
+    *,
+    faults: bool = False,
+    **parameters: int,
+) -> Path:
     """The shared library of nsd_top with these parameters (SETS_LOG2=9, ...), built if need be.
 
-    Raises OffloadError: something to build with is missing (it says what), or a build failed.
+    faults: with test-only ports (faults.vlt). Raises OffloadError: something to build with is
+    missing (it says what), or a build failed.
     """
     if lacking := missing():
         raise OffloadError(f"the RTL cannot be built: {lacking}")
     parameters = {"DATA_W": data_w, **parameters}
     files = resolve("nsd_top", sources)
-    own = [HERE / "harness.cpp", HERE / "harness.h"]
-    content = [hashlib.sha256(f.read_bytes()).hexdigest() for f in (*files, *own)]
+    own = [HERE / "harness.cpp", HERE / "harness.h", HERE / "signals.h"]
+    ports = [HERE / "faults.vlt"] if faults else []
+    content = [hashlib.sha256(f.read_bytes()).hexdigest() for f in (*files, *own, *ports)]
     version = (verilator_root() / "include" / "verilated_config.h").read_text(encoding="utf-8")
     key = json.dumps([parameters, FLAGS, OPTIMISE, compiler(), content, version], sort_keys=True)
     digest = hashlib.sha256(key.encode()).hexdigest()
-    directory = BUILDS / f"nsd_top-{data_w}-{digest[:12]}"
+    kind = "nsd_top_faults" if faults else "nsd_top"
+    directory = BUILDS / f"{kind}-{data_w}-{digest[:12]}"
     library = directory / "libnsd.so"
     directory.mkdir(parents=True, exist_ok=True)
     with open(directory / ".lock", "w") as lock:
@@ -73,7 +82,7 @@ def build(data_w: int = 64, sources: Sequence[str | Path] | None = None, **param
         generics = [f"-G{name}={value}" for name, value in parameters.items()]
         cflags = f"-fPIC -I{HERE} -DDATA_W={data_w} -Wall -Wextra"
         _run([*verilator, *generics, "-CFLAGS", cflags, "-LDFLAGS", "-shared -latomic",
-              "--Mdir", ".", "-o", "building.so", *map(str, files), str(own[0])],
+              "--Mdir", ".", "-o", "building.so", *map(str, (*ports, *files, own[0]))],
              directory, log)  # fmt: skip
         _run(["make", "-j", "2", "-f", "Vnsd.mk", "CFG_CXXFLAGS_PCH_I=-include", *OPTIMISE,
               *compiler()], directory, log)  # fmt: skip

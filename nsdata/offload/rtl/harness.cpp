@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "Vnsd.h"
+#include "signals.h"
 #include "verilated.h"
 
 double sc_time_stamp() { return 0; }
@@ -95,6 +96,8 @@ struct nsd {
     bool keep = false;
     std::vector<uint8_t> kept;
 
+    std::vector<nsd_signals::Hold> holds;
+
     // Outputs as they stood before the last rising edge.
     bool awready = false, wready = false, bvalid = false, arready = false, rvalid = false;
     uint8_t bresp = 0, rresp = 0;
@@ -102,6 +105,7 @@ struct nsd {
 
     // Uninitialised registers start at random: the context must know before the model is made.
     static VerilatedContext *seeded(VerilatedContext &context, uint64_t seed) {
+        Verilated::threadContextp(&context);
         context.randReset(2);
         context.randSeed(static_cast<int>(seed % 0x7FFFFFFE) + 1);
         return &context;
@@ -261,6 +265,7 @@ struct nsd {
         rdata = top.s_axil_rdata;
         top.clk = 1;
         top.eval();
+        for (const nsd_signals::Hold &hold : holds) hold.apply();
         if (accept_pending) {
             accepted();
             accept_pending = false;
@@ -352,8 +357,11 @@ extern "C" {
 
 nsd_t *nsd_new(uint64_t seed) { return new nsd(seed); }
 void nsd_free(nsd_t *b) {
+    // Public signals take themselves off the list of the thread's context.
+    Verilated::threadContextp(&b->context);
     b->top.final();
     delete b;
+    Verilated::threadContextp(Verilated::defaultContextp());
 }
 uint32_t nsd_data_w(void) { return DATA_W; }
 void nsd_reset(nsd_t *b, uint32_t cycles) { b->reset(cycles); }
@@ -432,6 +440,39 @@ void nsd_pins(nsd_t *b, uint32_t pins) {
 }
 uint32_t nsd_outputs(const nsd_t *b) {
     return static_cast<uint32_t>(b->top.irq | b->top.heartbeat_out << 1);
+}
+int nsd_signal(nsd_t *b, const char *scope, const char *name) {
+    nsd_signals::Signal found = nsd_signals::find(b->context, scope, name);
+    return found.at ? static_cast<int>(found.size) : NSD_E_SIGNAL;
+}
+int nsd_peek(nsd_t *b, const char *scope, const char *name, uint32_t entry, uint8_t *bytes) {
+    nsd_signals::Signal found = nsd_signals::find(b->context, scope, name);
+    if (entry >= found.entries) return NSD_E_SIGNAL;
+    std::memcpy(bytes, found.at + size_t{entry} * found.size, found.size);
+    return 0;
+}
+int nsd_poke(nsd_t *b, const char *scope, const char *name, uint32_t entry, const uint8_t *bytes) {
+    nsd_signals::Signal found = nsd_signals::find(b->context, scope, name);
+    if (entry >= found.entries) return NSD_E_SIGNAL;
+    std::memcpy(found.at + size_t{entry} * found.size, bytes, found.size);
+    return 0;
+}
+int nsd_hold(nsd_t *b, const char *scope, const char *name, const uint8_t *map) {
+    nsd_signals::Hold hold{nsd_signals::find(b->context, scope, name), {}, {}};
+    if (hold.signal.entries != 1 || (map && hold.signal.size != 1)) return NSD_E_SIGNAL;
+    nsd_let_go(b, scope, name);
+    if (map)
+        std::memcpy(hold.map, map, sizeof hold.map);
+    else
+        hold.kept.assign(hold.signal.at, hold.signal.at + hold.signal.size);
+    b->holds.push_back(hold);
+    return 0;
+}
+int nsd_let_go(nsd_t *b, const char *scope, const char *name) {
+    nsd_signals::Signal found = nsd_signals::find(b->context, scope, name);
+    auto here = [&](const nsd_signals::Hold &hold) { return hold.signal.at == found.at; };
+    b->holds.erase(std::remove_if(b->holds.begin(), b->holds.end(), here), b->holds.end());
+    return found.at ? 0 : NSD_E_SIGNAL;
 }
 const char *nsd_error(const nsd_t *b) { return b->error.c_str(); }
 }

@@ -19,6 +19,7 @@ extern "C" {
 #define NSD_E_BUS (-1)     /* the register bus answered SLVERR or DECERR */
 #define NSD_E_TIMEOUT (-2) /* no answer, or frames left when the cycles ran out */
 #define NSD_E_SCORE (-3)   /* the scoreboard has found a breach: nsd_error() */
+#define NSD_E_SIGNAL (-4)  /* no such signal in this build */
 
 enum nsd_fate { NSD_PENDING = 0, NSD_OUT = 1, NSD_DROPPED = 2, NSD_CANCELLED = 3 };
 
@@ -86,6 +87,17 @@ int nsd_read(nsd_t *block, uint32_t address, uint32_t *value);
 /* Pins: bit 0 seu_in, bit 1 over_temp_in; out: bit 0 irq, bit 1 heartbeat_out. */
 void nsd_pins(nsd_t *block, uint32_t pins);
 uint32_t nsd_outputs(const nsd_t *block);
+
+/* Signals by name, in a build with test-only ports (faults.vlt); `scope` as "TOP.nsd_top.verdict",
+ * `entry` of a memory, else 0. nsd_signal: bytes of an entry; peek and poke take that many. */
+int nsd_signal(nsd_t *block, const char *scope, const char *name);
+int nsd_peek(nsd_t *block, const char *scope, const char *name, uint32_t entry, uint8_t *bytes);
+int nsd_poke(nsd_t *block, const char *scope, const char *name, uint32_t entry,
+             const uint8_t *bytes);
+/* After every rising edge a register becomes map[its value] (256 bytes; it is of one byte), or with
+ * map NULL what it is now. A second hold takes the place of the first. Let go: as it was built. */
+int nsd_hold(nsd_t *block, const char *scope, const char *name, const uint8_t *map);
+int nsd_let_go(nsd_t *block, const char *scope, const char *name);
 
 /* The first breach, or "". */
 const char *nsd_error(const nsd_t *block);
