@@ -13,7 +13,9 @@ found by the second judgement (docs/fpga.md, Silent faults).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,6 +23,7 @@ from numpy.typing import NDArray
 
 from nsdata.assembly import LoadedRules
 from nsdata.capture import Batch
+from nsdata.config import Settings
 from nsdata.config_offload import OffloadSettings
 from nsdata.errors import EngineError, FpgaError, OffloadError, SettingError
 from nsdata.offload.coverage import coverage
@@ -201,6 +204,34 @@ def image_for(
     raise fault
 
 
+def open_session(
+    offload: str | Offload,
+    engine: Engine,
+    rules: LoadedRules,
+    settings: Settings,
+    image: str | os.PathLike[str] | None = None,
+) -> Session:
+    """A block beside the engine, loaded with its tables.
+
+    offload: a name `open_offload` knows, or an Offload. image: the tables, a file of `nsdata
+    offload compile`; None makes them of the rules. The block is let go of when this fails.
+    Raises SettingError, OffloadError, FpgaError, EngineError.
+    """
+    block = open_offload(offload, settings.offload) if isinstance(offload, str) else offload
+    session = Session(block, settings.offload)
+    try:
+        tables = (
+            session.image_for(rules, settings)
+            if image is None
+            else PrefilterImage.load(Path(image))
+        )
+        session.attach(engine, rules, tables)
+    except BaseException:
+        session.close()
+        raise
+    return session
+
+
 class Session:
     """An Offload at work beside one engine. Figures are in `stats`."""
 
@@ -227,6 +258,12 @@ class Session:
         return self.settings.on_failure == "software"
 
     # --- what it works with ------------------------------------------------------------
+
+    def image_for(self, rules: LoadedRules, settings: Settings) -> PrefilterImage:
+        """The tables of the rules, of the size this block has (image_for)."""
+        return image_for(
+            rules, settings.tunnel_ports(), settings.offload.leave_common, self.offload.table
+        )
 
     def attach(self, engine: Engine, rules: LoadedRules, image: PrefilterImage) -> None:
         """Load the block with `image` and spare `engine` what it covers of its `rules`.

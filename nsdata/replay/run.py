@@ -22,12 +22,10 @@ from nsdata.errors import CaptureError, Interrupted, NsdataError, OutputError, S
 from nsdata.fallback.controller import Transition
 from nsdata.fallback.guard import Guard
 from nsdata.fallback.ledger import Why
-from nsdata.offload.image import PrefilterImage
-from nsdata.offload.session import Offload, Session, image_for, open_offload
+from nsdata.offload.session import Offload, open_session
 from nsdata.output.console import DropPoint
 from nsdata.output.events import EveWriter, pcap_tail
 from nsdata.output.summary import Summary
-from nsdata.path.engine import Engine
 from nsdata.pipeline import FORWARDED, EveryVerdict, Pipeline, Switch
 from nsdata.replay.clock import RealClock, clock_for
 from nsdata.replay.files import Named, check_files, check_forwarded
@@ -135,7 +133,11 @@ def replay(
         loaded, settings, inline=inline, checksums=checksum_validation,
         capacity_pps=capacity_pps, queue=queue, bypass=bypass.to_array() if bypass else None,
     )  # fmt: skip
-    session = _offload(offload, offload_image, loaded, settings, engine)
+    session = None
+    if offload is not None:
+        session = open_session(offload, engine, loaded, settings, offload_image)
+    elif offload_image is not None:
+        raise SettingError("an offload image without offload; give --offload as well")
     guard = Guard.build(
         settings.drop_meter.build(),
         restore_after_ns=restore_after_ns,
@@ -177,33 +179,6 @@ def replay(
     ]
     lines = writer.take() if eve is None else b""
     return ReplayResult(result, points, lines, list(pipeline.switches))
-
-
-def _offload(
-    offload: str | Offload | None,
-    image: PathLike | None,
-    loaded: LoadedRules,
-    settings: Settings,
-    engine: Engine,
-) -> Session | None:
-    """The block beside the engine, loaded with its tables."""
-    if offload is None:
-        if image is not None:
-            raise SettingError("an offload image without offload; give --offload as well")
-        return None
-    block = open_offload(offload, settings.offload) if isinstance(offload, str) else offload
-    session = Session(block, settings.offload)
-    try:
-        tables = (
-            image_for(loaded, settings.tunnel_ports(), settings.offload.leave_common, block.table)
-            if image is None
-            else PrefilterImage.load(Path(image))
-        )
-        session.attach(engine, loaded, tables)
-    except BaseException:
-        session.close()
-        raise
-    return session
 
 
 def read_by(
