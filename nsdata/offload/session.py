@@ -245,6 +245,7 @@ class Session:
         self._golden = ModelOffload(offload.sets_log2)
         self._random = np.random.default_rng(self.settings.check_seed)
         self._said = np.zeros(len(Verdict), np.int64)
+        self._chunk = np.zeros(0, np.uint8)  # what it said of the last chunk
         self._checks = self._disagreements = self._recoveries = self._covered = 0
         self._flows_in = self._flows_full = self._flushes = 0
         self._since: int | None = None  # frames since a restore, while the share comes down
@@ -320,7 +321,8 @@ class Session:
         if len(known):
             part = batch if len(known) == len(batch) else _part(batch, known)
             verdicts[known] = self._inspect(part)
-        np.add.at(self._said, np.minimum(verdicts, Verdict.BLOCK), 1)
+        self._chunk = np.minimum(verdicts, Verdict.BLOCK)
+        self._said += np.bincount(self._chunk, minlength=len(Verdict))
         if self._error is None:
             self._check(batch, verdicts, number)
         if self.software:
@@ -441,6 +443,18 @@ class Session:
         self._recoveries += 1
         self._since = 0
         return True
+
+    @property
+    def restoring(self) -> bool:
+        """Whether more frames are judged twice than the settings say, as a restore was lately."""
+        return self.active and self._since is not None
+
+    def said(self, ahead: int = 0) -> list[int]:
+        """Frames so far by what the block said (entry.Verdict), without the last `ahead` frames
+        of the last chunk."""
+        rest = self._chunk[max(len(self._chunk) - ahead, 0) :]
+        counts: list[int] = (self._said - np.bincount(rest, minlength=len(Verdict))).tolist()
+        return counts
 
     def stats(self) -> Mapping[str, Any]:
         """Figures of the run: frames by what the block said, checks, flows, errors."""
