@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from offload.blocks import card, needed
 
-from nsdata.testing import Fpga
+from nsdata.testing import Fpga, LoopEngine
 from nsdata.testing.fpga import check_spec
 
 pytest_plugins = ("pytester",)
@@ -274,3 +275,14 @@ def test_named_twice_and_unused_it_does_no_harm(pytester: pytest.Pytester) -> No
         command, cwd=pytester.path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_document_names_what_there_is() -> None:
+    text = (ROOT / "docs" / "testing.md").read_text(encoding="utf-8")
+    public = [name for name in vars(Fpga) if not name.startswith("_")]
+    for name in {*public, *vars(LoopEngine)} - {"begin", "close", "received", "inspect_batch"}:
+        assert name.startswith("_") or f"`{name}" in text or f".{name}" in text, name
+    [code] = re.findall(r"```python\n(.*?)```", text, re.S)
+    assert code in (ROOT / "examples" / "hil" / "README.md").read_text(encoding="utf-8").replace(
+        "    evidence = engine.assert", "    engine.assert"
+    ).replace('    print(evidence["given"]["fpga"]["words"])\n', "")
