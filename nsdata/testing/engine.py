@@ -105,16 +105,17 @@ class LoopEngine(Engine):
             legal = "; ".join(one.value for one in Reason)
             raise AssertionError(f"reason {reason!r} is none. There are: {legal}") from None
         entries = [
-            one for one in self.transitions
-            if one.to_state is State.FALLBACK and one.from_state is State.NORMAL
-        ]  # fmt: skip
+            one for one in self.transitions if one.to_state is State.FALLBACK and not one.refused
+        ]
         if self.state is not State.FALLBACK:
-            was = f"; it was, {len(entries)} times, and was restored" if entries else ""
+            times = sum(one.from_state is State.NORMAL for one in entries)
+            was = f"; it was, {times} times, and was restored" if times else ""
             _fail(f"the engine is not in fallback (wanted: {wanted.value}){was}")
-        entered = entries[-1]
         now = self.pipeline.guard.controller.reason
         if now is not wanted:
             _fail(f"in fallback for another reason: {now.value}, not {wanted.value}")
+        # Also where it took another reason's place, which is no new fallback.
+        entered = next(one for one in reversed(entries) if one.reason is wanted)
         given = dict(entered.evidence.get("given") or {})
         block = given.get("fpga", {})
         if error is not None and block.get("class") != error:

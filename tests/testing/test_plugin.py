@@ -166,6 +166,14 @@ def test_faults(run: Runner) -> None:
         def test_silent(engine, fpga):
             with fpga.silent_fault("no_such_port"):
                 pass
+        def test_outranked(engine, capture, fpga):
+            engine.inspect_batch(capture[:64])
+            engine.fallback()
+            engine.assert_fallback("no error")
+            with fpga.injected("SEU"):
+                engine.idle()
+            evidence = engine.assert_fallback(within_frames=0, error="SEU")
+            assert evidence["previous"]["reason"] == "no error"
         def test_own(engine, capture, fpga):
             engine.inspect_batch(capture[:10])
             fpga.fault_begins()
@@ -176,7 +184,7 @@ def test_faults(run: Runner) -> None:
         """.replace("\n        ", "\n"),
         "-rs",
     )
-    done.assert_outcomes(passed=4, skipped=1, failed=1)
+    done.assert_outcomes(passed=5, skipped=1, failed=1)
     done.stdout.fnmatch_lines(["*no test-only port no_such_port; there are*"])
     done.stdout.fnmatch_lines(["*no such error class. There are ECC_CE, ECC_UE, PARITY*"])
 
