@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nsdata.output.timeline import COLUMNS, MOST_BANDS, NEVER, Band, Timeline
@@ -25,6 +25,7 @@ def run(timeline: Timeline, frames: list[tuple[int, int]], start: int = 10**18) 
     timeline.take(start + frames[-1][0], counts)
 
 
+@settings(deadline=None)
 @given(FRAMES, st.sampled_from([2, 4, 10]), st.sampled_from([1, 7, 1000]))
 def test_every_frame_is_in_the_interval_of_its_time(
     frames: list[tuple[int, int]], intervals: int, first: int
