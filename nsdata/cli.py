@@ -87,6 +87,10 @@ def replay(
     ] = [],  # noqa: B006 (typer copies it)
     eve: Annotated[Path | None, typer.Option(help="Write EVE JSON here (- is stdout).")] = None,
     summary: Annotated[Path | None, typer.Option(help="Write the summary as JSON here.")] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(help="Write a page of HTML here: rates over time, states, evidence, ledger."),
+    ] = None,
     inline: Annotated[
         bool, typer.Option("--inline", help="Sit inline: drop and reject rules take effect.")
     ] = False,
@@ -199,7 +203,7 @@ def replay(
     inputs = read_by(captures, rules, bypass_rules, offload_image)
     if config is not None:
         inputs.append(("--config", config))
-    check_files(inputs, written_by(eve, summary, write_forwarded))
+    check_files(inputs, written_by(eve, summary, write_forwarded, report))
     settings = Settings.load(config, sets)
     switches = parse_switches(fallback_at, restore_at, force_restore)
     capacity_pps = parse_capacity(capacity) if capacity is not None else 0.0
@@ -228,14 +232,14 @@ def replay(
                 bar.note(note)
 
         result = run_replay(
-            captures, eve=eve, summary=summary, inline=inline,
+            captures, eve=eve, summary=summary, report=report, inline=inline,
             checksum_validation=checksum_validation == "all", settings=settings,
             write_forwarded=write_forwarded, bypass_rules=bypass_rules, speed=speed,
             capacity_pps=capacity_pps, queue=queue or DEFAULT_QUEUE, switches=switches,
             restore_after_ns=restore_after_ns, loaded=loaded, loops=loops, offload=offload,
             offload_image=offload_image, progress=show, stop=stop.asked,
         )  # fmt: skip
-    to_stdout = "-" in (str(eve), str(summary))
+    to_stdout = "-" in (str(eve), str(summary), str(report))
     nothing = not result.summary.received  # tables of nothing would only mislead
     if not quiet and not nothing:
         print_summary(result.summary, result.points, Console(stderr=to_stdout), faults=False)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -460,6 +460,11 @@ def load_bypass_rules(path: str | PathLike[str]) -> BypassTable:
 def settings_table() -> str:
     """All settings as a Markdown table (docs/operations.md holds it)."""
     return TREE.markdown_table()
+
+
+def settings_rows(settings: Settings) -> Iterator[tuple[str, str, bool]]:
+    """Every setting: dotted name, value as written, whether it is not the default."""
+    return TREE.rows(settings, Settings())
 
 
 def _read(path: str | PathLike[str], what: str) -> str:

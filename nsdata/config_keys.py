@@ -7,6 +7,7 @@ through them, and what else stands where a key leads nowhere.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum, StrEnum
@@ -16,6 +17,9 @@ from pydantic import BaseModel, ValidationError
 
 from nsdata.errors import SettingError
 from nsdata.toml_text import KeyPath
+from nsdata.units import duration_text, size_text
+
+SECRET = re.compile(r"passw|secret|token|credential|private|(^|[._-])key($|[._-])", re.IGNORECASE)
 
 
 class Shape(StrEnum):
@@ -161,6 +165,20 @@ class Tree:
         shown = "" if isinstance(value, Mapping | BaseModel) else f" = {value!r}"
         return SettingError(f"{place + ': ' if place else ''}{name}{shown}: {reason}")
 
+    def rows(self, given: BaseModel, usual: BaseModel) -> Iterator[tuple[str, str, bool]]:
+        """Every setting of `given`: dotted name, value as one would write it, and whether it is
+        another than in `usual`. What is named like a secret is not told."""
+        values, others = (one.model_dump(mode="json", by_alias=True) for one in (given, usual))
+        for key in self.keys.values():
+            value, other = (_below(one, key.name) for one in (values, others))
+            if not isinstance(value, Mapping):
+                yield key.name, _told(key.name, value, key.default), value != other
+                continue
+            for entry, inner in value.items():
+                name = f"{key.name}.{entry}"
+                changed = not isinstance(other, Mapping) or other.get(entry) != inner
+                yield name, _told(name, inner, None), changed
+
     def markdown_table(self) -> str:
         """All settings with default and meaning, as docs/operations.md holds them."""
         rows = ["| setting | default | meaning |", "| --- | --- | --- |"]
@@ -180,6 +198,21 @@ class Tree:
 def _related(key: str, name: str) -> bool:
     """Whether one is the other or stands below it."""
     return (key + ".").startswith(name + ".") or (name + ".").startswith(key + ".")
+
+
+def _below(values: Any, name: str) -> Any:
+    for part in name.split("."):
+        values = values[part]
+    return values
+
+
+def _told(name: str, value: Any, default: Any) -> str:
+    """A value in the unit its default is written in."""
+    if SECRET.search(name):
+        return "(not shown)"
+    if isinstance(value, int) and not isinstance(value, bool) and isinstance(default, str):
+        return size_text(value) if default.endswith("b") else duration_text(value)
+    return _shown(value)
 
 
 def _shown(value: Any) -> str:

@@ -6,7 +6,8 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +15,12 @@ import numpy.typing as npt
 from nsdata.assembly import LoadedRules, build_engine
 from nsdata.capture import Batch
 from nsdata.config import Settings
-from nsdata.errors import EngineError
+from nsdata.errors import EngineError, SettingError
 from nsdata.fallback.controller import Transition
 from nsdata.fallback.guard import Guard
 from nsdata.fallback.ledger import LedgerSnapshot
 from nsdata.fallback.reasons import State
+from nsdata.offload.session import Offload, open_session
 from nsdata.output.events import EveWriter
 from nsdata.pipeline import Pipeline
 from nsdata.rules.ruleset import RuleSet, load_rules, load_text
@@ -36,6 +38,9 @@ class Engine:
     rules: rule text, a path, or several paths (a text with a blank in it that names no file
     and does not end in `.rules` is rule text). inline: drops take effect. The other
     arguments are those of nsdata.replay. Refused rules are in `refused`.
+
+    With `offload` (`model`, `rtl`, …) call `idle` while no frames come, more often than
+    `offload.heartbeat`, and `close` in the end, or use it in a `with`.
     """
 
     def __init__(
@@ -50,6 +55,8 @@ class Engine:
         queue: int = 4096,
         restore_after_ns: int | None = None,
         seed: int = 0,
+        offload: str | Offload | None = None,
+        offload_image: str | os.PathLike[str] | None = None,
     ) -> None:
         self.settings = settings or Settings()
         self._loaded = LoadedRules.build(self._ruleset(rules), self.settings)
@@ -69,7 +76,12 @@ class Engine:
             payload=eve.payload,
             packet=eve.packet,
         )
-        self.pipeline = Pipeline(engine, guard, writer)
+        session = None
+        if offload is not None:
+            session = open_session(offload, engine, self._loaded, self.settings, offload_image)
+        elif offload_image is not None:
+            raise SettingError("an offload image without offload; give offload as well")
+        self.pipeline = Pipeline(engine, guard, writer, offload=session)
         self.pipeline.set_rules(self._loaded.fragments, self._loaded.sids)
 
     def _ruleset(
@@ -139,14 +151,42 @@ class Engine:
         return self.pipeline.switch(State.NORMAL, self.pipeline.last_ns, force=force)
 
     def reload(self, rules: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> None:
-        """Other rules from the next frame on; flows, streams and flowbits live on."""
+        """Other rules from the next frame on; flows, streams and flowbits live on.
+
+        A block is loaded with tables made of them. Raises OffloadError when they do not fit it;
+        then, as with every other error of the rules, the old ones stay.
+        """
         loaded = LoadedRules.build(self._ruleset(rules), self.settings, self._loaded)
+        session = self.pipeline.offload
+        image = session.image_for(loaded, self.settings) if session is not None else None
         self.pipeline.swap_rules(loaded.base, loaded.fragments, loaded.sids)
         self._loaded = loaded
+        if image is not None:
+            self.pipeline.load_offload(loaded, image)
+
+    def idle(self) -> None:
+        """While no frames come: the sign of life for a block, and a look for its errors."""
+        self.pipeline.idle()
 
     def finish(self) -> None:
         """End every flow: what streams still hold is inspected, flow events are written."""
         self.pipeline.finish()
+
+    def close(self) -> None:
+        """Let go of the block, if there is one. The engine is not to be used any more."""
+        if self.pipeline.offload is not None:
+            self.pipeline.offload.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
 
 
 def _is_text(rules: str) -> bool:

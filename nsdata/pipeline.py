@@ -30,6 +30,7 @@ from nsdata.offload.image import PrefilterImage
 from nsdata.offload.session import CHUNK, Session, Verdicts
 from nsdata.output.eve import record_dtype
 from nsdata.output.events import EveWriter
+from nsdata.output.timeline import SAID, Band, Timeline
 from nsdata.path.engine import Engine
 from nsdata.path.rulebase import RuleBase
 
@@ -77,6 +78,7 @@ class Pipeline:
     first_ns: int | None = None
     last_ns: int = 0
     offload: Session | None = None
+    timeline: Timeline | None = None  # for a report: figures over time
     _verdicts: EveryVerdict = field(default_factory=lambda: np.zeros(0, np.uint8))
     _dtype: np.dtype[Any] = field(default_factory=record_dtype)
     _sids: Sequence[int] = ()
@@ -146,6 +148,8 @@ class Pipeline:
         """Look for an error of the block, and act on it."""
         if offload.settle(self.engine) is not None:
             self._fault(offload)
+        elif self.timeline is not None:
+            self._band(self.last_ns)
 
     def _fault(self, offload: Session) -> None:
         """The block has failed: fall back, unless inspection is to go on without it."""
@@ -153,6 +157,7 @@ class Pipeline:
             moment = self.moment(self.last_ns)
             self._apply(self.guard.fault(Reason.FPGA, moment, {"fpga": offload.last}))
             offload.settle(self.engine)  # the flows that ended
+        self._band(self.last_ns)
 
     def idle(self) -> None:
         """While no frames come, more often than `offload.heartbeat`: the block's sign of life,
@@ -185,7 +190,8 @@ class Pipeline:
         n = len(batch)
         at = 0
         while at < n:
-            self._due(self.engine.clock_at(int(batch.ts_ns[at])))
+            ahead = 0 if judged is None else n - at
+            self._due(self.engine.clock_at(int(batch.ts_ns[at])), ahead)
             stop_frame = min((s.at_frame for s in self.switches if s.at_frame), default=0)
             at = self.engine.process(
                 batch.data, batch.offset, batch.caplen, batch.wirelen, batch.ts_ns,
@@ -199,7 +205,9 @@ class Pipeline:
         while not self.engine.end_flows():
             self.drain()
         self.drain()
-        self.ledger()
+        ledger = self.ledger()
+        if self.timeline is not None:
+            self._sample(self.timeline, self.last_ns, ledger)
 
     def drain(self) -> None:
         """Hand the path's records to the output."""
@@ -217,15 +225,43 @@ class Pipeline:
         for switch in self.switches:
             if switch.at_ns is not None:
                 stop = min(stop, first + switch.at_ns)
+        if self.timeline is not None:
+            stop = min(stop, self.timeline.next_ns())
         return min(stop, NEVER)
 
-    def _due(self, now_ns: int) -> None:
-        """Everything due before the frame of time `now_ns` is taken."""
+    def _sample(
+        self, timeline: Timeline, now_ns: int, ledger: LedgerSnapshot, ahead: int = 0
+    ) -> None:
+        """The counters of all frames before `now_ns`; `ahead` more were judged by the block."""
+        said = [0] * len(SAID) if self.offload is None else self.offload.said(ahead)
+        fates = (count.packets for count in ledger.by_fate)
+        timeline.take(now_ns, (*fates, ledger.received.bytes, *said))
+
+    def _band(self, now_ns: int) -> None:
+        """Note what is done from now on."""
+        if self.timeline is None or self.first_ns is None:
+            return
+        band = Band.INSPECTING
+        if self.guard.state is State.FALLBACK:
+            band = Band.FALLBACK
+        elif self.offload is not None and not self.offload.active:
+            band = Band.SOFTWARE
+        elif self.offload is not None and self.offload.restoring:
+            band = Band.RESTORING
+        self.timeline.band(now_ns, band)
+
+    def _due(self, now_ns: int, ahead: int = 0) -> None:
+        """Everything due before the frame of time `now_ns` is taken; the block has judged it and
+        what follows, `ahead` frames."""
         if self.first_ns is None:
             self.first_ns = self.last_ns = now_ns
             self.guard.start(self.moment(now_ns))
+            if self.timeline is not None:
+                self.timeline.start(now_ns)
         now_ns = max(now_ns, self.last_ns)
         self.last_ns = now_ns
+        if self.timeline is not None and self.timeline.next_ns() <= now_ns:
+            self._sample(self.timeline, now_ns, self.ledger(), ahead)
         restore_ns = self.guard.controller.next_due_ns()
         if restore_ns is not None and restore_ns <= now_ns:
             self._recover(now_ns)
@@ -246,6 +282,8 @@ class Pipeline:
         if reading is not None and reading.received:
             state = self.guard.state.value
             self.points.append((reading.now_ns, reading.ratio, state, reading.judged))
+            if self.timeline is not None:
+                self.timeline.reading(reading.now_ns, reading.ratio)
         if len(self.points) > MAX_POINTS:
             del self.points[1::2]
 
@@ -268,6 +306,7 @@ class Pipeline:
                 self.drain()
             self.drain()
             self.eve.fallback(transition.at_ns, transition)
+            self._band(transition.at_ns)
 
 
 def _cut(batch: Batch, where: slice) -> Batch:

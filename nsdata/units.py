@@ -74,3 +74,11 @@ def duration_text(ns: int) -> str:
         if ns and ns % _TIME_UNITS[unit] == 0:
             return f"{ns // _TIME_UNITS[unit]}{unit}"
     return f"{ns}ns"
+
+
+def size_text(value: int) -> str:
+    """The shortest exact form that `parse_size` takes: 67108864 -> 64mb."""
+    for unit in ("g", "m", "k"):
+        if value and value % _SIZE_UNITS[unit] == 0:
+            return f"{value // _SIZE_UNITS[unit]}{unit}b"
+    return str(value)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nsdata.config import TREE, ExceptionPolicy, Settings, settings_table
+from nsdata.config import TREE, ExceptionPolicy, Settings, settings_rows, settings_table
 from nsdata.config_keys import Shape
 from nsdata.errors import SettingError
 from nsdata.units import duration_text, parse_duration, parse_rate, parse_size
@@ -281,3 +281,21 @@ def test_a_duration_as_text_is_read_back_exactly(ns: int) -> None:
 def test_durations_are_written_as_people_do() -> None:
     written = [duration_text(n) for n in (7 * 10**9, 1_500_000_000, 60 * 10**9, 1, 0)]
     assert written == ["7s", "1500ms", "1m", "1ns", "0ns"]
+
+
+def test_rows_say_values_as_one_would_write_them() -> None:
+    rows = {name: text for name, text, _ in settings_rows(Settings())}
+    assert rows["stream.memcap"] == "64mb" and rows["drop-meter.window"] == "5s"
+    assert rows["action-order"] == "[pass, drop, reject, alert]" and rows["defrag.max-frags"]
+    assert not [name for name, _, changed in settings_rows(Settings()) if changed]
+    sets = ["stream.memcap=1000", "flow-timeouts.tcp.new=1500ms"]
+    sets += ["vars.address-groups.X=[10.0.0.1]"]
+    changed = {name: text for name, text, other in settings_rows(Settings.load(sets=sets)) if other}
+    assert changed == {
+        "stream.memcap": "1000", "flow-timeouts.tcp.new": "1500ms",
+        "vars.address-groups.X": "[10.0.0.1]",
+    }  # fmt: skip
+    again = Settings.load(sets=[f"{name}={text}" for name, text in rows.items() if text])
+    assert again == Settings()
+    secret = Settings.load(sets=["vars.address-groups.API_KEY=[10.0.0.1]"])
+    assert "(not shown)" in [text for _, text, _ in settings_rows(secret)]

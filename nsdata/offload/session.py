@@ -13,7 +13,9 @@ found by the second judgement (docs/fpga.md, Silent faults).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,6 +23,7 @@ from numpy.typing import NDArray
 
 from nsdata.assembly import LoadedRules
 from nsdata.capture import Batch
+from nsdata.config import Settings
 from nsdata.config_offload import OffloadSettings
 from nsdata.errors import EngineError, FpgaError, OffloadError, SettingError
 from nsdata.offload.check import SampledCheck, part_of
@@ -201,6 +204,34 @@ def image_for(
     raise fault
 
 
+def open_session(
+    offload: str | Offload,
+    engine: Engine,
+    rules: LoadedRules,
+    settings: Settings,
+    image: str | os.PathLike[str] | None = None,
+) -> Session:
+    """A block beside the engine, loaded with its tables.
+
+    offload: a name `open_offload` knows, or an Offload. image: the tables, a file of `nsdata
+    offload compile`; None makes them of the rules. The block is let go of when this fails.
+    Raises SettingError, OffloadError, FpgaError, EngineError.
+    """
+    block = open_offload(offload, settings.offload) if isinstance(offload, str) else offload
+    session = Session(block, settings.offload)
+    try:
+        tables = (
+            session.image_for(rules, settings)
+            if image is None
+            else PrefilterImage.load(Path(image))
+        )
+        session.attach(engine, rules, tables)
+    except BaseException:
+        session.close()
+        raise
+    return session
+
+
 class Session:
     """An Offload at work beside one engine. Figures are in `stats`."""
 
@@ -214,8 +245,9 @@ class Session:
         self._golden = ModelOffload(offload.sets_log2)
         self._sampled = SampledCheck(self._golden, self.settings.check_seed)
         self._said = np.zeros(len(Verdict), np.int64)
+        self._chunk = np.zeros(0, np.uint8)  # what it said of the last chunk
+        self._permitted = 0  # frames of it that the block says it did not inspect
         self._recoveries = self._covered = 0
-        self._permitted = 0  # frames of the chunk that the block says it did not inspect
         self._flows_in = self._flows_full = self._flushes = 0
         self._since: int | None = None  # frames since a restore, while the share comes down
         self._error: FpgaError | None = None
@@ -228,6 +260,12 @@ class Session:
         return self.settings.on_failure == "software"
 
     # --- what it works with ------------------------------------------------------------
+
+    def image_for(self, rules: LoadedRules, settings: Settings) -> PrefilterImage:
+        """The tables of the rules, of the size this block has (image_for)."""
+        return image_for(
+            rules, settings.tunnel_ports(), settings.offload.leave_common, self.offload.table
+        )
 
     def attach(self, engine: Engine, rules: LoadedRules, image: PrefilterImage) -> None:
         """Load the block with `image` and spare `engine` what it covers of its `rules`.
@@ -284,8 +322,9 @@ class Session:
         if len(known):
             part = batch if len(known) == len(batch) else part_of(batch, known)
             verdicts[known] = self._inspect(part)
-        np.add.at(self._said, np.minimum(verdicts, Verdict.BLOCK), 1)
-        self._permitted = int((verdicts == Verdict.FAULT).sum())
+        self._chunk = np.minimum(verdicts, Verdict.BLOCK)
+        self._said += np.bincount(self._chunk, minlength=len(Verdict))
+        self._permitted = int(np.count_nonzero(self._chunk == Verdict.FAULT))
         if self._error is None:
             self._check(batch, verdicts, number)
         if self.software:
@@ -387,6 +426,18 @@ class Session:
         self._recoveries += 1
         self._since = 0
         return True
+
+    @property
+    def restoring(self) -> bool:
+        """Whether more frames are judged twice than the settings say, as a restore was lately."""
+        return self.active and self._since is not None
+
+    def said(self, ahead: int = 0) -> list[int]:
+        """Frames so far by what the block said (entry.Verdict), without the last `ahead` frames
+        of the last chunk."""
+        rest = self._chunk[max(len(self._chunk) - ahead, 0) :]
+        counts: list[int] = (self._said - np.bincount(rest, minlength=len(Verdict))).tolist()
+        return counts
 
     def stats(self) -> Mapping[str, Any]:
         """Figures of the run: frames by what the block said, checks, flows, errors."""

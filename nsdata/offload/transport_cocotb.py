@@ -210,7 +210,8 @@ def start(
         raise OffloadError("cocotb: the test bench (sim/bridge) is in a checkout, and not here")
     place = Path(tempfile.mkdtemp(prefix="nsdata-cocotb-"))
     path = place / "s"
-    command = [sys.executable, "-m", "sim.bridge", str(path), "--width", str(data_w)]
+    command = [sys.executable, "-m", "sim.bridge", str(path), "--temporary"]
+    command += ["--width", str(data_w)]
     command += [f"{name}={value}" for name, value in (parameters or {}).items()]
     command += ["--waves"] if waves else []
     with open(place / "bridge.log", "wb") as log:

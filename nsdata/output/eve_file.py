@@ -12,6 +12,7 @@ import os
 import select
 import stat
 import sys
+from pathlib import Path
 from types import TracebackType
 
 from nsdata.errors import OutputError
@@ -36,6 +37,30 @@ def output_error(path: str, doing: str, error: OSError, kept: str = "") -> Outpu
     """OutputError for `path`: what was being done, the system's reason, what to try."""
     hint = HINTS.get(error.errno or 0, "try another file")
     return OutputError(f"{path}: cannot {doing}: {error.strerror or error}{kept} ({hint})")
+
+
+def write_whole(path: str | os.PathLike[str], text: str) -> None:
+    """Write a file ("-": standard output) at once or not at all.
+
+    Raises OutputError; what was there before is then still whole.
+    """
+    if os.fspath(path) == "-":
+        print(text, end="", flush=True)
+        return
+    target = Path(path)
+    if target.exists() and not target.is_file():  # /dev/stdout, a pipe
+        try:
+            target.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise output_error(str(target), "write", error) from error
+        return
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(target)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise output_error(str(target), "write", error) from error
 
 
 class EveFile:

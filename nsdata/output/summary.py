@@ -4,12 +4,11 @@ is generated from this model (tests compare the two)."""
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, computed_field, model_validator
 
-from nsdata.output.eve_file import output_error
+from nsdata.output.eve_file import write_whole
 
 
 class Part(BaseModel):
@@ -207,23 +206,7 @@ class Summary(Part):
 
         Raises OutputError; a summary that was there before is then still whole.
         """
-        if os.fspath(path) == "-":
-            print(self.to_json(), end="", flush=True)
-            return
-        target = Path(path)
-        if target.exists() and not target.is_file():  # /dev/stdout, a pipe
-            try:
-                target.write_text(self.to_json(), encoding="utf-8")
-            except OSError as error:
-                raise output_error(str(target), "write", error) from error
-            return
-        part = target.with_name(f".{target.name}.{os.getpid()}.part")
-        try:
-            part.write_text(self.to_json(), encoding="utf-8")
-            part.replace(target)
-        except OSError as error:
-            part.unlink(missing_ok=True)
-            raise output_error(str(target), "write", error) from error
+        write_whole(path, self.to_json())
 
 
 def _type_text(schema: dict[str, Any], definitions: dict[str, Any]) -> str:

