@@ -19,8 +19,8 @@ HDL = ROOT / "hdl"
 TARGET_MHZ = 156.25  # 64 b x 156.25 MHz = 10 Gb/s
 DEVICE = ["--85k", "--package", "CABGA756", "--speed", "8"]
 # The wires are what is slow here, a few of them: more weight on the critical ones than nextpnr
-# gives by itself (10 and 2). Seed 2 of one netlist: 145 MHz without, 161 MHz with.
-PLACER = ["--placer-heap-timingweight", "40", "--placer-heap-critexp", "4"]
+# gives by itself (10). Seed 2 of one netlist: 145 MHz without, 161 MHz with.
+PLACER = ["--placer-heap-timingweight", "25"]
 
 # Modules mapped by themselves. abc makes a path only as short as the longest of all; so these are
 # short however long a path elsewhere is. Their ports are registers, or one level from one.
