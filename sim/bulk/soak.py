@@ -25,7 +25,7 @@ from nsdata.offload.entry import Verdict
 from nsdata.offload.registers import ErrorClass
 from nsdata.offload.rtl.block import CANCELLED, DROPPED, OUT, Block
 from sim import points
-from sim.timing import DROP_AFTER, DROP_BEHIND, GRACE
+from sim.timing import DROP_AFTER, DROP_BEHIND, GRACE, LATENCY
 from sim.traffic import Batch, World, batch
 
 # (probability of holding per cycle, longest burst) of source and sink
@@ -112,6 +112,7 @@ class Soak:
         begin = self.block.cycle
         self.block.reset()
         self.zero = self.block.cycle
+        assert host.drive(self.block, host.get(reg.BUILD_TIMING, "latency")) == LATENCY
         host.drive(self.block, host.bring_up(self.world.tables, hold=32))
         self.windows.append(Window(begin, self.block.cycle))
 

@@ -8,8 +8,8 @@ from cocotb.triggers import RisingEdge
 
 from sim.axis import AxisSink, AxisSource, Frame, to_beats
 from sim.tb import TB
+from sim.timing import LATENCY
 
-LATENCY = 18
 DEPTH = 64
 CREDITS = DEPTH - 2
 STALL_LIMIT = 80
