@@ -88,7 +88,7 @@ sim-full: setup ## simulate everything, with the million frames; write the table
 
 sim-coverage: setup ## line, branch and functional coverage of the FPGA block, with its bars
 	rm -rf build/coverage
-	NSDATA_COVERAGE=1 NSDATA_FULL=1 $(PY) -m pytest sim -n $(JOBS) $(PYTEST_ARGS) || echo "tests failed" >&2
+	NSDATA_COVERAGE=1 $(PY) -m pytest sim -n $(JOBS) $(PYTEST_ARGS) || echo "tests failed" >&2
 	$(PY) -m sim.coverage
 
 wave: setup ## one simulated test with waves (TEST=sim/spine/test_spine.py::name, CASE=cocotb_test)

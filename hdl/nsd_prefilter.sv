@@ -72,7 +72,8 @@ module nsd_prefilter
     input  port_range_t [PORT_RANGES-1:0] cfg_ranges,
     output port_range_t [PORT_RANGES-1:0] cfg_ranges_active,
 
-    // Errors: strobes. err_info: {lookup, 15'd0, bucket (of the scrubber's)}.
+    // Errors: strobes. err_info: {lookup, 15'd0, bucket}; the bucket is the scrubber's, and
+    // says nothing of a lookup's.
     output logic                          err_crc,
     output logic                          err_ce,
     output logic                          err_ue,

@@ -220,7 +220,7 @@ module nsd_top
 
     // What can be found in several places says where in [30:29]: 0 the spine, 1 the flow table,
     // 2 the prefilter; [28] a lookup met it, not the background check; [16:0] the entry. [31] is
-    // nsd_errors' own. Spine errors other than these keep the layout of nsd_spine.
+    // nsd_errors' own. A lookup in the prefilter does not say which bucket. Spine errors other than these keep the layout of nsd_spine.
     logic [31:0] flow_where, pf_where;
     assign flow_where = {3'b001, flow_info[31], 11'd0, 17'(flow_info[FLOW_ADDR_W-1:0])};
     assign pf_where = {3'b010, pf_info[31], 12'd0, pf_info[15:0]};
@@ -301,7 +301,7 @@ module nsd_top
 
     always_ff @(posedge clk) begin
         if (flow_ce || flow_ue) flow_addr_reg <= 32'(flow_info[FLOW_ADDR_W-1:0]);
-        if (pf_ce || pf_ue) pf_addr_reg <= 32'(pf_info[15:0]);
+        if (pf_ce || (pf_ue && !pf_info[31])) pf_addr_reg <= 32'(pf_info[15:0]);
         tick_reg <= &cycle[9:0];
         fault_reg <= fault;
         if (rst) begin

@@ -167,8 +167,9 @@ def simulate(
 
     `sources`: modules of hdl/ by name, or paths relative to the repository; what they use is
     added. None takes `toplevel` alone. `testcase`: names of cocotb tests, all by default.
-    `public`: the signals of `toplevel` the tests use, ports included, `*` allowed; all signals
-    of all modules by default, which makes a large design slow to build and to run.
+    `public`: the signals of `toplevel` the tests use, ports included, `*` allowed, those of other
+    modules as "module.signal"; all signals of all modules by default, which makes a large design
+    slow to build and to run.
     `waves`, `coverage`, `seed`: None asks the environment. Returns the run's directory, which
     holds results.xml, sim.log and, when asked for, dump.fst and coverage.dat.
     """
@@ -191,7 +192,8 @@ def simulate(
     if narrow:
         runner.narrow = True
         control = directory / "public.vlt"
-        rows = [f'public_flat_rw -module "{toplevel}" -var "{name}"' for name in narrow]
+        pairs = [name.rpartition(".")[::2] for name in narrow]
+        rows = [f'public_flat_rw -module "{m or toplevel}" -var "{name}"' for m, name in pairs]
         control.write_text("\n".join(["`verilator_config", *rows]) + "\n")
         waivers.append(control)
     runner.log.setLevel(logging.WARNING)

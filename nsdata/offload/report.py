@@ -55,7 +55,10 @@ def _named(info: int, low: int, names: tuple[str, ...]) -> str:
 def _word(info: int) -> str:
     place = info >> 29 & 3
     if place in (1, 2):
-        met = "met by a lookup" if info >> 28 & 1 else "found by the background check"
+        lookup = info >> 28 & 1
+        met = "met by a lookup" if lookup else "found by the background check"
+        if place == 2 and lookup:  # every lane looks its own bucket up: which, it does not say
+            return f"{PLACES[place]}, {met}"
         what = "entry" if place == 1 else "bucket"
         return f"{PLACES[place]}, {what} {info & 0x1FFFF}, {met}"
     text = f"{PLACES[0]}, slot {info >> 12 & 0xFF}, lane {info >> 8 & 15}"

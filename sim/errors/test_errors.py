@@ -244,9 +244,16 @@ async def the_heartbeat_can_be_injected(dut: Any) -> None:
 
 @cocotb.test()
 async def soft_reset_drains_and_keeps_the_fault(dut: Any) -> None:
-    """Armed, it re-arms by itself; in FAULT, it stays there."""
+    """Arming or armed, it re-arms by itself; in FAULT, it stays there."""
     tb = await fresh(dut)
-    await tb.arm()
+    await tb.beat()
+    dut.ctl_enable.value = 1
+    await tb.until(lambda: tb.state is State.ARMING, 20, "arming")
+    await tb.strobe(dut.ctl_soft_reset)
+    await tb.step()
+    assert tb.state is State.RESETTING and not tb.get("arm")
+    await tb.until(lambda: tb.state is State.DISARMED, 100, "disarmed")
+    await tb.until(lambda: tb.get("arm"), 100, "arm")
     dut.drained.value = 0
     await tb.strobe(dut.ctl_soft_reset)
     dut.armed.value = 0

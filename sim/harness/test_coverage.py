@@ -47,7 +47,7 @@ def test_what_was_not_reached_fails_and_is_listed() -> None:
     (module,) = modules
     assert (module.line_percent, module.branch_percent) == (75.0, 50.0)
     assert module.missed_lines == [4] and len(module.missed_branches) == 1
-    said = failures(modules, [], [])
+    said = failures(modules, [], [], SOURCE)
     assert len(said) == 2 and "75.0 % of lines" in said[0] and "50.0 % of branches" in said[1]
     rows = listing(module, SOURCE["nsd_x.sv"]).splitlines()
     assert rows[3].startswith("!") and "not taken: if" in rows[2]
@@ -62,7 +62,7 @@ def test_a_waiver_excuses_only_what_it_names() -> None:
     modules, useless = judge(counted(DATA), [body, way, other], SOURCE)
     assert not modules[0].missed_lines and not modules[0].missed_branches
     assert modules[0].waived == 2 and useless == [other]
-    assert failures(modules, useless, []) == ["1 waivers nothing needs"]
+    assert failures(modules, useless, [], SOURCE) == ["1 waivers nothing needs"]
 
 
 def test_a_waiver_must_say_why(tmp_path: Path) -> None:
@@ -73,8 +73,11 @@ def test_a_waiver_must_say_why(tmp_path: Path) -> None:
 
 
 def test_a_module_without_records_fails() -> None:
-    modules, _ = judge({}, [], SOURCE)
-    assert failures(modules, [], []) == ["nsd_x.sv: nothing was recorded"]
+    lines = ["module nsd_x;", "    always_comb a = b;", "endmodule"]
+    modules, _ = judge({}, [], {"nsd_x.sv": lines})
+    assert failures(modules, [], [], {"nsd_x.sv": lines}) == ["nsd_x.sv: nothing was recorded"]
+    lines[1] = "    assign a = b;"  # Verilator records nothing of these
+    assert failures(modules, [], [], {"nsd_x.sv": lines}) == []
 
 
 def test_points_are_recorded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

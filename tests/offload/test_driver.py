@@ -66,6 +66,7 @@ def test_every_class_has_words() -> None:
         "the frame store, slot 3, lane 10, syndrome 0x05"
     )
     assert describe(ErrorClass.ECC_UE, 0x30000011) == "the flow table, entry 17, met by a lookup"
+    assert describe(ErrorClass.ECC_UE, 0x50000011) == "the prefilter's table, met by a lookup"
     assert describe(ErrorClass.ECC_CE, 0x40000011) == (
         "the prefilter's table, bucket 17, found by the background check"
     )
