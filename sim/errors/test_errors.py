@@ -244,8 +244,12 @@ async def the_heartbeat_can_be_injected(dut: Any) -> None:
 
 @cocotb.test()
 async def soft_reset_drains_and_keeps_the_fault(dut: Any) -> None:
-    """Arming or armed, it re-arms by itself; in FAULT, it stays there."""
+    """Arming or armed, it re-arms by itself; disarmed or in FAULT, it stays there."""
     tb = await fresh(dut)
+    await tb.strobe(dut.ctl_soft_reset)
+    await tb.step()
+    assert tb.state is State.RESETTING
+    await tb.until(lambda: tb.state is State.DISARMED, 100, "disarmed")
     await tb.beat()
     dut.ctl_enable.value = 1
     await tb.until(lambda: tb.state is State.ARMING, 20, "arming")
