@@ -344,7 +344,7 @@ class BlockModel:
             busy = self.cycle < self._flow_busy
             self._flow_error = int(busy or write + read + clear > 1)
             wipe |= bool(clear and not busy)
-            if not self._flow_error:
+            if not (busy or clear):
                 self._flow_busy = self.cycle + COMMAND
                 self._flow_entry(bool(write), bool(read))
         if wipe:
@@ -399,11 +399,11 @@ class BlockModel:
             self._pf_busy = self.cycle + (1 << self.buckets_log2)
         elif commit:
             self._pf_error = int(self._pf_valid or busy or write or read)
-            if not self._pf_error:
+            if not (self._pf_valid or busy):
                 self._commit()
         elif write or read:
-            refused = busy or (write and (self._pf_valid or read))
-            self._pf_error = int(refused)
+            refused = busy or (write and self._pf_valid)
+            self._pf_error = int(refused or (write and read))
             if not refused:
                 address = self._words[reg.PF_ADDR.address] & ((1 << self.buckets_log2) - 1)
                 if write:

@@ -165,6 +165,50 @@ def test_what_does_not_fit_leaves_the_old_tables(armed: Bench) -> None:
     assert got.tolist() == wanted.tolist()
 
 
+WRITE, READ, CLEAR = 1, 2, 4  # of flow_cmd
+BEGIN, PUT, GET, COMMIT = 1, 2, 4, 8  # of pf_cmd
+
+
+def status_after(made: Bench, command: int, what: int, status: reg.Register) -> dict[str, int]:
+    """The status once a command's work is over."""
+    made.transport.write(command, what)
+    made.transport.wait(4000)
+    return status.decode(made.transport.read(status.address))
+
+
+def test_of_several_commands_at_once_the_first_is_done(armed: Bench) -> None:
+    """Clear, write, read; load_begin, commit, write, read: and the error tells of the others."""
+    send, take = armed.transport.write, armed.transport.read
+    flow = (reg.FLOW_CMD.address, reg.FLOW_STATUS)
+    assert not status_after(armed, flow[0], CLEAR, flow[1])["error"]
+    send(reg.FLOW_ADDR.address, 3)
+    send(reg.FLOW_WDATA[0].address, 77)
+    for what, written in ((WRITE | READ, True), (WRITE | CLEAR, False), (READ | CLEAR, False)):
+        assert status_after(armed, flow[0], what, flow[1])["error"]
+        assert bool(take(reg.FLOW_SIGNATURE.address)) is written
+    assert not status_after(armed, flow[0], READ, flow[1])["error"]
+    assert take(reg.FLOW_RDATA[0].address) == 0
+
+    prefilter = (reg.PF_CMD.address, reg.PF_STATUS)
+    send(reg.PF_ADDR.address, 3)
+    send(reg.PF_WDATA[0].address, 77)
+    for i in range(len(reg.PF_RANGE_PORTS)):
+        send(reg.PF_RANGE_PORTS[i].address, 0)
+        send(reg.PF_RANGE_PROTOCOLS[i].address, 0)
+    send(reg.PF_SEED.address, 0)
+    assert not status_after(armed, prefilter[0], BEGIN, prefilter[1])["error"]
+    send(reg.PF_EXPECT.address, 0)
+    assert status_after(armed, prefilter[0], PUT | GET, prefilter[1])["error"]
+    assert take(reg.PF_SIGNATURE.address)
+    for other in (PUT, GET, COMMIT):
+        assert status_after(armed, prefilter[0], BEGIN | other, prefilter[1])["error"]
+        assert not take(reg.PF_SIGNATURE.address)
+    for other in (PUT, GET):
+        assert not status_after(armed, prefilter[0], BEGIN, prefilter[1])["error"]
+        found = status_after(armed, prefilter[0], COMMIT | other, prefilter[1])
+        assert found["error"] and found["valid"] and not take(reg.PF_SIGNATURE.address)
+
+
 def test_flows_come_and_go(armed: Bench) -> None:
     """Insert (both directions), remove, a full set, flush."""
     driver = armed.driver
