@@ -21,6 +21,10 @@ module nsd_errors_formal
     input logic                       hb_write,
     input logic [31:0]                hb_limit,
     input logic                       inj_heartbeat,
+    input logic [ERR_COUNT-1:0][31:0] err_info,
+    input logic [ERR_COUNT-1:0]       irq_mask,
+    input logic                       record_clear,
+    input logic                       counters_clear,
     input logic [2:0]                 latch_flip,
     input logic [3:0]                 state_flip
 );
@@ -32,8 +36,7 @@ module nsd_errors_formal
     logic [ERR_COUNT-1:0] status;
     logic [ERR_COUNT-1:0][15:0] counters;
 
-    nsd_errors #(.RESET_CYCLES(RESET_CYCLES)) dut (
-        .*, .err_info('0), .irq_mask('0), .record_clear(1'b0), .counters_clear(1'b0));
+    nsd_errors #(.RESET_CYCLES(RESET_CYCLES)) dut (.*);
 
     logic begun_reg = 1'b0;
     always_ff @(posedge clk) begun_reg <= 1'b1;

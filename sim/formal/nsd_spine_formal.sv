@@ -99,6 +99,7 @@ module nsd_spine_formal
     logic [AGE_W-1:0]   age_reg;     // cycles since its handshake, saturating
     logic [AGE_W-1:0]   dec_age_reg; // cycles since the tap of its frame's decision, 0: not yet
     logic               dec_ok_reg, fin_ok_reg;
+    logic               waits_reg;   // it is armed, at the exit, and was not taken at once
     logic [1:0]         action_reg;
     logic [2:0]         verdict_reg;
     localparam logic [AGE_W-1:0] OLD = AGE_W'(LATENCY + 7);
@@ -115,6 +116,7 @@ module nsd_spine_formal
             last_gone_reg <= gone;
             last_fault_reg <= fresh && is_fault;
         end
+        waits_reg <= m_axis_tvalid && !m_axis_tready && (waits_reg || (mine && fresh && armed_reg));
         if (live_reg) begin
             if (leave) ahead_reg <= ahead_reg - 1'b1;
             if (mine) live_reg <= 1'b0;
@@ -150,6 +152,7 @@ module nsd_spine_formal
             last_gone_reg <= 1'b0;
             last_fault_reg <= 1'b0;
             live_reg <= 1'b0;
+            waits_reg <= 1'b0;
         end
     end
 
@@ -208,7 +211,9 @@ module nsd_spine_formal
         // Armed is what arm said, and not during a fault.
         if (!was_rst_reg) p_armed: assert (armed == (was_arm_reg && !was_fault_reg));
         else p_reset_not_armed: assert (!armed && !m_axis_tvalid && !s_axis_tready && drained);
+        // Drained is without any beat of an armed frame, the one that waits at the exit included.
         if (live_reg && armed_reg && age_reg > 2) p_not_drained: assert (!drained);
+        if (waits_reg) p_waits_not_drained: assert (!drained);
         // No false alarm, whatever is said and done. (err_late is inspection's fault.)
         p_quiet: assert (!(err_fifo_ovf || err_credit_leak || err_stall));
         p_no_overflow: assert (inside_reg <= COUNT_W'(DEPTH + 1));

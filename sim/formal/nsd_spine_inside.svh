@@ -85,6 +85,8 @@ always_comb if (begun_reg) begin
     i_queue: assert (!q_valid || h_valid);
     i_open: assert (open_reg == dut.open_reg && (!open_reg || frame_armed_reg == dut.frame_armed_reg));
     i_armed: assert (armed == dut.armed_reg);
+    if (mine && fresh) i_out_armed: assert (dut.u_exit.armed_out_reg == armed_reg);
+    if (waits_reg) i_waits_armed: assert (m_axis_tvalid && dut.u_exit.armed_out_reg);
     i_watch: assert (!dut.u_exit.freeze_reg && !dut.u_exit.err_stall && dut.u_exit.count_reg <= 1
                      && (!dut.u_exit.waits_reg || (h_valid && dut.u_exit.count_reg == 0))
                      && (dut.u_exit.count_reg == 0 || h_valid || dut.u_exit.popped_reg));

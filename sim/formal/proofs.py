@@ -144,7 +144,7 @@ PROOFS += [
     ),
     Proof(
         "axis_check",
-        "within 14 cycles: each breach of AXI4-Stream is told, nothing else is",
+        "within 14 cycles: breaches of AXI4-Stream are told, nothing else is",
         "nsd_axis_check_formal",
         _harness("nsd_axis_check_formal", "nsd_axis_check"),
         mode="bmc",
