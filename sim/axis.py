@@ -71,6 +71,7 @@ class Frame:
     user: int = 0  # tuser on tlast
     users: list[int] = field(default_factory=list)  # tuser of every beat
     start: int = 0  # cycle of the first beat's handshake
+    shown: int = 0  # cycle in which it was first held out: later ones of a stall are the sink's
     end: int = 0  # cycle of the last beat's handshake
     beats: list[Beat] = field(default_factory=list)
 
@@ -242,7 +243,7 @@ class AxisMonitor(_Agent):
         edge = RisingEdge(self.clock)
         tvalid, reset = self.tvalid, self.reset
         waiting: Beat | None = None
-        begin = 0
+        begin = shown = 0
         self._drive()
         while True:
             await edge
@@ -262,6 +263,8 @@ class AxisMonitor(_Agent):
                 raise ProtocolError(
                     f"{self.prefix}: payload changed before tready: {waiting} -> {beat}"
                 )
+            if not self._partial and waiting is None:
+                shown = self.cycle
             if not self._ready():
                 waiting = beat
                 self.held += 1
@@ -272,7 +275,7 @@ class AxisMonitor(_Agent):
                 begin = self.cycle
             self._partial.append(beat)
             if beat.last:
-                self._finish(begin)
+                self._finish(begin, shown)
             elif self.strict and beat.keep != (1 << self.lanes) - 1:
                 raise ProtocolError(f"{self.prefix}: tkeep {beat.keep:#x} before the last beat")
             self._drive()
@@ -285,7 +288,7 @@ class AxisMonitor(_Agent):
             0 if self.tuser is None else int(self.tuser.value),
         )
 
-    def _finish(self, begin: int) -> None:
+    def _finish(self, begin: int, shown: int) -> None:
         beats, lanes = self._partial, self.lanes
         keep = beats[-1].keep
         if self.strict and (keep == 0 or keep & (keep + 1)):
@@ -294,7 +297,7 @@ class AxisMonitor(_Agent):
         data += beats[-1].data.to_bytes(lanes, "little")[: keep.bit_count()]
         users = [b.user for b in beats]
         kept = list(beats) if self.keep_beats else []
-        self.frames.append(Frame(data, users[-1], users, begin, self.cycle, kept))
+        self.frames.append(Frame(data, users[-1], users, begin, shown, self.cycle, kept))
         beats.clear()
         self._arrived.set()
 

@@ -182,7 +182,7 @@ def judge(fates: list[Judged], window: tuple[int, int, int, int] | None) -> tupl
     struck, recorded, opened, armed = window
     bypassed = inspected = 0
     for judged in fates:
-        start = judged.frame.start if judged.frame else 0
+        shown = judged.frame.shown if judged.frame else 0
         end = judged.frame.end if judged.frame else 0
         if judged.entered > armed:
             exact(judged)
@@ -193,7 +193,7 @@ def judge(fates: list[Judged], window: tuple[int, int, int, int] | None) -> tupl
             assert dropped <= recorded + GRACE or judged.entered > opened
         elif end < struck:
             exact(judged)
-        elif recorded + GRACE < start and end <= opened:
+        elif recorded + GRACE < shown and end <= opened:
             fault(judged)
             bypassed += 1
         else:
