@@ -100,7 +100,7 @@ class Host:
             raise OffloadError(
                 f"the image is for 2**{image.buckets_log2} buckets of {image.words} words, the "
                 f"block has 2**{built[0]} of {built[1]}; the old tables are in force. Compile it "
-                f"with --buckets-log2 {built[0]} --words {built[1]}"
+                f"with --buckets {1 << built[0]} --words {built[1]}"
             )
 
     def _write_tables(
