@@ -115,7 +115,7 @@ def compile_(
         wanted, buckets_log2=buckets.bit_length() - 1, words=words, seed=first_seed,
         most_common=leave_common / 100, sample=learn,
     )  # fmt: skip
-    _write(output, image.to_bytes())
+    image.save(output)
     if report is not None:
         text = json.dumps(image.report, indent=2) + "\n"
         if str(report) == "-":

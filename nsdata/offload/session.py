@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -230,7 +229,7 @@ def open_session(
         tables = (
             session.image_for(rules, settings)
             if image is None
-            else PrefilterImage.load(Path(image))
+            else PrefilterImage.load(image)
         )
         session.attach(engine, rules, tables)
     except BaseException:

@@ -1,6 +1,7 @@
 """The driver's own decisions: identity, evidence, asyncio, specifications of transports."""
 
 import asyncio
+from typing import Any
 
 import numpy as np
 import pytest
@@ -136,6 +137,35 @@ def test_the_same_under_asyncio() -> None:
         return verdict
 
     assert asyncio.run(course()).tolist() == one.wanted(frames).tolist()
+
+
+def test_frames_may_be_bytes_and_lists() -> None:
+    one = bench(open_transport(SPEC))
+    one.up()
+    frames = one.frames(20)
+    data, offset, length = frames
+    said = one.driver.inspect(data.tobytes(), offset.tolist(), length.tolist())
+    assert said.tolist() == one.wanted(frames).tolist()
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        ([b"frame"], [0], [5]),
+        (["frame"], [0], [5]),
+        (b"frame", [0], [-5]),
+        (b"frame", 0, 5),
+        (b"frame", [0, 1], [5]),
+        (b"frame", None, [5]),
+    ],
+)
+def test_what_are_no_frames_is_said(frames: Any) -> None:
+    one = bench(open_transport(SPEC))
+    one.up()
+    with pytest.raises(OffloadError, match="frames are bytes"):
+        one.driver.inspect(*frames)
+    with pytest.raises(OffloadError, match="frames are bytes"):
+        asyncio.run(AsyncDriver(TransportInThread(one.transport)).inspect(*frames))
 
 
 def test_leaving_disarms() -> None:
