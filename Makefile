@@ -91,6 +91,9 @@ sim-coverage: setup ## line, branch and functional coverage of the FPGA block, w
 	NSDATA_COVERAGE=1 $(PY) -m pytest sim -n $(JOBS) $(PYTEST_ARGS) || echo "tests failed" >&2
 	$(PY) -m sim.coverage
 
+$(if $(filter wave,$(MAKECMDGOALS)),$(if $(TEST),,$(error give TEST=, for example: \
+  make wave TEST=sim/verdict (a directory, a file, or sim/spine/test_spine.py::test_spine))))
+
 wave: setup ## one simulated test with waves (TEST=sim/spine/test_spine.py::name, CASE=cocotb_test)
 	@tools/packages.sh waves || echo "without these: VCD, not FST"
 	NSDATA_WAVES=1 NSDATA_CASE='$(CASE)' $(PY) -m pytest -s '$(TEST)'

@@ -71,6 +71,17 @@ def test_packages_name_a_group_the_makefile_or_the_scripts_use(root: Path) -> No
     assert {group for _, group in lines} == used
 
 
+def test_waves_want_a_test(root: Path) -> None:
+    def wave(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["make", "-n", "wave", *words], cwd=root, capture_output=True, text=True
+        )
+
+    refused = wave()
+    assert refused.returncode == 2 and "make wave TEST=sim/verdict" in refused.stderr
+    assert wave("TEST=sim/verdict").returncode == 0
+
+
 def test_setup_names_only_listed_packages(root: Path) -> None:
     """The packages setup.py tells the reader to install are those `make setup` installs."""
     listed = {line.split()[0] for line in (root / "packages.txt").read_text().splitlines() if line}
