@@ -2,6 +2,7 @@
 
 import gzip
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
@@ -69,6 +70,21 @@ def test_packages_name_a_group_the_makefile_or_the_scripts_use(root: Path) -> No
     ]
     assert all(len(words) == 2 for words in lines)
     assert {group for _, group in lines} == used
+
+
+def test_what_is_shared_is_not_there(root: Path, tmp_path: Path) -> None:
+    """Where it could be is said; what can do without does."""
+
+    def run(*command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, *command], cwd=root, capture_output=True, text=True,
+            env={**os.environ, "NSDATA_SHARED": str(tmp_path / "none"), "PYTHONPATH": str(root)},
+        )  # fmt: skip
+
+    done = run("tools/prefilter_check.py", "misses")
+    assert done.returncode == 2 and "NSDATA_SHARED" in done.stderr
+    done = run("benches/silent_faults.py", "--runs", "1", "--rtl-runs", "0")
+    assert done.returncode == 0 and "frames of office.pcap" in done.stdout, done.stderr
 
 
 def test_waves_want_a_test(root: Path) -> None:
