@@ -33,7 +33,7 @@ def compile_(
         list[Path] | None, typer.Argument(help="Rule files, as for nsdata replay.")
     ] = None,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Write the image here.", show_default=False)
+        Path, typer.Option("--output", "-o", help="Write the image here.")
     ] = Path("image.nsd"),
     buckets: Annotated[
         int, typer.Option(help="Buckets of the block's table: a power of two (BUCKETS_LOG2).")
@@ -123,7 +123,7 @@ def compile_(
         else:
             _write(report, text.encode())
     console = Console(stderr=str(report) == "-")
-    _print(console, str(output), rows_of(image.report, image.signature))
+    _print(console, f"wrote {output}", rows_of(image.report, image.signature))
     for note in notes_on(image.report):
         _say(note)
 
