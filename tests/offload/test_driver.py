@@ -11,7 +11,7 @@ from nsdata.errors import FpgaError, OffloadError
 from nsdata.offload import registers as reg
 from nsdata.offload.driver import AsyncDriver, Driver
 from nsdata.offload.entry import Verdict
-from nsdata.offload.registers import ErrorClass
+from nsdata.offload.registers import ErrorClass, RearmReason, State
 from nsdata.offload.report import MEANING, describe
 from nsdata.offload.transport import TransportInThread, open_transport
 from nsdata.offload.transport_model import ModelTransport
@@ -107,6 +107,23 @@ def test_a_heartbeat_that_is_not_taken_is_an_error() -> None:
     one.transport.write(reg.HEARTBEAT_LIMIT.address, 0)
     with pytest.raises(FpgaError, match="does not take the heartbeat"):
         one.driver.beat()
+
+
+def test_a_limit_shorter_than_arming_is_said() -> None:
+    with Driver(open_transport(SPEC)) as driver, pytest.raises(
+        FpgaError, match=r"DISARMED, not ARMED: the heartbeat ran out, its limit is 20 cycles. Try"
+    ) as raised:  # fmt: skip
+        driver.start(limit=20)
+    assert raised.value.evidence["found"] == "DISARMED"
+
+
+def test_a_beat_shorter_than_the_hold_time_re_arms() -> None:
+    with Driver(open_transport(SPEC)) as driver:
+        driver.start(limit=1000)
+        driver.transport.wait(10_000)
+        report = driver.poll()
+        assert report is not None and report.error == ErrorClass.HEARTBEAT
+        assert set(driver.rearm()) == {RearmReason.HOLD} and driver.state() == State.ARMED
 
 
 def test_the_same_under_asyncio() -> None:
