@@ -1,6 +1,8 @@
 """The driver's own decisions: identity, evidence, asyncio, specifications of transports."""
 
 import asyncio
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,8 @@ from nsdata.offload.driver import AsyncDriver, Driver
 from nsdata.offload.entry import Verdict
 from nsdata.offload.registers import ErrorClass, RearmReason, State
 from nsdata.offload.report import MEANING, describe
-from nsdata.offload.transport import TransportInThread, open_transport
+from nsdata.offload.transport import PARAMETERS as LEGAL
+from nsdata.offload.transport import WIDTHS, TransportInThread, open_transport
 from nsdata.offload.transport_model import ModelTransport
 
 SPEC = f"model:64,{PARAMETERS}"
@@ -52,13 +55,27 @@ def test_another_device_is_named(register: reg.Register, value: int, says: str) 
         ("pcie:0000:ff:1f.7", "0000:ff:1f.7"),
         ("model:65", "a width of 65 bits"),
         ("model:64,x", "neither a width nor"),
-        ("model:64,COLOUR=3", "no parameter colour"),
+        ("model:64,COLOUR=3", "no parameter COLOUR; there are SETS_LOG2, "),
+        ("rtl:FOO=3", "no parameter FOO; there are SETS_LOG2, .*, FAULTS"),
+        ("rtl:SETS_LOG2=99", "SETS_LOG2 99: legal are 1 to 15"),
+        ("rtl:64,DEPTH=65", "DEPTH 65: legal are 32, 64, 128, 256"),
+        ("rtl:64,LATENCY=60", "at least 83"),
+        ("cocotb:512,PF_WORDS=3", "PF_WORDS 3: legal are 1, 2"),
+        ("cocotb:FAULTS=1", "no parameter FAULTS"),
         ("cocotb:/nowhere/at/all.sock", "/nowhere/at/all.sock"),
     ],
 )
 def test_a_wrong_specification_is_said(spec: str, says: str) -> None:
     with pytest.raises(OffloadError, match=says):
         open_transport(spec)
+
+
+def test_the_parameters_are_those_of_the_block(root: Path) -> None:
+    source = (root / "hdl" / "nsd_top.sv").read_text()
+    there = {name: int(value) for name, value in re.findall(r"parameter int (\w+) = (\d+)", source)}
+    assert there.pop("DATA_W") in WIDTHS
+    assert set(there) == set(LEGAL)
+    assert all(value in LEGAL[name] for name, value in there.items())
 
 
 def test_every_class_has_words() -> None:

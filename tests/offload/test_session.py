@@ -360,7 +360,7 @@ def test_misuse_of_the_engine_is_refused() -> None:
         ("pcie:0000:fe:1f.7", "no device 0000:fe:1f.7"),
         ("cocotb:/nowhere/s", "no bench listens there"),
         ("rtl:100", "legal are 64 and 512"),
-        ("model:64,HEIGHT=3", "no parameter height"),
+        ("model:64,HEIGHT=3", "no parameter HEIGHT"),
     ],
 )
 def test_transports_that_are_not_there(spec: str, words: str) -> None:
