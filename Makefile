@@ -67,11 +67,11 @@ conformance: setup ## shared conformance cases, when they are there (LEVELS=L1)
 	  --config-mode pass \
 	  --strict-arg=--strict --json out/conformance.json --show fail $(CONFORMANCE_ARGS)
 
-formal: setup ## prove the FPGA block's fail-open properties (ONLY=text, JOBS=2)
-	$(PY) sim/formal/run.py --only '$(ONLY)' --jobs $(JOBS)
+formal: setup ## prove the FPGA block's fail-open properties (ONLY=text, LIST=1, JOBS=2)
+	$(PY) sim/formal/run.py --only '$(ONLY)' --jobs $(JOBS) $(if $(LIST),--list)
 
 formal-mutants: setup ## broken copies of the FPGA block: the proofs must reject each one
-	$(PY) sim/formal/run.py --mutants --only '$(ONLY)' --jobs $(JOBS)
+	$(PY) sim/formal/run.py --mutants --only '$(ONLY)' --jobs $(JOBS) $(if $(LIST),--list)
 
 fuzz: setup ## fuzz the decoder and the capture readers (SECONDS=60)
 	@tools/packages.sh fuzz

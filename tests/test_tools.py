@@ -98,6 +98,22 @@ def test_waves_want_a_test(root: Path) -> None:
     assert wave("TEST=sim/verdict").returncode == 0
 
 
+def test_the_proofs_say_what_there_is(root: Path) -> None:
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(root / "sim" / "formal" / "run.py"), *words]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    for words, target in (((), "formal"), (("--mutants",), "formal-mutants")):
+        refused = run(*words, "--only", "nonsense")
+        hint = re.search(r"make ([\w-]+) LIST=1", " ".join(refused.stdout.split()))
+        assert refused.returncode == 2 and hint and hint[1] == target
+        made = subprocess.run(
+            ["make", "-n", target, "LIST=1"], cwd=root, capture_output=True, text=True
+        )
+        assert "--list" in made.stdout
+        assert run(*words, "--list").stdout.count(": ") > 5
+
+
 def test_setup_names_only_listed_packages(root: Path) -> None:
     """The packages setup.py tells the reader to install are those `make setup` installs."""
     listed = {line.split()[0] for line in (root / "packages.txt").read_text().splitlines() if line}
