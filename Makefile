@@ -67,11 +67,11 @@ conformance: setup ## shared conformance cases, when they are there (LEVELS=L1)
 	  --config-mode pass \
 	  --strict-arg=--strict --json out/conformance.json --show fail $(CONFORMANCE_ARGS)
 
-formal: setup ## prove the FPGA block's fail-open properties (ONLY=text, JOBS=2)
-	$(PY) sim/formal/run.py --only '$(ONLY)' --jobs $(JOBS)
+formal: setup ## prove the FPGA block's fail-open properties (ONLY=text, LIST=1, JOBS=2)
+	$(PY) sim/formal/run.py --only '$(ONLY)' --jobs $(JOBS) $(if $(LIST),--list)
 
 formal-mutants: setup ## broken copies of the FPGA block: the proofs must reject each one
-	$(PY) sim/formal/run.py --mutants --only '$(ONLY)' --jobs $(JOBS)
+	$(PY) sim/formal/run.py --mutants --only '$(ONLY)' --jobs $(JOBS) $(if $(LIST),--list)
 
 fuzz: setup ## fuzz the decoder and the capture readers (SECONDS=60)
 	@tools/packages.sh fuzz
@@ -90,6 +90,9 @@ sim-coverage: setup ## line, branch and functional coverage of the FPGA block, w
 	rm -rf build/coverage
 	NSDATA_COVERAGE=1 $(PY) -m pytest sim -n $(JOBS) $(PYTEST_ARGS) || echo "tests failed" >&2
 	$(PY) -m sim.coverage
+
+$(if $(filter wave,$(MAKECMDGOALS)),$(if $(TEST),,$(error give TEST=, for example: \
+  make wave TEST=sim/verdict (a directory, a file, or sim/spine/test_spine.py::test_spine))))
 
 wave: setup ## one simulated test with waves (TEST=sim/spine/test_spine.py::name, CASE=cocotb_test)
 	@tools/packages.sh waves || echo "without these: VCD, not FST"

@@ -11,7 +11,7 @@ mkdir -p "$out"
 say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 [ -t 1 ] || say() { printf '\n%s\n' "$*"; }
 
-say "1. An office of 50 seconds, inline: every packet inspected, two uploads dropped"
+say "1. An office of 50 seconds, inline: all IP packets inspected, two uploads dropped"
 $nsdata replay $capture --rules $rules --inline \
     --eve $out/eve.json --summary $out/summary.json --write-forwarded $out/forwarded.pcap
 echo

@@ -33,7 +33,7 @@ def compile_(
         list[Path] | None, typer.Argument(help="Rule files, as for nsdata replay.")
     ] = None,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Write the image here.", show_default=False)
+        Path, typer.Option("--output", "-o", help="Write the image here.")
     ] = Path("image.nsd"),
     buckets: Annotated[
         int, typer.Option(help="Buckets of the block's table: a power of two (BUCKETS_LOG2).")
@@ -115,7 +115,7 @@ def compile_(
         wanted, buckets_log2=buckets.bit_length() - 1, words=words, seed=first_seed,
         most_common=leave_common / 100, sample=learn,
     )  # fmt: skip
-    _write(output, image.to_bytes())
+    image.save(output)
     if report is not None:
         text = json.dumps(image.report, indent=2) + "\n"
         if str(report) == "-":
@@ -123,7 +123,7 @@ def compile_(
         else:
             _write(report, text.encode())
     console = Console(stderr=str(report) == "-")
-    _print(console, str(output), rows_of(image.report, image.signature))
+    _print(console, f"wrote {output}", rows_of(image.report, image.signature))
     for note in notes_on(image.report):
         _say(note)
 

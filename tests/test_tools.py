@@ -2,6 +2,7 @@
 
 import gzip
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
@@ -69,6 +70,48 @@ def test_packages_name_a_group_the_makefile_or_the_scripts_use(root: Path) -> No
     ]
     assert all(len(words) == 2 for words in lines)
     assert {group for _, group in lines} == used
+
+
+def test_what_is_shared_is_not_there(root: Path, tmp_path: Path) -> None:
+    """Where it could be is said; what can do without does."""
+
+    def run(*command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, *command], cwd=root, capture_output=True, text=True,
+            env={**os.environ, "NSDATA_SHARED": str(tmp_path / "none"), "PYTHONPATH": str(root)},
+        )  # fmt: skip
+
+    done = run("tools/prefilter_check.py", "misses")
+    assert done.returncode == 2 and "NSDATA_SHARED" in done.stderr
+    done = run("benches/silent_faults.py", "--runs", "1", "--rtl-runs", "0")
+    assert done.returncode == 0 and "frames of office.pcap" in done.stdout, done.stderr
+
+
+def test_waves_want_a_test(root: Path) -> None:
+    def wave(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["make", "-n", "wave", *words], cwd=root, capture_output=True, text=True
+        )
+
+    refused = wave()
+    assert refused.returncode == 2 and "make wave TEST=sim/verdict" in refused.stderr
+    assert wave("TEST=sim/verdict").returncode == 0
+
+
+def test_the_proofs_say_what_there_is(root: Path) -> None:
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(root / "sim" / "formal" / "run.py"), *words]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    for words, target in (((), "formal"), (("--mutants",), "formal-mutants")):
+        refused = run(*words, "--only", "nonsense")
+        hint = re.search(r"make ([\w-]+) LIST=1", " ".join(refused.stdout.split()))
+        assert refused.returncode == 2 and hint and hint[1] == target
+        made = subprocess.run(
+            ["make", "-n", target, "LIST=1"], cwd=root, capture_output=True, text=True
+        )
+        assert "--list" in made.stdout
+        assert run(*words, "--list").stdout.count(": ") > 5
 
 
 def test_setup_names_only_listed_packages(root: Path) -> None:

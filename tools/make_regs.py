@@ -152,5 +152,18 @@ def generate(target: Path) -> None:
         (target / place).write_text(text, encoding="utf-8")
 
 
+def update(target: Path) -> None:
+    """Write those of the GENERATED files below `target` that change, and say which."""
+    with tempfile.TemporaryDirectory() as name:
+        generate(Path(name))
+        for place in GENERATED:
+            made, kept = Path(name) / place, target / place
+            same = kept.is_file() and kept.read_bytes() == made.read_bytes()
+            if not same:
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(made, kept)
+            print(f"{'unchanged' if same else 'written  '}  {place}")
+
+
 if __name__ == "__main__":
-    generate(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT)
+    update(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT)

@@ -326,6 +326,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         status: int = arguments.verb(arguments)
     except (NsdataError, OSError) as error:
         print(f"prefilter_check: {error}", file=sys.stderr)
+        if not SHARED.is_dir():
+            print(f"no shared files at {SHARED}; NSDATA_SHARED can name another place",
+                  file=sys.stderr)  # fmt: skip
         return 2
     return status
 

@@ -239,7 +239,7 @@ class LedgerSnapshot:
         parts += [
             f"{why.token} {self.by_why[why].packets}/{self.by_why[why].bytes}"
             for why in Why
-            if self.by_why[why] != Count()
+            if self.by_why[why] != Count() and why.token != why.fate.token  # it stands above
         ]
         return ", ".join(parts)
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from nsdata.errors import BusFault
 from nsdata.offload import registers as reg
-from nsdata.offload.entry import ENTRY_WORDS, PORT_RANGES, Verdict
+from nsdata.offload.entry import ENTRY_WORDS, MAX_FRAME, PORT_RANGES, Verdict
 from nsdata.offload.model import Model, Prefilter, signature
 from nsdata.offload.registers import ErrorClass, RearmReason, State
 from nsdata.offload.report import FATAL
@@ -50,7 +50,7 @@ class BlockModel:
         pf_words: int = 1,
         depth: int = 64,
         latency: int = 18,
-        max_frame: int = 16384,
+        max_frame: int = MAX_FRAME,
         stall_limit: int = 1024,
         clock_khz: int = 156_250,
     ) -> None:

@@ -11,6 +11,7 @@ What is done is decided in nsdata.offload.host, without IO. Whatever fails raise
 its evidence (docs/offload.md).
 """
 
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from nsdata.errors import FpgaError
 from nsdata.offload import sequences
 from nsdata.offload.entry import FlowAction, FlowKey, Verdict
-from nsdata.offload.host import Flows, Host, Start, enrich
+from nsdata.offload.host import Flows, Host, Start, enrich, frame_arrays
 from nsdata.offload.image import PrefilterImage
 from nsdata.offload.registers import RearmReason, State
 from nsdata.offload.report import ErrorReport
@@ -116,12 +117,16 @@ class Driver:
         """The error unit's state."""
         return self.run(self.host.state(), "state")
 
-    def inspect(self, data: Bytes, offset: Offsets, length: Lengths) -> NDArray[np.uint8]:
+    def inspect(
+        self, data: Bytes | bytes, offset: Offsets | Sequence[int], length: Lengths | Sequence[int]
+    ) -> NDArray[np.uint8]:
         """A verdict for each frame: uint8 [frames], as `Verdict`.
 
         Frame i is length[i] bytes of `data` at offset[i]. A frame the block does not take
-        (empty, or longer than it was built for) is SUSPECT and stays here.
+        (empty, or longer than it was built for) is SUSPECT and stays here. OffloadError: these
+        are no frames.
         """
+        data, offset, length = frame_arrays(data, offset, length)
         fit = self.host.sendable(length)
         if fit is None:
             return self._exchange(data, offset, length)
@@ -221,8 +226,11 @@ class AsyncDriver:
         """Driver.poll."""
         return await self.run(self.host.poll(), "poll")
 
-    async def inspect(self, data: Bytes, offset: Offsets, length: Lengths) -> NDArray[np.uint8]:
+    async def inspect(
+        self, data: Bytes | bytes, offset: Offsets | Sequence[int], length: Lengths | Sequence[int]
+    ) -> NDArray[np.uint8]:
         """Driver.inspect."""
+        data, offset, length = frame_arrays(data, offset, length)
         fit = self.host.sendable(length)
         verdict = np.full(len(length), Verdict.SUSPECT, np.uint8)
         where = np.ones(len(length), np.bool_) if fit is None else fit

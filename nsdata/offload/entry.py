@@ -14,6 +14,7 @@ KEY_BITS = 323
 KEY_BYTES = 41  # 328 bits: what the hash of a set is taken over
 ENTRY_WORDS = 6  # 64-bit words of a flow table entry
 PORT_RANGES = 16
+MAX_FRAME = 16384  # bytes of the longest frame, unless the block was built for another
 
 _KEY = (1 << KEY_BITS) - 1
 

@@ -24,6 +24,7 @@ from nsdata.offload.report import FATAL, ErrorReport
 from nsdata.offload.sequences import Identity, Sequence_, Tables
 
 Flows = Iterable[tuple[FlowKey, FlowAction]]
+FRAMES_ARE = "frames are bytes (or a uint8 array), and an offset and a length for each of them"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ class Host:
             raise OffloadError(
                 f"the image is for 2**{image.buckets_log2} buckets of {image.words} words, the "
                 f"block has 2**{built[0]} of {built[1]}; the old tables are in force. Compile it "
-                f"with --buckets-log2 {built[0]} --words {built[1]}"
+                f"with --buckets {1 << built[0]} --words {built[1]}"
             )
 
     def _write_tables(
@@ -307,6 +308,23 @@ class Host:
     def count(self, verdict: NDArray[np.uint8]) -> None:
         """Note what came back of frames handed over."""
         self.dropped += int(np.count_nonzero(verdict == Verdict.BLOCK))
+
+
+def frame_arrays(
+    data: Any, offset: Any, length: Any
+) -> tuple[NDArray[np.uint8], NDArray[np.uint64], NDArray[np.uint32]]:
+    """What `inspect` is given as arrays: bytes, and one number a frame. Raises OffloadError."""
+    try:
+        if isinstance(data, bytes | bytearray | memoryview):
+            data = np.frombuffer(data, np.uint8)
+        arrays = (
+            np.asarray(data, np.uint8), np.asarray(offset, np.uint64), np.asarray(length, np.uint32)
+        )  # fmt: skip
+    except (TypeError, ValueError, OverflowError, BufferError) as error:
+        raise OffloadError(f"{FRAMES_ARE}; {error}") from error
+    if any(one.ndim != 1 for one in arrays) or len(arrays[1]) != len(arrays[2]):
+        raise OffloadError(f"{FRAMES_ARE}; the shapes are {[one.shape for one in arrays]}")
+    return arrays
 
 
 def enrich(error: FpgaError, transport: str, doing: str) -> FpgaError:

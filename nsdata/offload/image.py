@@ -13,6 +13,7 @@ of all before it.
 from __future__ import annotations
 
 import json
+import os
 import struct
 import zlib
 from collections import Counter
@@ -24,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nsdata.errors import EngineError
+from nsdata.errors import EngineError, OutputError
 from nsdata.offload.entry import PORT_RANGES, PortRange
 from nsdata.offload.fit import FIRST_SEED, SLOTS, Fit, fit
 from nsdata.offload.model import Prefilter, signature
@@ -113,12 +114,19 @@ class PrefilterImage:
         )  # fmt: skip
 
     @classmethod
-    def load(cls, path: Path) -> PrefilterImage:
+    def load(cls, path: str | os.PathLike[str]) -> PrefilterImage:
         """The image of a file. Raises EngineError."""
         try:
-            return cls.from_bytes(path.read_bytes(), str(path))
+            return cls.from_bytes(Path(path).read_bytes(), str(path))
         except OSError as error:
             raise EngineError(f"{path}: cannot be read: {error.strerror}") from error
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the image to a file. Raises OutputError."""
+        try:
+            Path(path).write_bytes(self.to_bytes())
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def check_sizes(buckets_log2: int, words: int) -> None:

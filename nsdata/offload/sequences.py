@@ -102,7 +102,7 @@ def poll(register: Register, name: str, wanted: int, limit: int = 4000) -> Seque
         yield Wait(8)
     got = yield from get(register, name)
     raise HostError(
-        f"{register.name}.{name} did not become {wanted}",
+        f"{register.name}.{name} did not become {wanted}, it is {got}",
         {"class": "NO_ANSWER", "register": register.name, "field": name, "wanted": wanted,
          "found": int(got)},
     )  # fmt: skip
@@ -288,7 +288,32 @@ def arm(*, hold: int = 64, limit: int = 1 << 30) -> Sequence_[None]:
     yield Write(reg.HEARTBEAT_LIMIT.address, limit)
     yield from beat()
     yield Write(reg.CTRL.address, 1)
-    yield from poll(reg.STATUS, "state", int(reg.State.ARMED))
+    yield from _armed()
+
+
+def _armed(limit: int = 4000) -> Sequence_[None]:
+    """Read until the block is armed. HostError names the state it is in instead."""
+    state = State.ARMING
+    for _ in range(limit):
+        state = State((yield from get(reg.STATUS, "state")))
+        if state in (State.ARMED, State.FAULT):
+            break
+        yield Wait(8)
+    if state == State.ARMED:
+        return
+    why = ""
+    sticky = (yield Read(reg.ERR_STATUS.address)) >> reg.ErrorClass.HEARTBEAT & 1
+    if sticky or not (yield Read(reg.HEARTBEAT.address)):
+        cycles = yield Read(reg.HEARTBEAT_LIMIT.address)
+        why = (
+            f": the heartbeat ran out, its limit is {cycles} cycles. Try start with a larger "
+            "limit: identify().cycles(1.0) is a second"
+        )
+    raise HostError(
+        f"the block is {state.name}, not {State.ARMED.name}{why}",
+        {"class": "NO_ANSWER", "register": reg.STATUS.name, "field": "state",
+         "wanted": State.ARMED.name, "found": state.name},
+    )  # fmt: skip
 
 
 def bring_up(tables: Tables, **options: Any) -> Sequence_[dict[str, int]]:
@@ -336,16 +361,16 @@ def rearm(limit: int = 200, wait: int = 16) -> Sequence_[tuple[RearmReason, ...]
 
     HostError after `limit` refusals, `wait` cycles apart, naming the last.
     """
-    yield from beat()
     refused: list[RearmReason] = []
     for _ in range(limit):
+        yield from beat()  # again: the hold time may be longer than a beat lasts
         yield Write(reg.ERR_STATUS.address, 0xFFF)
         # Before the block is armed: what strikes from then on keeps its record.
         yield Write(reg.ERR_CLEAR.address, 0b11)
         yield Write(reg.CTRL.address, 0b011)
         state = yield Read(reg.STATUS.address)
         if state & 7 != State.FAULT:
-            yield from poll(reg.STATUS, "state", int(State.ARMED))
+            yield from _armed()
             return tuple(refused)
         refused.append(RearmReason(state >> 17 & 7))
         yield Wait(wait)

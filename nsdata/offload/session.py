@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -29,7 +28,7 @@ from nsdata.errors import EngineError, FpgaError, OffloadError, SettingError
 from nsdata.offload.check import SampledCheck, part_of
 from nsdata.offload.coverage import coverage
 from nsdata.offload.driven import DrivenOffload
-from nsdata.offload.entry import KEY_BITS, FlowAction, FlowEntry, FlowKey, Verdict
+from nsdata.offload.entry import KEY_BITS, MAX_FRAME, FlowAction, FlowEntry, FlowKey, Verdict
 from nsdata.offload.image import PrefilterImage, compile_image
 from nsdata.offload.model import Model, flow_set
 from nsdata.offload.patterns import from_rules
@@ -38,6 +37,7 @@ from nsdata.path.engine import Engine
 from nsdata.path.rulebase import Remainder
 
 CHUNK = 64  # frames between two looks for an error
+ANY_LENGTH = 0xFFFFFFFF
 ETHERNET = 1  # LINKTYPE_ETHERNET: the only frames the block is given
 SIZES = ((10, 1), (12, 1), (12, 2), (14, 2), (16, 4))  # tables tried: buckets_log2, words
 TRANSPORTS = ("model", "rtl", "cocotb", "pcie:ADDR")  # all but pcie may have a `:…`
@@ -83,12 +83,16 @@ class Offload(Protocol):
 
 
 class ModelOffload:
-    """The golden model as an Offload: always there, never in error by itself."""
+    """The golden model as an Offload: always there, never in error by itself.
+
+    max_frame: longer frames stay with the software, as the driver holds them back from a block.
+    """
 
     name = "model"
 
-    def __init__(self, sets_log2: int = 9) -> None:
+    def __init__(self, sets_log2: int = 9, max_frame: int = MAX_FRAME) -> None:
         self.sets_log2 = sets_log2
+        self.max_frame = max_frame
         self.table: tuple[int, int] | None = None
         self.model = Model(sets_log2)
 
@@ -98,8 +102,10 @@ class ModelOffload:
         self.model.clear()
 
     def inspect(self, batch: Batch) -> Verdicts:
-        """What the model says of every frame."""
-        return self.model.verdicts(batch.data, batch.offset, batch.caplen)
+        """What the model says of every frame; SUSPECT of one longer than `max_frame`."""
+        said = self.model.verdicts(batch.data, batch.offset, batch.caplen)
+        said[batch.caplen > self.max_frame] = Verdict.SUSPECT
+        return said
 
     def poll(self) -> FpgaError | None:
         """None: a model has no faults."""
@@ -223,7 +229,7 @@ def open_session(
         tables = (
             session.image_for(rules, settings)
             if image is None
-            else PrefilterImage.load(Path(image))
+            else PrefilterImage.load(image)
         )
         session.attach(engine, rules, tables)
     except BaseException:
@@ -242,7 +248,7 @@ class Session:
         self._failed = False  # out of use until `recover`
         self.errors: list[str] = []
         self.last: dict[str, Any] = {}  # evidence of the last error
-        self._golden = ModelOffload(offload.sets_log2)
+        self._golden = ModelOffload(offload.sets_log2, ANY_LENGTH)  # judges what a block took
         self._sampled = SampledCheck(self._golden, self.settings.check_seed)
         self._said = np.zeros(len(Verdict), np.int64)
         self._chunk = np.zeros(0, np.uint8)  # what it said of the last chunk

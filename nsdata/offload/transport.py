@@ -10,7 +10,7 @@ docs/offload.md says how to write another one.
 
 import asyncio
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -20,6 +20,15 @@ from numpy.typing import NDArray
 from nsdata.errors import FpgaError, OffloadError
 
 KINDS = ("model", "rtl", "cocotb", "pcie")
+WIDTHS = (64, 512)
+# nsd_top's parameters and the values it takes; FAULTS: test-only ports, by those that have them.
+PARAMETERS: dict[str, Sequence[int]] = {
+    "SETS_LOG2": range(1, 16), "BUCKETS_LOG2": range(4, 17), "PF_WORDS": (1, 2),
+    "LATENCY": range(18, 129), "DEPTH": (32, 64, 128, 256), "STALL_LIMIT": range(16, 65536),
+    "MAX_FRAME": range(64, 65536), "RELAY_LOG2": range(1, 31), "CLOCK_KHZ": range(1 << 32),
+}  # fmt: skip
+FAULTS = ("model", "rtl")
+HEADER = 88  # bytes of a frame that decide on it; the store holds them, the latency and 12 beats
 T = TypeVar("T")
 
 Bytes = NDArray[np.uint8]
@@ -198,7 +207,7 @@ def accounted(
 
 
 def parameters_of(kind: str, text: str) -> tuple[int, dict[str, int]]:
-    """`512,SETS_LOG2=4` -> (512, {"SETS_LOG2": 4}); OffloadError when it is not so."""
+    """`512,SETS_LOG2=4` -> (512, {"SETS_LOG2": 4}); OffloadError when no block is built so."""
     width, parameters = 64, {}
     for part in filter(None, text.split(",")):
         name, equals, value = part.partition("=")
@@ -212,9 +221,26 @@ def parameters_of(kind: str, text: str) -> tuple[int, dict[str, int]]:
                 f"{kind}:{text}: {part} is neither a width nor NAME=NUMBER. "
                 f"Try: {kind}:64 or {kind}:512,SETS_LOG2=9"
             ) from None
-    if width not in (64, 512):
+    if width not in WIDTHS:
         raise OffloadError(f"{kind}:{text}: a width of {width} bits; legal are 64 and 512")
+    legal = PARAMETERS | ({"FAULTS": (0, 1)} if kind in FAULTS else {})
+    for given, number in parameters.items():
+        if given not in legal:
+            raise OffloadError(f"{kind}:{text}: no parameter {given}; there are {', '.join(legal)}")
+        if number not in legal[given]:
+            raise OffloadError(
+                f"{kind}:{text}: {given} {number}: legal are {_values(legal[given])}"
+            )
+    least = -(-8 * HEADER // width) + parameters.get("LATENCY", 18) + 12
+    if parameters.get("DEPTH", 64) < least:
+        raise OffloadError(f"{kind}:{text}: this latency takes a DEPTH of at least {least}")
     return width, parameters
+
+
+def _values(legal: Sequence[int]) -> str:
+    if isinstance(legal, range):
+        return f"{legal[0]} to {legal[-1]}"
+    return ", ".join(map(str, legal))
 
 
 def open_transport(spec: str) -> Transport:

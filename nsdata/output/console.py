@@ -268,7 +268,23 @@ def _bypass_rules(rules: Sequence[BypassRuleCount]) -> Table:
     return table
 
 
-def _offload(part: OffloadPart) -> Table:
+def _searches(part: OffloadPart) -> str:
+    """How much of the software's searching was left out; a byte counts in each search."""
+    whole = part.scanned_bytes + part.spared_bytes
+    if not whole:
+        return "there was nothing to search"
+    return f"{percent(part.spared_bytes / whole)} of {scaled(whole, 'B')} to search"
+
+
+def _covered(part: OffloadPart, rules: int) -> Text:
+    """How many of the rules its tables stand for; loud when none."""
+    text = Text(f"{count(part.rules_covered)} of {count(rules)}")
+    if rules and not part.rules_covered:
+        text.append(": its tables are of none of these rules, and spare nothing", "bold yellow")
+    return text
+
+
+def _offload(part: OffloadPart, rules: int) -> Table:
     frames = sum(part.verdicts.values())
     rows: list[tuple[str, RenderableType]] = [
         (name, _share(n, frames)) for name, n in part.verdicts.items() if n
@@ -276,7 +292,8 @@ def _offload(part: OffloadPart) -> Table:
     bad = "bold red" if part.disagreements else ""
     rows += [
         ("clear or bypass", percent(part.spared_share)),
-        ("not searched", f"{scaled(part.spared_bytes, 'B')}"),
+        ("rules covered", _covered(part, rules)),
+        ("searches spared", _searches(part)),
         ("judged twice", count(part.checks)),
         ("disagreements", Text(count(part.disagreements), bad)),
     ]
@@ -374,7 +391,7 @@ def print_summary(
         _traffic(summary), _verdicts(summary), _drops(summary, points, ascii_only),
     ]  # fmt: skip
     if summary.offload is not None:
-        blocks.append(_offload(summary.offload))
+        blocks.append(_offload(summary.offload, summary.rules_loaded))
     if summary.top_rules:
         blocks.append(_rules(summary.top_rules))
     if summary.bypass_rules:

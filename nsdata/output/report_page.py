@@ -284,7 +284,10 @@ def _offload(part: OffloadPart) -> Iterator[Node]:
         ("frames judged twice", f"{part.checks:,}, {part.disagreements:,} of them differently"),
         ("flows given to its table", f"{part.flows_inserted:,}, {part.flows_refused:,} refused"),
         ("times brought back", f"{part.recoveries:,}"),
-        ("bytes the software searched", f"{part.scanned_bytes:,}, {part.spared_bytes:,} spared"),
+        (
+            "bytes to search, of each search",
+            f"{part.scanned_bytes + part.spared_bytes:,}, {part.spared_bytes:,} of them spared",
+        ),
         ("errors it counted", ", ".join(f"{k} {n:,}" for k, n in part.block_errors.items())),
     ]
     yield table(("", ""), facts)

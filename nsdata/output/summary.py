@@ -81,8 +81,14 @@ class OffloadPart(Part):
     )
     seams: int = Field(default=0, ge=0, description="seams of streams that were tested")
     seam_hits: int = Field(default=0, ge=0, description="of these, with a window across")
-    scanned_bytes: int = Field(default=0, ge=0, description="bytes searched by the software")
-    spared_bytes: int = Field(default=0, ge=0, description="bytes not searched, being clear")
+    scanned_bytes: int = Field(
+        default=0, ge=0, description="bytes of the software's searches; a byte counts in each "
+        "(packet, stream, port group)",
+    )  # fmt: skip
+    spared_bytes: int = Field(
+        default=0, ge=0, description="bytes of searches left out, being clear; without the block "
+        "scanned_bytes would be the sum of both",
+    )  # fmt: skip
     errors: list[str] = Field(default_factory=list, description="its errors, in order")
 
 

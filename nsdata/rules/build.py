@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+
 from nsdata.errors import RuleError
 from nsdata.path.rulebase import Action, ProtoBit, RuleFlag
 from nsdata.rules import keywords  # noqa: F401 — importing it fills KEYWORDS
@@ -87,7 +89,10 @@ def _apply(builder: Builder, option: Option) -> None:
         family = needs(option.keyword)
         if family:
             raise Refused(f"needs {family} inspection, not supported yet")
-        raise Refused("unknown keyword", option.keyword[:40] or "(empty)")
+        name = option.keyword[:40]
+        near = difflib.get_close_matches(name, _KNOWN, n=3, cutoff=0.7)
+        hint = f": did you mean {' or '.join(near)}?" if near else ""
+        raise Refused(f"unknown keyword{hint}", name or "(empty)")
     value, builder.negated = value_of(known, option)
     builder.keyword = option.keyword
     known.handler(builder, value)

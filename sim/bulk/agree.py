@@ -196,7 +196,9 @@ def main() -> int:
     try:
         with Progress(*columns, console=console) as progress:
             task = progress.add_task("frames", total=options.frames)
-            done = pair.run(options.frames, lambda n: progress.update(task, completed=n))
+            done = pair.run(  # the last batch may go beyond what was asked for
+                options.frames, lambda n: progress.update(task, completed=min(n, options.frames))
+            )
     except Disagreement as error:
         print(f"nsdata: {error}", file=sys.stderr)
         return 1

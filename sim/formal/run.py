@@ -72,6 +72,11 @@ class Outcome:
     claim: str
     detail: str = ""
 
+    @property
+    def outcome(self) -> str:
+        """The status for a person: a mutant whose proof fails as it should is rejected."""
+        return "rejected" if self.kind == "mutant" and self.good else self.status
+
 
 def read_command(proof: Proof, sources: list[Path]) -> str:
     """The yosys commands that read a proof's sources."""
@@ -222,7 +227,7 @@ def run_all(entries: list[Proof] | list[Mutant], jobs: int, console: Console) ->
             outcomes.append(outcome)
             sign = "[green]good[/]" if outcome.good else "[red]BAD [/]"
             progress.console.print(
-                f"{sign} {outcome.kind} {outcome.name}: {outcome.status} "
+                f"{sign} {outcome.kind} {outcome.name}: {outcome.outcome} "
                 f"in {outcome.seconds:.0f} s {escape(outcome.detail)}",
                 highlight=False,
             )
@@ -236,7 +241,7 @@ def show(outcomes: list[Outcome], console: Console) -> None:
         colour = "green" if o.good else "red"
         table.add_row(
             o.name,
-            f"[{colour}]{o.status}[/]",
+            f"[{colour}]{o.outcome}[/]",
             f"{o.seconds:.0f}",
             escape(o.claim),
             escape(o.detail) if o.kind == "mutant" or not o.good else "",
@@ -277,7 +282,11 @@ def main() -> int:
     else:
         entries = [p for p in PROOFS if arguments.only in p.name]
     if not entries:
-        console.print(f"nothing is called {arguments.only!r}; see --list", style="red")
+        target = "formal-mutants" if arguments.mutants else "formal"
+        console.print(
+            f"nothing is called {arguments.only!r}; make {target} LIST=1 says what there is",
+            style="red", markup=False,
+        )  # fmt: skip
         return 2
     if arguments.list:
         for entry in entries:

@@ -76,6 +76,13 @@ def test_fault_in_the_reasons_is_found_and_figures_are_named() -> None:
     assert "flow_drop 9/9" in str(fault.value)
 
 
+def test_each_figure_is_named_once() -> None:
+    packets = list(range(1, len(Why) + 1))
+    line = LedgerSnapshot.from_counts(sum(packets), sum(packets), packets, packets).figures()
+    names = [part.split()[0] for part in line.split(", ")]
+    assert len(names) == len(set(names)) == 1 + len(Fate) + len(Why) - 1
+
+
 def test_counter_that_runs_back_and_wrong_length() -> None:
     rest = [0] * (len(Why) - 1)
     later = LedgerSnapshot.from_counts(1, 60, [1, *rest], [60, *rest])

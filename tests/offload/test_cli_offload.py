@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -40,6 +41,7 @@ def test_compile_and_show(monkeypatch, capsys, tmp_path: Path, rules: Path) -> N
     arguments = (rules, "-o", image, "--buckets", 256, "--words", 2, "--report", report)
     assert run(monkeypatch, "offload", "compile", *arguments) == 0
     said = capsys.readouterr()
+    assert f"wrote{image}" in "".join(said.out.split())  # the title may be folded
     loaded = PrefilterImage.load(image)
     assert (loaded.buckets_log2, loaded.words) == (8, 2)
     assert loaded.prefilter().hit(b"xx needle in hay xx")
@@ -138,10 +140,24 @@ def test_a_replay_with_the_block(monkeypatch, capsys, tmp_path: Path, office: Pa
     arguments = ("replay", office, "-r", demo, "--summary", summary, "--offload", "model")
     more = ("--offload-image", image, "--offload-check-share", "0.5")
     assert run(monkeypatch, *arguments, *more) == 0
-    assert "clear or bypass" in capsys.readouterr().out
+    said = " ".join(capsys.readouterr().out.split())
+    assert "clear or bypass" in said and "spare nothing" not in said
+    assert re.search(r"searches spared [\d.]+ % of [\d.]+ kB to search", said)
     part = json.loads(summary.read_text())["offload"]
     assert sum(part["verdicts"].values()) == 7687 and part["checks"] > 100
     assert part["disagreements"] == 0 and part["transport"] == "model"
+
+
+def test_tables_of_other_rules_are_noticed(
+    monkeypatch, capsys, tmp_path: Path, office: Path, rules: Path
+) -> None:
+    patterns, image = tmp_path / "list", tmp_path / "other.nsd"
+    patterns.write_text("s6f74686572\n")
+    assert run(monkeypatch, "offload", "compile", "--patterns", patterns, "-o", image) == 0
+    arguments = ("replay", office, "-r", rules, "--offload", "model", "--offload-image", image)
+    assert run(monkeypatch, *arguments) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "rules covered 0 of 3: its tables are of none of these rules, and spare nothing" in said
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,9 @@
 """The driver's own decisions: identity, evidence, asyncio, specifications of transports."""
 
 import asyncio
+import re
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,9 +13,10 @@ from nsdata.errors import FpgaError, OffloadError
 from nsdata.offload import registers as reg
 from nsdata.offload.driver import AsyncDriver, Driver
 from nsdata.offload.entry import Verdict
-from nsdata.offload.registers import ErrorClass
+from nsdata.offload.registers import ErrorClass, RearmReason, State
 from nsdata.offload.report import MEANING, describe
-from nsdata.offload.transport import TransportInThread, open_transport
+from nsdata.offload.transport import PARAMETERS as LEGAL
+from nsdata.offload.transport import WIDTHS, TransportInThread, open_transport
 from nsdata.offload.transport_model import ModelTransport
 
 SPEC = f"model:64,{PARAMETERS}"
@@ -51,13 +55,27 @@ def test_another_device_is_named(register: reg.Register, value: int, says: str) 
         ("pcie:0000:ff:1f.7", "0000:ff:1f.7"),
         ("model:65", "a width of 65 bits"),
         ("model:64,x", "neither a width nor"),
-        ("model:64,COLOUR=3", "no parameter colour"),
+        ("model:64,COLOUR=3", "no parameter COLOUR; there are SETS_LOG2, "),
+        ("rtl:FOO=3", "no parameter FOO; there are SETS_LOG2, .*, FAULTS"),
+        ("rtl:SETS_LOG2=99", "SETS_LOG2 99: legal are 1 to 15"),
+        ("rtl:64,DEPTH=65", "DEPTH 65: legal are 32, 64, 128, 256"),
+        ("rtl:64,LATENCY=60", "at least 83"),
+        ("cocotb:512,PF_WORDS=3", "PF_WORDS 3: legal are 1, 2"),
+        ("cocotb:FAULTS=1", "no parameter FAULTS"),
         ("cocotb:/nowhere/at/all.sock", "/nowhere/at/all.sock"),
     ],
 )
 def test_a_wrong_specification_is_said(spec: str, says: str) -> None:
     with pytest.raises(OffloadError, match=says):
         open_transport(spec)
+
+
+def test_the_parameters_are_those_of_the_block(root: Path) -> None:
+    source = (root / "hdl" / "nsd_top.sv").read_text()
+    there = {name: int(value) for name, value in re.findall(r"parameter int (\w+) = (\d+)", source)}
+    assert there.pop("DATA_W") in WIDTHS
+    assert set(there) == set(LEGAL)
+    assert all(value in LEGAL[name] for name, value in there.items())
 
 
 def test_every_class_has_words() -> None:
@@ -108,6 +126,23 @@ def test_a_heartbeat_that_is_not_taken_is_an_error() -> None:
         one.driver.beat()
 
 
+def test_a_limit_shorter_than_arming_is_said() -> None:
+    with Driver(open_transport(SPEC)) as driver, pytest.raises(
+        FpgaError, match=r"DISARMED, not ARMED: the heartbeat ran out, its limit is 20 cycles. Try"
+    ) as raised:  # fmt: skip
+        driver.start(limit=20)
+    assert raised.value.evidence["found"] == "DISARMED"
+
+
+def test_a_beat_shorter_than_the_hold_time_re_arms() -> None:
+    with Driver(open_transport(SPEC)) as driver:
+        driver.start(limit=1000)
+        driver.transport.wait(10_000)
+        report = driver.poll()
+        assert report is not None and report.error == ErrorClass.HEARTBEAT
+        assert set(driver.rearm()) == {RearmReason.HOLD} and driver.state() == State.ARMED
+
+
 def test_the_same_under_asyncio() -> None:
     one = bench(open_transport(SPEC))
     frames = one.frames(100)
@@ -136,6 +171,35 @@ def test_the_same_under_asyncio() -> None:
         return verdict
 
     assert asyncio.run(course()).tolist() == one.wanted(frames).tolist()
+
+
+def test_frames_may_be_bytes_and_lists() -> None:
+    one = bench(open_transport(SPEC))
+    one.up()
+    frames = one.frames(20)
+    data, offset, length = frames
+    said = one.driver.inspect(data.tobytes(), offset.tolist(), length.tolist())
+    assert said.tolist() == one.wanted(frames).tolist()
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        ([b"frame"], [0], [5]),
+        (["frame"], [0], [5]),
+        (b"frame", [0], [-5]),
+        (b"frame", 0, 5),
+        (b"frame", [0, 1], [5]),
+        (b"frame", None, [5]),
+    ],
+)
+def test_what_are_no_frames_is_said(frames: Any) -> None:
+    one = bench(open_transport(SPEC))
+    one.up()
+    with pytest.raises(OffloadError, match="frames are bytes"):
+        one.driver.inspect(*frames)
+    with pytest.raises(OffloadError, match="frames are bytes"):
+        asyncio.run(AsyncDriver(TransportInThread(one.transport)).inspect(*frames))
 
 
 def test_leaving_disarms() -> None:

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from offload import reference
 
-from nsdata.errors import EngineError
+from nsdata.errors import EngineError, OutputError
 from nsdata.offload import model
 from nsdata.offload.entry import PortRange
 from nsdata.offload.fit import FIRST_SEED, TRIES, choices, fit, next_seed
@@ -300,6 +300,17 @@ def test_the_image_as_it_is_loaded(words: int) -> None:
     assert image.signature == reference.signature(entries)
     assert len(image.ranges) == 16
     assert image.ranges[0] == PortRange(0, 65535, True, True, True)
+
+
+def test_paths_are_text_or_path_like(tmp_path: Path) -> None:
+    image = of(b"needle in hay", buckets_log2=5)
+    for path in (tmp_path / "a.nsd", str(tmp_path / "b.nsd")):
+        image.save(path)
+        assert PrefilterImage.load(path).signature == image.signature
+    with pytest.raises(EngineError, match="cannot be read"):
+        PrefilterImage.load("nowhere.nsd")
+    with pytest.raises(OutputError, match="cannot be written"):
+        image.save(str(tmp_path))
 
 
 def test_files() -> None:

@@ -39,6 +39,19 @@ def test_what_is_committed_is_what_the_source_says(make_regs: ModuleType, tmp_pa
     assert written == set(make_regs.GENERATED)
 
 
+def test_what_is_written_is_said(
+    make_regs: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = make_regs.GENERATED[-1]
+    for other in make_regs.GENERATED[:-1]:
+        (tmp_path / other).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / other).write_bytes((ROOT / other).read_bytes())
+    make_regs.update(tmp_path)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].split() == ["written", place] and (tmp_path / place).is_file()
+    assert [line.split()[0] for line in lines[:-1]] == ["unchanged"] * (len(lines) - 1)
+
+
 def without_index(register: Register) -> str:
     return re.sub(r"\[\d+\]", "", register.name)
 

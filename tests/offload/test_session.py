@@ -23,7 +23,7 @@ from nsdata.errors import EngineError, FpgaError, OffloadError, SettingError
 from nsdata.fallback.ledger import Why
 from nsdata.fallback.reasons import Reason, State
 from nsdata.offload.coverage import coverage
-from nsdata.offload.entry import FlowAction, FlowKey, Verdict
+from nsdata.offload.entry import MAX_FRAME, FlowAction, FlowKey, Verdict
 from nsdata.offload.image import PrefilterImage, compile_image
 from nsdata.offload.patterns import from_list, from_rules
 from nsdata.offload.rtl import sources
@@ -360,7 +360,7 @@ def test_misuse_of_the_engine_is_refused() -> None:
         ("pcie:0000:fe:1f.7", "no device 0000:fe:1f.7"),
         ("cocotb:/nowhere/s", "no bench listens there"),
         ("rtl:100", "legal are 64 and 512"),
-        ("model:64,HEIGHT=3", "no parameter height"),
+        ("model:64,HEIGHT=3", "no parameter HEIGHT"),
     ],
 )
 def test_transports_that_are_not_there(spec: str, words: str) -> None:
@@ -397,6 +397,29 @@ def test_nothing_to_build_with(
 def test_names_that_are_none(spec: str) -> None:
     with pytest.raises(SettingError, match="legal are"):
         open_offload(spec)
+
+
+@pytest.mark.parametrize("spec", ["model", "model:64"])
+def test_frames_longer_than_the_block_takes_stay_with_the_software(spec: str) -> None:
+    sizes = (60, MAX_FRAME, MAX_FRAME + 1, 40_000)
+    frames = [traffic.udp(b"." * (size - len(traffic.udp()))) for size in sizes]
+    block = open_offload(spec)
+    block.load(compile_image(from_list([(b"abcd", False)])))
+    said = block.inspect(traffic.batch(frames)).tolist()
+    block.close()
+    assert said == [Verdict.CLEAR, Verdict.CLEAR, Verdict.SUSPECT, Verdict.SUSPECT]
+
+
+def test_a_block_built_for_longer_frames_is_judged_by_its_own_length() -> None:
+    engine = nsdata.Engine(
+        'alert udp any any -> any any (content:"abcd"; sid:1;)',
+        offload=f"model:64,MAX_FRAME={2 * MAX_FRAME}",
+        settings=Settings.load(sets=["offload.check-share=1"]),
+    )
+    engine.inspect([traffic.udp(b"." * (MAX_FRAME + 1))])
+    session = engine.pipeline.offload
+    assert session is not None and session.active and session.stats()["verdicts"]["clear"] == 1
+    engine.close()
 
 
 def test_a_set_of_the_table_fills_up() -> None:

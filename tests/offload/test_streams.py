@@ -8,6 +8,7 @@ model in front, and EVE, verdicts and ledger must be the same bytes.
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +18,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from traffic import ACK, PSH, Talk
 
+import nsdata
 from nsdata import Pipeline, Settings, build_engine
+from nsdata.capture import open_capture
 from nsdata.fallback.guard import Guard
 from nsdata.offload.session import ModelOffload, Session, image_for
 from nsdata.output.events import EveWriter
@@ -184,6 +187,25 @@ def test_clean_streams_are_not_searched() -> None:
     assert session is not None and session.stats()["verdicts"]["clear"] == len(frames)
     assert stats["detect"]["scanned_bytes"] == 0 and stats["detect"]["spared_bytes"] > 10_000
     assert stats["stream"]["seams"] and not stats["stream"]["seam_hits"]
+
+
+@pytest.mark.parametrize("inline", [False, True])
+def test_what_is_spared_is_a_share_of_what_would_be_searched(captures: Path, inline: bool) -> None:
+    """Made and left-out searches are those of an engine without the block, byte for byte."""
+    rules = captures.parents[1] / "demo" / "demo.rules"
+
+    def searched(offload: str | None) -> tuple[int, int]:
+        with open_capture(captures / "office.pcap") as reader:
+            engine = nsdata.Engine([rules], inline=inline, offload=offload)
+            for batch in reader.batches():
+                engine.inspect_batch(batch)
+        figures = engine.pipeline.engine.stats()["detect"]
+        engine.close()
+        return figures["scanned_bytes"], figures["spared_bytes"]
+
+    without, none = searched(None)
+    made, spared = searched("model")
+    assert none == 0 and made + spared == without and spared > 10_000
 
 
 def test_a_hit_at_a_seam_has_the_stream_searched() -> None:

@@ -31,6 +31,7 @@ REFUSED = [
     ("sid:1; noalert; alert;", "alert", "exclude"),
     ("sid:1; noalert:1;", "noalert", "no value"),
     ("sid:1; nonsense:1;", "nonsense", "unknown keyword"),
+    ('sid:1; contnt:"abc";', "contnt", "unknown keyword: did you mean content"),
     ("sid:1; requires:version 7;", "requires", "no version"),
     # content and modifiers
     ("sid:1; content:abc;", "content", "quotes"),

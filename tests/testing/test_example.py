@@ -61,6 +61,12 @@ def test_the_capture_is_what_its_script_writes(tmp_path: Path) -> None:
     assert path.read_bytes() == (EXAMPLE / "traffic.pcap").read_bytes()
 
 
+def test_its_modules_are_called_like_no_other_test() -> None:
+    """pytest collects both without packages, by name."""
+    mine = {path.name for path in EXAMPLE.glob("test_*.py")}
+    assert mine and not mine & {path.name for path in (ROOT / "tests").rglob("test_*.py")}
+
+
 def test_the_readme_names_what_is_there() -> None:
     for name in re.findall(r"^\| `([^`]+)` \|", README, re.M):
         assert (EXAMPLE / name).is_file()
