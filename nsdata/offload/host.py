@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from nsdata.errors import FpgaError, OffloadError
 from nsdata.offload import registers as reg
 from nsdata.offload import sequences as seq
+from nsdata.offload.bounds import WORD
 from nsdata.offload.entry import ENTRY_WORDS, FlowAction, FlowKey, Verdict
 from nsdata.offload.flow_mirror import FlowMirror
 from nsdata.offload.image import PrefilterImage
@@ -33,6 +34,11 @@ class Start:
 
     limit: int = 1 << 30
     hold: int = 156_250
+
+    def __post_init__(self) -> None:
+        for name, value, least in (("limit", self.limit, 1), ("hold", self.hold, 0)):
+            if not least <= value <= WORD:
+                raise ValueError(f"{name} {value}: legal are {least} to {WORD} cycles")
 
 
 class Host:

@@ -27,6 +27,7 @@ import numpy as np
 from nsdata.errors import BusFault, BusTimeout, FpgaError, OffloadError, TransportDied
 from nsdata.offload import registers as reg
 from nsdata.offload.bar import EmulatedBar, MappedBar, is_emulated
+from nsdata.offload.bounds import check_address, check_cycles, check_value, frames_arrays
 from nsdata.offload.entry import Verdict
 from nsdata.offload.transport import (
     Bytes,
@@ -35,7 +36,6 @@ from nsdata.offload.transport import (
     Lengths,
     Offsets,
     accounted,
-    frames_arrays,
 )
 
 HEADER = struct.Struct("<IB3x")
@@ -78,6 +78,7 @@ class PcieTransport:
     def read(self, address: int) -> int:
         """A register's value."""
         self._alive()
+        check_address(self.name, "read", address)
         register = BY_ADDRESS.get(address)
         if register is None or not register.readable:
             raise BusFault(f"pcie: read of {address:#05x}: no such register to read")
@@ -89,6 +90,8 @@ class PcieTransport:
     def write(self, address: int, value: int) -> None:
         """Write a register; posted."""
         self._alive()
+        check_address(self.name, "write", address)
+        check_value(value)
         register = BY_ADDRESS.get(address)
         if register is None or not register.writable:
             raise BusFault(f"pcie: write of {address:#05x}: no such register to write")
@@ -97,6 +100,7 @@ class PcieTransport:
     def wait(self, cycles: int) -> None:
         """Let `cycles` pass."""
         self._alive()
+        check_cycles(cycles)
         if isinstance(self._bar, EmulatedBar):
             self._bar.wait(cycles)
         else:
