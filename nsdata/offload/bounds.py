@@ -49,13 +49,14 @@ def _numbers(name: str, given: Any, kind: type[np.unsignedinteger[Any]]) -> NDAr
     return np.ascontiguousarray(array, dtype=kind)
 
 
-def frames_arrays(
-    data: Any, offset: Any, length: Any
-) -> tuple[NDArray[np.uint8], NDArray[np.uint64], NDArray[np.uint32]]:
-    """Frames as `exchange` is given them: contiguous arrays of uint8, uint64 and uint32.
+Arrays = tuple[NDArray[np.uint8], NDArray[np.uint64], NDArray[np.uint32]]
+
+
+def typed_arrays(data: Any, offset: Any, length: Any) -> Arrays:
+    """Frames as contiguous arrays of uint8, uint64 and uint32.
 
     data: bytes, or uint8 in one dimension; offset, length: whole numbers, one for each frame.
-    Raises ValueError for anything else, and for a frame without bytes or outside the data.
+    Raises ValueError for anything else.
     """
     if isinstance(data, bytes | bytearray | memoryview):
         data = np.frombuffer(data, np.uint8)
@@ -67,9 +68,16 @@ def frames_arrays(
     offset, length = _numbers("offset", offset, np.uint64), _numbers("length", length, np.uint32)
     if len(offset) != len(length):
         raise ValueError(f"{len(offset)} offsets and {len(length)} lengths")
+    return np.ascontiguousarray(data), offset, length
+
+
+def frames_arrays(data: Any, offset: Any, length: Any) -> Arrays:
+    """The same of frames that can be sent, as `exchange` is given them. Raises ValueError also for
+    a frame without bytes or outside the data."""
+    data, offset, length = typed_arrays(data, offset, length)
     if len(length):
         if not int(length.min()):
             raise ValueError("a frame without bytes cannot be sent")
         if int((offset + length).max()) > data.size or int(offset.max()) > data.size:
             raise ValueError("a frame lies outside the data")
-    return np.ascontiguousarray(data), offset, length
+    return data, offset, length

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from nsdata.errors import FpgaError, OffloadError
 from nsdata.offload import registers as reg
 from nsdata.offload import sequences as seq
-from nsdata.offload.bounds import WORD
+from nsdata.offload.bounds import WORD, Arrays, typed_arrays
 from nsdata.offload.entry import ENTRY_WORDS, FlowAction, FlowKey, Verdict
 from nsdata.offload.flow_mirror import FlowMirror
 from nsdata.offload.image import PrefilterImage
@@ -341,21 +341,12 @@ class Host:
         self.dropped += int(np.count_nonzero(verdict == Verdict.BLOCK))
 
 
-def frame_arrays(
-    data: Any, offset: Any, length: Any
-) -> tuple[NDArray[np.uint8], NDArray[np.uint64], NDArray[np.uint32]]:
+def frame_arrays(data: Any, offset: Any, length: Any) -> Arrays:
     """What `inspect` is given as arrays: bytes, and one number a frame. Raises OffloadError."""
     try:
-        if isinstance(data, bytes | bytearray | memoryview):
-            data = np.frombuffer(data, np.uint8)
-        arrays = (
-            np.asarray(data, np.uint8), np.asarray(offset, np.uint64), np.asarray(length, np.uint32)
-        )  # fmt: skip
-    except (TypeError, ValueError, OverflowError, BufferError) as error:
+        return typed_arrays(data, offset, length)
+    except (ValueError, BufferError) as error:
         raise OffloadError(f"{FRAMES_ARE}; {error}") from error
-    if any(one.ndim != 1 for one in arrays) or len(arrays[1]) != len(arrays[2]):
-        raise OffloadError(f"{FRAMES_ARE}; the shapes are {[one.shape for one in arrays]}")
-    return arrays
 
 
 def enrich(error: FpgaError, transport: str, doing: str) -> FpgaError:

@@ -197,13 +197,13 @@ def accounted(
 def parameters_of(kind: str, text: str) -> tuple[int, dict[str, int]]:
     """`512,SETS_LOG2=4` -> (512, {"SETS_LOG2": 4}); OffloadError when no block is built so."""
     width, parameters = 64, {}
-    given: set[str] = set()
+    seen: set[str] = set()
     for part in filter(None, text.split(",")):
         name, equals, value = part.partition("=")
         what = name.upper() if equals else "a width"
-        if what in given and (equals or name.isdecimal()):
+        if what in seen and (equals or name.isdecimal()):
             raise OffloadError(f"{kind}:{text}: {what} is given twice")
-        given.add(what)
+        seen.add(what)
         try:
             if equals:
                 parameters[name.upper()] = int(value, 0)
