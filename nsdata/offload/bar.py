@@ -138,7 +138,7 @@ class EmulatedBar(_Mapped):
 
     def wait(self, cycles: int) -> None:
         """Let the block's time pass: a card's passes by itself."""
-        self._call(Op.WAIT, 0, min(cycles, WORD), f"{cycles} cycles")
+        self._call(Op.WAIT, 0, cycles, f"{cycles} cycles")
 
     def reset(self) -> None:
         """What writing sysfs's reset file does."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from nsdata.errors import BusFault
 from nsdata.offload import registers as reg
 from nsdata.offload.entry import ENTRY_WORDS, MAX_FRAME, PORT_RANGES, Verdict
+from nsdata.offload.error_model import BEATS, FLOW_TABLE, PF_TABLE, PINS, info_of, too_long
 from nsdata.offload.model import Model, Prefilter, signature
 from nsdata.offload.registers import ErrorClass, RearmReason, State
 from nsdata.offload.report import FATAL
@@ -24,17 +25,6 @@ BUS = 8  # cycles of a register access
 SETTLE = 48  # of arming: the spine drained, inspection reset, settled
 COMMAND = 64  # of a table command
 FLIGHT = 24  # from a frame's last beat in to its last beat out
-FLOW_TABLE, PF_TABLE = 1, 2  # as error records number them
-BEATS = frozenset(
-    (ErrorClass.ECC_CE, ErrorClass.ECC_UE, ErrorClass.PARITY, ErrorClass.FIFO_OVF,
-     ErrorClass.CREDIT_LEAK, ErrorClass.STALL, ErrorClass.AXI_FAULT)
-)  # fmt: skip
-# What their detectors say; nsd_spine, nsd_tap_check, nsd_axis_check.
-INFO = {
-    ErrorClass.ECC_CE: 0x00000043, ErrorClass.ECC_UE: 0x00000003, ErrorClass.PARITY: 1,
-    ErrorClass.CREDIT_LEAK: 1 << 29, ErrorClass.LATE: 1 << 20, ErrorClass.STALL: 1 << 27,
-    ErrorClass.TABLE_CRC: 1 << 29, ErrorClass.AXI_FAULT: 1,
-}  # fmt: skip
 BY_ADDRESS = {register.address: register for register in reg.REGISTERS.values()}
 
 
@@ -57,7 +47,7 @@ class BlockModel:
         self.data_w = data_w
         self.sets_log2, self.buckets_log2, self.pf_words = sets_log2, buckets_log2, pf_words
         self._pass_cycles = pass_cycles(2 << sets_log2, ENTRY_WORDS)
-        self.max_frame = max_frame
+        self.max_frame, self.depth = max_frame, depth
         self.stall_limit = stall_limit
         self.seu = self.over_temp = False
         self.wrong = Wrong(data_w // 8)  # silent faults, which a reset does not take away
@@ -125,7 +115,8 @@ class BlockModel:
         self._pf_busy = 1 << self.buckets_log2
         self._pf_valid = self._pf_failed = self._pf_error = 0
         self._pf_generation = 0
-        self._pf_commit: Prefilter | None = None
+        self._pf_commit: Prefilter | None = None  # being checked
+        self._pf_matches = False
         self._pf_signature = 0
         self.wrong.copies = None
         self._frames = [0] * 8
@@ -148,21 +139,22 @@ class BlockModel:
                 due.append(self._settled)
             if ErrorClass.TABLE_CRC in self._pending:
                 due.append(self._check_at)
+            if self._pf_commit is not None:
+                due.append(self._pf_busy)
             due += self.scrubber.ends.values()
             step = 1 if self._state != before else max(min(due) - self.cycle, 1)
             self.cycle += step
             self._remaining = max(self._remaining - step, 0)
 
     def _decide(self) -> None:
-        for i, (level, error) in enumerate(
-            ((self.seu, ErrorClass.SEU), (self.over_temp, ErrorClass.OVER_TEMP))
-        ):
+        for i, (level, error) in enumerate(zip((self.seu, self.over_temp), PINS, strict=True)):
             if level and not self._pins_seen[i]:
                 self._strike(error)
             self._pins_seen[i] = level
         if ErrorClass.TABLE_CRC in self._pending and self.cycle >= self._check_at:
             self._pending.discard(ErrorClass.TABLE_CRC)
             self._strike(ErrorClass.TABLE_CRC)
+        self._checked()
         for number in self.scrubber.ended(self.cycle):
             self._scrubbed(number)
         if self._state == State.ARMED and not self._remaining:
@@ -192,7 +184,8 @@ class BlockModel:
         if not first & 1 or (first >> 4 == ErrorClass.ECC_CE and fatal):
             when = self.cycle if cycle is None else cycle
             self._words[reg.FIRST_ERROR.address] = 1 | error << 4
-            self._words[reg.FIRST_INFO.address] = info if info >= 0 else INFO.get(error, 0)
+            said = info if info >= 0 else info_of(error, self._beats_in, self.depth)
+            self._words[reg.FIRST_INFO.address] = said
             self._words[reg.FIRST_CYCLE_LO.address] = when & 0xFFFFFFFF
             self._words[reg.FIRST_CYCLE_HI.address] = when >> 32
         if fatal:
@@ -292,8 +285,9 @@ class BlockModel:
                 continue
             if error == ErrorClass.HEARTBEAT:
                 self._remaining = 0
-            elif error in (ErrorClass.SEU, ErrorClass.OVER_TEMP):
-                self._strike(error)
+            elif error in PINS:
+                if not (self.seu, self.over_temp)[PINS.index(error)]:  # it says no more than that
+                    self._strike(error)
             else:
                 self._pending.add(error)
                 if error == ErrorClass.TABLE_CRC:
@@ -374,16 +368,24 @@ class BlockModel:
     # --- the prefilter --------------------------------------------------------------------
 
     def _prefilter_status(self) -> int:
-        busy = self.cycle < self._pf_busy
-        if not busy and self._pf_commit is not None:  # the check of the commit is over
+        self._checked()
+        return reg.PF_STATUS.encode(
+            busy=self.cycle < self._pf_busy, error=self._pf_error, valid=self._pf_valid,
+            commit_failed=self._pf_failed, generation=self._pf_generation,
+        )  # fmt: skip
+
+    def _checked(self) -> None:
+        """The check of a commit is over: the table is in force, or an error."""
+        if self._pf_commit is None or self.cycle < self._pf_busy:
+            return
+        if self._pf_matches:
             self._pf_valid, self._pf_generation = 1, self._pf_generation + 1 & 0xFFFF
             self.model.load(self._pf_commit, self._ranges)
             self.wrong.ranges = self._ranges
-            self._pf_commit = None
-        return reg.PF_STATUS.encode(
-            busy=busy, error=self._pf_error, valid=self._pf_valid,
-            commit_failed=self._pf_failed, generation=self._pf_generation,
-        )  # fmt: skip
+        else:
+            self._pf_failed = 1
+            self._strike(ErrorClass.TABLE_CRC, info=PF_TABLE << 29)
+        self._pf_commit = None
 
     def _prefilter_command(self, value: int) -> None:
         self._prefilter_status()
@@ -425,11 +427,8 @@ class BlockModel:
         extra[:, 0] = [seed, *self._ranges]
         found = signature(self._buckets) ^ signature(extra, len(self._buckets))
         self._pf_busy = self.cycle + pass_cycles(len(self._buckets), self.pf_words)
-        self._pf_failed = int(found != self._words[reg.PF_EXPECT.address])
-        if self._pf_failed:
-            self._strike(ErrorClass.TABLE_CRC)
-        else:
-            self._pf_commit = self.prefilter()
+        self._pf_failed, self._pf_matches = 0, found == self._words[reg.PF_EXPECT.address]
+        self._pf_commit = self.prefilter()
 
     def prefilter(self, table: NDArray[np.uint64] | None = None) -> Prefilter:
         """A table, or the block's as it stands, with the seed of the registers."""
@@ -463,8 +462,7 @@ class BlockModel:
         verdict = np.full(len(length), Verdict.FAULT, np.uint8)
         verdict[:exact] = self.wrong.verdicts(model, data, offset[:exact], length[:exact])
         if good < len(length):
-            self._strike(ErrorClass.AXI_FAULT)
-            self._words[reg.FIRST_INFO.address] = 1 << 4
+            self._strike(ErrorClass.AXI_FAULT, info=too_long(self.max_frame, lanes))
         self.advance(took + FLIGHT)
         self._frames_in += len(length)
         self._beats_in += took

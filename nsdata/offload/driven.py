@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from nsdata.capture import Batch
 from nsdata.errors import BusTimeout, FpgaError, OffloadError, TransportDied
+from nsdata.offload.bounds import WORD
 from nsdata.offload.driver import HOLD, Driver
 from nsdata.offload.entry import FlowAction, FlowKey
 from nsdata.offload.host import Start
@@ -26,7 +27,6 @@ from nsdata.offload.report import ErrorReport
 from nsdata.offload.transport import Transport
 
 T = TypeVar("T")
-CYCLES = (1 << 32) - 1  # most that the heartbeat's register holds
 
 
 class DrivenOffload:
@@ -56,7 +56,7 @@ class DrivenOffload:
         self.table: tuple[int, int] | None = (
             identity.built["buckets_log2"], identity.built["pf_words"],
         )  # fmt: skip
-        self._start = Start(min(identity.cycles(heartbeat), CYCLES), hold)
+        self._start = Start(min(max(identity.cycles(heartbeat), 1), WORD), hold)
         self._ask("reset", transport.reset)  # whatever it did before
 
     # --- asking -----------------------------------------------------------------------------

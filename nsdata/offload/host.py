@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from nsdata.errors import FpgaError, OffloadError
 from nsdata.offload import registers as reg
 from nsdata.offload import sequences as seq
+from nsdata.offload.bounds import WORD, Arrays, typed_arrays
 from nsdata.offload.entry import ENTRY_WORDS, FlowAction, FlowKey, Verdict
 from nsdata.offload.flow_mirror import FlowMirror
 from nsdata.offload.image import PrefilterImage
@@ -34,6 +35,11 @@ class Start:
     limit: int = 1 << 30
     hold: int = 156_250
 
+    def __post_init__(self) -> None:
+        for name, value, least in (("limit", self.limit, 1), ("hold", self.hold, 0)):
+            if not least <= value <= WORD:
+                raise ValueError(f"{name} {value}: legal are {least} to {WORD} cycles")
+
 
 class Host:
     """See the module. `dropped`: frames the transport saw dropped since the last reset."""
@@ -44,6 +50,7 @@ class Host:
         self.flows: dict[FlowKey, FlowAction] = {}
         self.mirror: FlowMirror | None = None
         self.started: Start | None = None
+        self._loaded: dict[str, int] | None = None  # what PF_STATUS said when tables were loaded
         self.dropped = 0
 
     # --- what it is -----------------------------------------------------------------------
@@ -88,10 +95,11 @@ class Host:
         try:
             yield from self._write_tables(image, entries)
         except FpgaError as error:
-            self.image, self.flows = None, {}
+            self.image, self.flows, self._loaded = None, {}, None
             yield from self._disarm(error)
             raise
         self.image, self.flows = image, wanted
+        self._loaded = reg.PF_STATUS.decode((yield seq.Read(reg.PF_STATUS.address)))
 
     def _check_fit(self, identity: Identity, image: PrefilterImage | None) -> None:
         if image is None:
@@ -235,7 +243,8 @@ class Host:
     def beat(self) -> Sequence_[int]:
         """The host's sign of life, and the block's: the cycles it now allows until the next.
 
-        FpgaError when the register does not take it.
+        FpgaError when the register does not take it, or when the tables are not this host's
+        any more (TABLE_CHANGED).
         """
         yield from seq.beat()
         left = yield seq.Read(reg.HEARTBEAT.address)
@@ -245,7 +254,29 @@ class Host:
                 f"the block does not take the heartbeat: {left} cycles left of {limit}",
                 {"class": "HEARTBEAT_UNANSWERED", "remaining": left, "limit": limit},
             )
+        yield from self._check_changed()
         return left
+
+    def _check_changed(self) -> Sequence_[None]:
+        """Whether the tables in force are those this host has loaded: another may be at work on
+        the same block. FpgaError, and the block is armed as was."""
+        if self._loaded is None or self.mirror is None:
+            return
+        now = reg.PF_STATUS.decode((yield seq.Read(reg.PF_STATUS.address)))
+        flow = reg.FLOW_STATUS.decode((yield seq.Read(reg.FLOW_STATUS.address)))
+        signed = yield seq.Read(reg.FLOW_SIGNATURE.address)
+        for table, what, found, wanted in (
+            ("the prefilter's table", "valid", now["valid"], self._loaded["valid"]),
+            ("the prefilter's table", "generation", now["generation"], self._loaded["generation"]),
+            ("the flow table", "generation", flow["generation"], self.mirror.generation),
+            ("the flow table", "signature", signed, self.mirror.signature),
+        ):
+            if found != wanted:
+                raise seq.HostError(
+                    f"{table} was changed by another than this driver: {what} {found:#x}, and "
+                    f"{wanted:#x} when it was written here last",
+                    {"class": "TABLE_CHANGED", "table": table, what: found, "loaded": wanted},
+                )
 
     def poll(self) -> Sequence_[ErrorReport | None]:
         """What the block has to report; None when the interrupt is low."""
@@ -310,21 +341,12 @@ class Host:
         self.dropped += int(np.count_nonzero(verdict == Verdict.BLOCK))
 
 
-def frame_arrays(
-    data: Any, offset: Any, length: Any
-) -> tuple[NDArray[np.uint8], NDArray[np.uint64], NDArray[np.uint32]]:
+def frame_arrays(data: Any, offset: Any, length: Any) -> Arrays:
     """What `inspect` is given as arrays: bytes, and one number a frame. Raises OffloadError."""
     try:
-        if isinstance(data, bytes | bytearray | memoryview):
-            data = np.frombuffer(data, np.uint8)
-        arrays = (
-            np.asarray(data, np.uint8), np.asarray(offset, np.uint64), np.asarray(length, np.uint32)
-        )  # fmt: skip
-    except (TypeError, ValueError, OverflowError, BufferError) as error:
+        return typed_arrays(data, offset, length)
+    except (ValueError, BufferError) as error:
         raise OffloadError(f"{FRAMES_ARE}; {error}") from error
-    if any(one.ndim != 1 for one in arrays) or len(arrays[1]) != len(arrays[2]):
-        raise OffloadError(f"{FRAMES_ARE}; the shapes are {[one.shape for one in arrays]}")
-    return arrays
 
 
 def enrich(error: FpgaError, transport: str, doing: str) -> FpgaError:

@@ -19,6 +19,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from numpy.typing import NDArray
 from nsdata.errors import EngineError, OutputError
 from nsdata.offload.entry import PORT_RANGES, PortRange
 from nsdata.offload.fit import FIRST_SEED, SLOTS, Fit, fit
+from nsdata.offload.image_report import Report, read_report
 from nsdata.offload.model import Prefilter, signature
 from nsdata.offload.patterns import Pattern, Wanted, named, readable, without_common
 from nsdata.offload.rarity import FRAME, LENGTHS, Rarity, windows
@@ -40,8 +42,6 @@ WORDS = (1, 8)
 COMMON = 0.001  # a window expected in a larger share of frames is called common
 SHOWN = 20  # of each list in the report
 _HEADER = struct.Struct("<8sHBBIII")
-
-Report = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,17 +101,33 @@ class PrefilterImage:
             raise EngineError(
                 f"{name}: is of version {version}, this nsdata reads {VERSION}. Compile it anew"
             )
-        table_size = 8 * words << min(buckets_log2, 64)
-        ends = np.cumsum([_HEADER.size, table_size, 8 * ranges, size, 4]).tolist()
+        table_size = 8 * words << buckets_log2
+        ends = list(accumulate((_HEADER.size, table_size, 8 * ranges, size, 4)))
         if len(data) != ends[-1] or zlib.crc32(data[:-4]) != int.from_bytes(data[-4:], "little"):
             raise EngineError(f"{name}: is damaged: its checksum is wrong. Compile it anew")
-        check_sizes(buckets_log2, words)
+
+        def unfit(at: int, what: str) -> EngineError:
+            return EngineError(f"{name}: byte {at}: {what}. Compile it anew")
+
+        for at, field_, value, (least, most) in (
+            (10, "buckets_log2", buckets_log2, BUCKETS_LOG2), (11, "words", words, WORDS),
+            (16, "port ranges", ranges, (PORT_RANGES, PORT_RANGES)),
+        ):  # fmt: skip
+            if not least <= value <= most:
+                raise unfit(at, f"{field_} {value}: legal are {least} to {most}")
         table = np.frombuffer(data[ends[0] : ends[1]], dtype="<u8").astype(np.uint64)
+        if len(bad := np.flatnonzero(table >> np.uint64(SLOTS * SLOT_BITS))):
+            raise unfit(ends[0] + 8 * int(bad[0]), "a word of the table is more than its slots")
         packed = np.frombuffer(data[ends[1] : ends[2]], dtype="<u8").tolist()
-        return cls(
-            seed, buckets_log2, words, table.reshape(-1, words),
-            tuple(PortRange.unpack(one) for one in packed), json.loads(data[ends[2] : ends[3]]),
-        )  # fmt: skip
+        chosen = tuple(PortRange.unpack(one) for one in packed)
+        for i, one in enumerate(chosen):
+            if one.pack() != packed[i]:
+                raise unfit(ends[1] + 8 * i, f"port range {i} is none: {packed[i]:#x}")
+        try:
+            report = read_report(data[ends[2] : ends[3]])
+        except ValueError as error:
+            raise unfit(ends[2], f"its report is unfit: {error}") from error
+        return cls(seed, buckets_log2, words, table.reshape(-1, words), chosen, report)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> PrefilterImage:

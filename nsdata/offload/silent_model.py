@@ -3,7 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from nsdata.offload.block_model import FLOW_TABLE, PF_TABLE, BlockModel
+from nsdata.offload.block_model import BlockModel
+from nsdata.offload.error_model import FLOW_TABLE, PF_TABLE
 from nsdata.offload.silent import (
     FLOW,
     KEY,

@@ -72,6 +72,9 @@ class DevicePins(Protocol):
 class Transport(Protocol):
     """The way to one block. Addresses are bytes, values 32 bits, time is the block's cycles.
 
+    What does not fit is refused (nsdata.offload.bounds): an address outside the map or not of a
+    word is a BusFault, a value, a number of cycles or frames that are none a ValueError.
+
     Every method may raise FpgaError: BusFault, BusTimeout, TransportDied; after `close`, every
     one but `close` raises TransportDied. Not for several threads at once.
     """
@@ -178,21 +181,6 @@ class TransportInThread:
         await self._call(self.inner.close)
 
 
-def frames_arrays(data: Bytes, offset: Offsets, length: Lengths) -> tuple[Bytes, Offsets, Lengths]:
-    """The three arrays of `exchange`, contiguous and of the right types; ValueError if unfit."""
-    if len(offset) != len(length):
-        raise ValueError(f"{len(offset)} offsets and {len(length)} lengths")
-    data = np.ascontiguousarray(data, dtype=np.uint8)
-    offset = np.ascontiguousarray(offset, dtype=np.uint64)
-    length = np.ascontiguousarray(length, dtype=np.uint32)
-    if len(length):
-        if not int(length.min()):
-            raise ValueError("a frame without bytes cannot be sent")
-        if int((offset + length).max()) > data.size or int(offset.max()) > data.size:
-            raise ValueError("a frame lies outside the data")
-    return data, offset, length
-
-
 def accounted(
     error: FpgaError, verdict: NDArray[np.uint8], frames: int, what: str = ""
 ) -> FpgaError:
@@ -209,8 +197,13 @@ def accounted(
 def parameters_of(kind: str, text: str) -> tuple[int, dict[str, int]]:
     """`512,SETS_LOG2=4` -> (512, {"SETS_LOG2": 4}); OffloadError when no block is built so."""
     width, parameters = 64, {}
+    seen: set[str] = set()
     for part in filter(None, text.split(",")):
         name, equals, value = part.partition("=")
+        what = name.upper() if equals else "a width"
+        if what in seen and (equals or name.isdecimal()):
+            raise OffloadError(f"{kind}:{text}: {what} is given twice")
+        seen.add(what)
         try:
             if equals:
                 parameters[name.upper()] = int(value, 0)

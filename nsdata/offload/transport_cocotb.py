@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from nsdata.errors import BusFault, BusTimeout, FpgaError, OffloadError, TransportDied
+from nsdata.offload.bounds import check_address, check_cycles, check_value, frames_arrays
 from nsdata.offload.bridge import PROTOCOL, Answer, Ask, receive, send
 from nsdata.offload.rtl.sources import ROOT, missing
 from nsdata.offload.transport import (
@@ -30,7 +31,6 @@ from nsdata.offload.transport import (
     Lengths,
     Offsets,
     accounted,
-    frames_arrays,
     parameters_of,
 )
 
@@ -85,12 +85,16 @@ class CocotbTransport:
         died.evidence = {"class": "TransportDied", "log": log, "exit": code}
         return died
 
-    def _ask(self, kind: Ask, body: bytes = b"") -> bytes:
+    def _alive(self) -> socket.socket:
         if self._link is None:
             raise TransportDied("cocotb: the transport is closed")
+        return self._link
+
+    def _ask(self, kind: Ask, body: bytes = b"") -> bytes:
+        link = self._alive()
         try:
-            send(self._link, kind, body)
-            answer, told = receive(self._link)
+            send(link, kind, body)
+            answer, told = receive(link)
         except (OSError, EOFError) as error:
             raise self._dead(error) from error
         return self._judge(answer, told)
@@ -107,21 +111,27 @@ class CocotbTransport:
 
     def read(self, address: int) -> int:
         """A register's value."""
+        self._alive()
+        check_address(self.name, "read", address)
         return int.from_bytes(self._ask(Ask.READ, struct.pack("<I", address)), "little")
 
     def write(self, address: int, value: int) -> None:
         """Write a register."""
+        self._alive()
+        check_address(self.name, "write", address)
+        check_value(value)
         self._ask(Ask.WRITE, struct.pack("<II", address, value))
 
     def wait(self, cycles: int) -> None:
         """Let `cycles` pass."""
+        self._alive()
+        check_cycles(cycles)
         self._ask(Ask.WAIT, struct.pack("<Q", cycles))
 
     def exchange(self, data: Bytes, offset: Offsets, length: Lengths) -> Exchange:
         """Frames in, and out again or dropped; the bench compares the bytes."""
+        link = self._alive()
         data, offset, length = frames_arrays(data, offset, length)
-        if self._link is None:
-            raise TransportDied("cocotb: the transport is closed")
         pieces = [
             data[start : start + size].tobytes()
             for start, size in zip(offset.tolist(), length.tolist(), strict=True)
@@ -130,11 +140,11 @@ class CocotbTransport:
         known = bytearray()
         try:
             try:
-                send(self._link, Ask.EXCHANGE, body)
-                answer, told = receive(self._link)
+                send(link, Ask.EXCHANGE, body)
+                answer, told = receive(link)
                 while answer == Answer.PROGRESS:
                     known += told
-                    answer, told = receive(self._link)
+                    answer, told = receive(link)
             except (OSError, EOFError) as error:
                 raise self._dead(error) from error
             ok = self._judge(answer, told)

@@ -4,6 +4,7 @@ import numpy as np
 
 from nsdata.errors import TransportDied
 from nsdata.offload.block_model import BlockModel
+from nsdata.offload.bounds import check_address, check_cycles, check_value, frames_arrays
 from nsdata.offload.silent_model import ModelFaults
 from nsdata.offload.transport import (
     Bytes,
@@ -11,7 +12,6 @@ from nsdata.offload.transport import (
     FaultPort,
     Lengths,
     Offsets,
-    frames_arrays,
     parameters_of,
 )
 
@@ -37,15 +37,22 @@ class ModelTransport:
 
     def read(self, address: int) -> int:
         """A register's value."""
-        return self._alive().read(address)
+        block = self._alive()
+        check_address(self.name, "read", address)
+        return block.read(address)
 
     def write(self, address: int, value: int) -> None:
         """Write a register."""
-        self._alive().write(address, value)
+        block = self._alive()
+        check_address(self.name, "write", address)
+        check_value(value)
+        block.write(address, value)
 
     def wait(self, cycles: int) -> None:
         """Let `cycles` pass."""
-        self._alive().advance(cycles)
+        block = self._alive()
+        check_cycles(cycles)
+        block.advance(cycles)
 
     def exchange(self, data: Bytes, offset: Offsets, length: Lengths) -> Exchange:
         """Frames in, and out again or dropped."""

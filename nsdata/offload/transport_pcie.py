@@ -14,12 +14,15 @@ verdict) on c2h. A dropped frame does not appear on c2h. Header and bytes may co
 A write to the BAR is posted: its refusal cannot be told. So accesses that the register map does
 not have are refused here, before they reach the bus, and a read of all ones asks for the
 identity: a device that is gone reads as all ones.
+
+The BAR is locked while it is open: a second driver is refused (nsdata.offload.owner).
 """
 
 import os
 import select
 import struct
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +30,9 @@ import numpy as np
 from nsdata.errors import BusFault, BusTimeout, FpgaError, OffloadError, TransportDied
 from nsdata.offload import registers as reg
 from nsdata.offload.bar import EmulatedBar, MappedBar, is_emulated
+from nsdata.offload.bounds import check_address, check_cycles, check_value, frames_arrays
 from nsdata.offload.entry import Verdict
+from nsdata.offload.owner import take
 from nsdata.offload.transport import (
     Bytes,
     Exchange,
@@ -35,7 +40,6 @@ from nsdata.offload.transport import (
     Lengths,
     Offsets,
     accounted,
-    frames_arrays,
 )
 
 HEADER = struct.Struct("<IB3x")
@@ -59,17 +63,23 @@ class PcieTransport:
         self.timeout = timeout
         self._reset_file = reset_file
         self._open = False
-        try:
-            self._bar = EmulatedBar(bar, timeout) if is_emulated(bar) else MappedBar(bar)
-            flags = os.O_NONBLOCK | os.O_CLOEXEC
-            self._out = os.open(h2c, os.O_RDWR | flags)  # read-write: a FIFO opens without waiting
-            self._in = os.open(c2h, os.O_RDWR | flags)
-        except OSError as error:
-            raise OffloadError(f"pcie: {error.filename}: {error.strerror}") from error
-        self._open = True
-        built = reg.BUILD_DATAPATH.decode(self.read(reg.BUILD_DATAPATH.address))
-        self.data_w: int = built["data_w"]
-        self._khz = self.read(reg.CLOCK_KHZ.address) or 156_250
+        with ExitStack() as stack:
+            try:
+                stack.callback(os.close, take(bar))
+                self._bar = EmulatedBar(bar, timeout) if is_emulated(bar) else MappedBar(bar)
+                stack.callback(self._bar.close)
+                flags = os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC  # a FIFO opens without waiting
+                self._out = os.open(h2c, flags)
+                stack.callback(os.close, self._out)
+                self._in = os.open(c2h, flags)
+                stack.callback(os.close, self._in)
+            except OSError as error:
+                raise OffloadError(f"pcie: {error.filename}: {error.strerror}") from error
+            self._open = True
+            built = reg.BUILD_DATAPATH.decode(self.read(reg.BUILD_DATAPATH.address))
+            self.data_w: int = built["data_w"]
+            self._khz = self.read(reg.CLOCK_KHZ.address) or 156_250
+            self._held = stack.pop_all()
 
     def _alive(self) -> None:
         if not self._open:
@@ -78,6 +88,7 @@ class PcieTransport:
     def read(self, address: int) -> int:
         """A register's value."""
         self._alive()
+        check_address(self.name, "read", address)
         register = BY_ADDRESS.get(address)
         if register is None or not register.readable:
             raise BusFault(f"pcie: read of {address:#05x}: no such register to read")
@@ -89,6 +100,8 @@ class PcieTransport:
     def write(self, address: int, value: int) -> None:
         """Write a register; posted."""
         self._alive()
+        check_address(self.name, "write", address)
+        check_value(value)
         register = BY_ADDRESS.get(address)
         if register is None or not register.writable:
             raise BusFault(f"pcie: write of {address:#05x}: no such register to write")
@@ -97,6 +110,7 @@ class PcieTransport:
     def wait(self, cycles: int) -> None:
         """Let `cycles` pass."""
         self._alive()
+        check_cycles(cycles)
         if isinstance(self._bar, EmulatedBar):
             self._bar.wait(cycles)
         else:
@@ -195,12 +209,10 @@ class PcieTransport:
             os.read(self._in, PIECE)
 
     def close(self) -> None:
-        """Unmap and close."""
+        """Unmap and close; another driver may have it."""
         if self._open:
             self._open = False
-            self._bar.close()
-            os.close(self._out)
-            os.close(self._in)
+            self._held.close()
 
 
 def open_spec(text: str) -> PcieTransport:

@@ -8,6 +8,7 @@ a block can be trusted with nothing more. `rtl:64,FAULTS=1` is built with test-o
 import numpy as np
 
 from nsdata.errors import BusFault, BusTimeout, TransportDied
+from nsdata.offload.bounds import check_address, check_cycles, check_value, frames_arrays
 from nsdata.offload.rtl.block import Block, Breach, BusError, TimeoutInSimulation
 from nsdata.offload.rtl.build import build
 from nsdata.offload.rtl.faults import RtlFaults
@@ -18,7 +19,6 @@ from nsdata.offload.transport import (
     Lengths,
     Offsets,
     accounted,
-    frames_arrays,
     parameters_of,
 )
 
@@ -57,6 +57,7 @@ class RtlTransport:
     def read(self, address: int) -> int:
         """A register's value."""
         block = self._alive()
+        check_address(self.name, "read", address)
         try:
             return block.read(address)
         except BusError as error:
@@ -69,6 +70,8 @@ class RtlTransport:
     def write(self, address: int, value: int) -> None:
         """Write a register."""
         block = self._alive()
+        check_address(self.name, "write", address)
+        check_value(value)
         try:
             block.write(address, value)
         except BusError as error:
@@ -81,6 +84,7 @@ class RtlTransport:
     def wait(self, cycles: int) -> None:
         """Let `cycles` pass."""
         block = self._alive()
+        check_cycles(cycles)
         try:
             block.wait(cycles)
         except Breach as error:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from nsdata.offload import registers as reg
 from nsdata.offload import sequences as host
 from nsdata.offload.entry import Verdict
+from nsdata.offload.model import parse
 from nsdata.offload.registers import ErrorClass
 from nsdata.offload.rtl.block import CANCELLED, DROPPED, OUT, Block
 from sim import points
@@ -31,6 +32,7 @@ from sim.traffic import Batch, World, batch
 # (probability of holding per cycle, longest burst) of source and sink
 MOODS = ((0.0, 1), (0.0, 1), (0.1, 3), (0.5, 2), (0.02, 200))
 CHUNK = 10_000
+ASKS = 42  # bytes of a frame from which on its flow is looked up: Ethernet, IPv4, UDP
 
 
 @dataclass
@@ -310,10 +312,30 @@ class Soak:
         assert found["frames_in"] == total, f"statistics do not add up: {found}"
 
 
+def of_size(world: World, rng: random.Random, size: int, count: int) -> Batch:
+    """`count` frames of `size` bytes, none to be dropped: every other one the head of a frame that
+    asks the flow table, where `size` has room for it, and bytes at random behind."""
+    heads = [head for head in world.fine if parse(head).lookup]
+    rng.shuffle(heads)
+    frames: list[bytes] = []
+    while len(frames) < count:
+        frame = rng.randbytes(size)
+        if len(frames) % 2 and size >= ASKS:
+            # Longer than the header says, or cut: the key is looked up all the same.
+            frame = (heads[len(frames) // 2 % len(heads)] + frame)[:size]
+        if world.model.verdict(frame) == Verdict.BLOCK:
+            del heads[len(frames) // 2 % len(heads)]
+            continue
+        frames.append(frame)
+    return batch(frames)
+
+
 def throughput(block: Block, world: World, sizes: list[int]) -> dict[int, float]:
     """Beats per cycle at each frame size, source always valid and sink always ready: 1.0 is due.
 
-    The block is armed, so that every frame is inspected. Raises AssertionError when one is less.
+    The block is armed, and every frame is inspected: the verdicts are the model's, and from a size
+    of ASKS on some asked the flow table. Raises AssertionError when that is not so, or a rate is
+    less.
     """
     lanes = block.data_w // 8
     block.reset()
@@ -321,12 +343,14 @@ def throughput(block: Block, world: World, sizes: list[int]) -> dict[int, float]
     block.idle(0)
     block.pause(0)
     rates = {}
-    rng = random.Random(1)
+    rng, seen = random.Random(1), set()
     for size in sizes:
         beats = -(-size // lanes)
         count = max(400 // beats, 4)
-        # A first byte that is no multicast address of a template: random frames are not IP.
-        block.feed(*batch([rng.randbytes(size) for _ in range(count)]))
+        frames = of_size(world, rng, size, count)
+        said = world.model.inspect(*frames)
+        assert size < ASKS or said["lookup"].any(), f"{size} bytes: no flow is looked up"
+        block.feed(*frames)
         block.drain()
         got = block.collect()
         took_in = int(got["in_last"][-1] - got["in_first"][0]) + 1
@@ -335,5 +359,8 @@ def throughput(block: Block, world: World, sizes: list[int]) -> dict[int, float]
         assert took_in == took_out == beats * count, (
             f"{size} bytes: {beats * count} beats in {took_in} cycles, out in {took_out}"
         )
-        assert (got["verdict"] != Verdict.FAULT).all(), f"{size} bytes: a verdict came late"
+        wrong = np.flatnonzero(got["verdict"] != said["verdict"])
+        assert not len(wrong), f"{size} bytes: frame {wrong[0]} is {got['verdict'][wrong[0]]}"
+        seen |= set(got["verdict"].tolist())
+    assert seen == {Verdict.CLEAR, Verdict.SUSPECT, Verdict.BYPASS}, f"only {seen} were seen"
     return rates

@@ -17,6 +17,7 @@ from sim.traffic import World, batch
 
 STUB = ["sim/bulk/nsd_top.sv", "sim/harness/slice.sv"]
 LAPSES = ErrorClass.HEARTBEAT  # when the other class's fault comes first
+FAULTS = 8  # in a chunk of frames: every class in turn
 SEED = int(os.environ.get("NSDATA_SEED", "1"))
 
 
@@ -31,11 +32,13 @@ def soak(width: int, frames: int) -> None:
     """Run it and say what it saw; the bars are asserted inside."""
     with Block(width, seed=SEED) as block:
         run = Soak(width, SEED, block, World(random.Random(SEED)))
-        figures = run.run(frames, 5, lambda _: None)
+        figures = run.run(frames, FAULTS, lambda _: None)
         print(figures)
         assert figures.frames == frames
         assert figures.exact > frames // 4 and figures.bypassed > 100
         assert figures.dropped > 0 and figures.rearms > 0
+        missed = [one.name for one in ErrorClass if not figures.errors[one.name]]
+        assert not missed, f"never struck: {missed}"  # by the counters that were read
         assert all(figures.verdicts.values())
 
 

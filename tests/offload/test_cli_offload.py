@@ -145,7 +145,7 @@ def test_a_replay_with_the_block(monkeypatch, capsys, tmp_path: Path, office: Pa
     assert re.search(r"searches spared [\d.]+ % of [\d.]+ kB to search", said)
     part = json.loads(summary.read_text())["offload"]
     assert sum(part["verdicts"].values()) == 7687 and part["checks"] > 100
-    assert part["disagreements"] == 0 and part["transport"] == "model"
+    assert part["transport"] == "model"
 
 
 def test_tables_of_other_rules_are_noticed(

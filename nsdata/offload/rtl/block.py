@@ -17,6 +17,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from nsdata.offload.bounds import frames_arrays
 from nsdata.offload.rtl.build import build
 
 PENDING, OUT, DROPPED, CANCELLED = range(4)
@@ -49,6 +50,13 @@ class TimeoutInSimulation(Exception):
     """Frames were left when the cycles ran out."""
 
     accounted: NDArray[np.uint8] | None = None
+
+
+def _unsigned(what: str, value: int, bits: int) -> int:
+    """`value`, which C would cut to `bits`. Raises ValueError."""
+    if not 0 <= value < 1 << bits:
+        raise ValueError(f"{what} {value}: legal are 0 to {(1 << bits) - 1}")
+    return value
 
 
 def _library(path: Path) -> ctypes.CDLL:
@@ -127,7 +135,7 @@ class Block:
 
     def reset(self, cycles: int = 8) -> None:
         """Reset; frames in the block are cancelled, queued ones stay."""
-        self._lib.nsd_reset(self._block, cycles)
+        self._lib.nsd_reset(self._block, _unsigned("cycles", cycles, 32))
 
     def idle(self, p: float, burst: int = 1) -> None:
         """The source holds back with probability `p` per cycle, for 1 to `burst` cycles."""
@@ -146,14 +154,7 @@ class Block:
         may_drop: NDArray[np.uint8] | None = None,
     ) -> None:
         """Queue frames: frame i is length[i] >= 1 bytes at offset[i]; the bytes are copied."""
-        if len(offset) != len(length) or (len(length) and int((offset + length).max()) > data.size):
-            raise ValueError("a frame lies outside the data")
-        if len(length) and not int(length.min()):
-            raise ValueError("a frame without bytes cannot be sent")
-        arrays = [
-            np.ascontiguousarray(array, dtype=kind)
-            for array, kind in ((data, np.uint8), (offset, np.uint64), (length, np.uint32))
-        ]
+        arrays = frames_arrays(data, offset, length)
         options = [
             None if array is None else np.ascontiguousarray(array, dtype=np.uint8)
             for array in (mark, may_drop)
@@ -176,6 +177,8 @@ class Block:
         The verdict of each: uint8 [frames], 4 for a dropped one. When it raises, `accounted` of
         the exception is the same for the frames whose fate is known.
         """
+        data, offset, length = frames_arrays(data, offset, length)
+        limit = _unsigned("limit", limit, 64)
         verdict = np.zeros(len(length), dtype=np.uint8)
         accounted = ctypes.c_uint32()
         code = self._lib.nsd_exchange(
@@ -191,10 +194,11 @@ class Block:
 
     def wait(self, cycles: int) -> None:
         """Let time pass."""
-        self._check(self._lib.nsd_run(self._block, cycles))
+        self._check(self._lib.nsd_run(self._block, _unsigned("cycles", cycles, 64)))
 
     def drain(self, pending: int = 0, limit: int = 1 << 40) -> None:
         """Run until at most `pending` frames are in the block or queued."""
+        pending, limit = _unsigned("pending", pending, 32), _unsigned("limit", limit, 64)
         self._check(self._lib.nsd_drain(self._block, pending, limit))
 
     def collect(self) -> NDArray[np.void]:
@@ -221,11 +225,13 @@ class Block:
 
     def write(self, address: int, value: int) -> None:
         """Write a register. Raises BusError."""
+        address, value = _unsigned("address", address, 32), _unsigned("value", value, 32)
         self._check(self._lib.nsd_write(self._block, address, value))
 
     def read(self, address: int) -> int:
         """Read a register. Raises BusError."""
         value = ctypes.c_uint32()
+        address = _unsigned("address", address, 32)
         self._check(self._lib.nsd_read(self._block, address, ctypes.byref(value)))
         return value.value
 
