@@ -125,31 +125,58 @@ class TopTB(TB):
 
     def fates(self) -> list[Judged]:
         """What became of every frame sent: in order, unchanged, dropped only where allowed."""
-        found: list[Judged] = []
-        inputs, outputs = self.input.frames, self.sink.frames
-        assert len(inputs) == len(self.sent), (
-            f"{len(self.sent)} frames sent, {len(inputs)} accepted"
-        )
-        while self.sent:
-            sent, came = self.sent.popleft(), inputs.popleft()
-            assert came.data == sent.data
-            head = outputs[0] if outputs else None
-            if head is not None and head.data == sent.data and head.user >> 3 == sent.mark:
-                outputs.popleft()
-                assert {user >> 3 for user in head.users} == {sent.mark}
-                found.append(Judged(sent, came.start, came.end, head))
-            else:
-                assert sent.wanted == Verdict.BLOCK, (
-                    f"a frame of {len(sent.data)} bytes, {Verdict(sent.wanted).name}, is lost"
-                )
-                found.append(Judged(sent, came.start, came.end, None))
+        found, damage = self.reckon()
+        assert not damage, f"{len(damage)} frames: {'; '.join(damage[:3])}"
+        return found
+
+    def reckon(self) -> tuple[list[Judged], list[str]]:
+        """What became of every frame sent, and what was done to frames that may not be (match)."""
+        inputs, outputs = list(self.input.frames), list(self.sink.frames)
+        sent = list(self.sent)
+        for seen in (self.input.frames, self.sink.frames, self.sent):
+            seen.clear()
+        found, damage = match(sent, inputs, outputs)
         if found:
             one = batch([judged.sent.data for judged in found])
             got = [4 if j.frame is None else j.frame.user & 7 for j in found]
             points.frames(8 * self.sink.lanes, self.world.model.inspect(*one), one.length,
                           np.array(got, dtype=np.uint8))  # fmt: skip
-        assert not outputs, f"{len(outputs)} frames made: {outputs[0].data[:40].hex()}"
-        return found
+        return found, damage
+
+
+def match(
+    sent: list[Sent], inputs: list[Frame], outputs: list[Frame]
+) -> tuple[list[Judged], list[str]]:
+    """The fate of every frame that came out as it went in, or was dropped as it may be; and each
+    frame that was lost, made, reordered or changed, in words.
+
+    A frame that comes out and is none of those to come is one that was made, or the next one
+    changed: that is then not counted as lost too.
+    """
+    assert len(inputs) == len(sent), f"{len(sent)} frames sent, {len(inputs)} accepted"
+    found: list[Judged] = []
+    damage: list[str] = []
+
+    def same(one: Sent, frame: Frame) -> bool:
+        return one.data == frame.data and {user >> 3 for user in frame.users} == {one.mark}
+
+    at = 0
+    for i, (one, came) in enumerate(zip(sent, inputs, strict=True)):
+        assert came.data == one.data
+        words = f"of {len(one.data)} bytes, {Verdict(one.wanted).name}"
+        head = outputs[at] if at < len(outputs) else None
+        if head is not None and same(one, head):
+            found.append(Judged(one, came.start, came.end, head))
+            at += 1
+        elif one.wanted == Verdict.BLOCK:
+            found.append(Judged(one, came.start, came.end, None))
+        elif head is None or any(same(other, head) for other in sent[i + 1 :]):
+            damage.append(f"one {words}, is lost")
+        else:
+            damage.append(f"one {words}, came out as {head.data[:40].hex()}")
+            at += 1
+    damage += [f"one was made: {head.data[:40].hex()}" for head in outputs[at:]]
+    return found, damage
 
 
 def exact(judged: Judged) -> None:

@@ -5,6 +5,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from nsdata.offload.registers import ErrorClass
+from sim.timing import GRACE
+
+SEED = 1  # of the run it is written from
+# What waits for no beat's turn, decision, credit or pass: as soon at every seed.
+PROMPT = ("PARITY", "FIFO_OVF", "HEARTBEAT", "SEU", "OVER_TEMP")
+NUMBER, TOTALS = re.compile(r"\d+"), re.compile(r"\d+ cases, ")
+EXACT = re.compile(r"\d+ (?:cases|damaged|re-arms)")
 
 HEAD = """\
 # Errors of the FPGA block, injected
@@ -14,9 +21,16 @@ Generated from the results of `sim/top/test_faults.py` by `make sim-full`; do no
 Every error class was injected through `ERR_INJECT` at every moment below, in `nsd_top` at 64 b
 (small tables; stall watchdog of {stall} cycles). In every case: the class's sticky bit, counter
 and interrupt came and no other class's; the first-error record named it; no frame was lost,
-made, reordered or changed. A fatal error turned the block to bypass (every frame that began to
-leave after the recorded cycle: FAULT), and after the re-arm every frame that entered had the
-golden model's verdict. ECC_CE is corrected: every verdict stayed the model's.
+made, reordered or changed (counted by comparing every frame sent with what came out; a frame of
+a blocked flow may be missing). A fatal error turned the block to bypass: every frame first held
+out more than {grace} cycles after the recorded one was FAULT until the re-arm began, and every
+frame that entered after it had the golden model's verdict. ECC_CE is corrected: every verdict
+stayed the model's.
+
+What is granted: a frame that leaves between the injection and {grace} cycles behind the record (two
+beats were handed to the output before the fault was there), or that entered before the re-arm was
+over and left after it began, may have the model's verdict *or* FAULT, never another. A drop may
+begin until {grace} cycles behind the record, and again for frames that entered while it re-armed.
 
 {cases} cases, {frames} frames, {damaged} damaged; {bypassed} frames bypassed, {rearmed} re-arms.
 
@@ -35,7 +49,7 @@ def render(rows: Sequence[dict[str, Any]], moments: Sequence[str]) -> str:
 
     by = {(row["error"], row["moment"]): row for row in rows}
     text = HEAD.format(
-        stall=PARAMETERS["STALL_LIMIT"], cases=len(rows),
+        grace=GRACE, stall=PARAMETERS["STALL_LIMIT"], cases=len(rows),
         frames=sum(row["frames"] for row in rows), damaged=sum(row["damaged"] for row in rows),
         bypassed=sum(row["bypassed"] for row in rows),
         rearmed=sum(row["rearmed"] for row in rows),
@@ -48,14 +62,29 @@ def render(rows: Sequence[dict[str, Any]], moments: Sequence[str]) -> str:
     return text
 
 
-def agrees(written: str, text: str) -> bool:
-    """Whether two such documents say the same: words, cases, damaged frames and re-arms alike,
-    the other figures within a half or 64 of each other (a change of the RTL shifts them by cycles;
-    of another size it is news)."""
-    number, exact = re.compile(r"\d+"), re.compile(r"\d+ (?:cases|damaged|re-arms)")
-    if number.sub("#", written) != number.sub("#", text):
-        return False
-    if exact.findall(written) != exact.findall(text):
-        return False
-    pairs = zip(number.findall(written), number.findall(text), strict=True)
-    return all(abs(int(a) - int(b)) <= max(64, int(a) // 2) for a, b in pairs)
+def differs(written: str, text: str, seed: int = SEED) -> str:
+    """Where two such documents say another thing, empty where they agree; `seed`: of `text`.
+
+    Words, cases, damaged frames and re-arms are alike, and so is every cycle of an error that
+    waits for nothing (PROMPT), whatever the seed. With the document's own seed the other cycles
+    are within 4 or an eighth of each other, the other figures within a twentieth: a change of the
+    RTL may shift what an injection meets, and nothing else does.
+    """
+    were, are = (one.splitlines() for one in (written, text))
+    if len(were) != len(are):
+        return f"{len(were)} lines, now {len(are)}"
+    for was, now in zip(were, are, strict=True):
+        news = f"{was!r}, now {now!r}"
+        if NUMBER.sub("#", was) != NUMBER.sub("#", now):
+            return news
+        row, totals = was.startswith("| "), TOTALS.search(was)
+        prompt = row and was.split("|")[1].strip() in PROMPT
+        for old, new in zip(NUMBER.finditer(was), NUMBER.findall(now), strict=True):
+            number, off = int(old[0]), abs(int(old[0]) - int(new))
+            if not off:
+                continue
+            if prompt or not (row or totals) or EXACT.match(was, old.start()):
+                return news
+            if seed == SEED and off > (max(4, number // 8) if row else number // 20):
+                return news
+    return ""
