@@ -60,7 +60,8 @@ def ring_bytes(uint32_t slots, uint32_t frames, uint32_t room) -> tuple:
         raise EngineError(f"a slot has {LARGEST_FRAME} to {1 << 24} bytes, not {room}")
     size = sizeof(RingHead) + slots * _stride(frames, room)
     answers = sizeof(AnswerHead) + slots * _answer_stride(frames)
-    return (-(-size // mmap.PAGESIZE) * mmap.PAGESIZE, -(-answers // mmap.PAGESIZE) * mmap.PAGESIZE)
+    page = mmap.PAGESIZE
+    return ((size + page - 1) // page * page, (answers + page - 1) // page * page)
 
 
 cdef Slot slot_of(const Shape *ring, uint64_t number) noexcept nogil:

@@ -29,7 +29,7 @@ cdef extern from *:
 cdef uint64_t MAGIC = 0x6E73642D70616765ULL   # "nsd-page"
 cdef uint32_t VERSION = 1
 TRIES = 64
-PAGE_BYTES = -(-sizeof(StatusWords) // mmap.PAGESIZE) * mmap.PAGESIZE
+PAGE_BYTES = (sizeof(StatusWords) + mmap.PAGESIZE - 1) // mmap.PAGESIZE * mmap.PAGESIZE
 COUNTERS = STATUS_COUNTERS
 
 
