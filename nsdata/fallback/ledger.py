@@ -56,6 +56,7 @@ class Why(IntEnum):
     SHARE = 16
     BEST_EFFORT = 17
     FALLBACK_BLOCK = 18
+    PORT = 19
 
     @property
     def token(self) -> str:
@@ -98,6 +99,7 @@ _WHY: dict[Why, tuple[Fate, str]] = {
     Why.SHARE: (Fate.BYPASSED, "outside the share that is inspected after a restore"),
     Why.BEST_EFFORT: (Fate.BYPASSED, "it would have waited too long to be inspected"),
     Why.FALLBACK_BLOCK: (Fate.BLOCKED, "in fallback, and its segment blocks then"),
+    Why.PORT: (Fate.LOST, "the port held it when it ended"),
 }
 
 

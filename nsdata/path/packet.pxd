@@ -239,7 +239,8 @@ cdef enum Why:
     WHY_SHARE = 16            # bypassed: outside the share that is inspected after a restore
     WHY_BEST_EFFORT = 17      # bypassed: it would have waited too long
     WHY_FALLBACK_BLOCK = 18   # blocked: in fallback, and its segment does not permit then
-    WHY_COUNT = 19
+    WHY_PORT = 19             # lost: the port held it when it ended
+    WHY_COUNT = 20
 
 # What the hardware says of a frame (verdict_t of hdl/nsd_pkg.sv, nsdata/offload/entry.py).
 cdef enum OffloadVerdict:
