@@ -291,22 +291,24 @@ class Supervisor:
             name, attempt = process.name, process.attempt
             beat_ns, beats = process.page.beat_ns, process.page.beats
             if beat_ns:
-                self.carry_out(self.watch.beat(name, attempt, beat_ns, beats, now))
+                seen = self.watch.beat(name, attempt, beat_ns, beats, time.monotonic_ns())
+                self.carry_out(seen)
             if memory:
-                self.carry_out(self.watch.memory(name, attempt, process.rss(), now))
+                rss = process.rss()
+                self.carry_out(self.watch.memory(name, attempt, rss, time.monotonic_ns()))
         if memory:
             self.memory_ns = now + MEMORY_NS
         try:
-            moment = self.moment(now)
-            self.carry_out(self.watch.ledger(None, now))
+            moment = self.moment(time.monotonic_ns())
+            self.carry_out(self.watch.ledger(None, moment.now_ns))
             if self.started:
                 self.apply(self.guard.evaluate(moment))
             else:
                 self.guard.start(moment)
                 self.started = True
         except LedgerError as error:
-            self.carry_out(self.watch.ledger(str(error), now))
-        self.carry_out(self.watch.tick(now))
+            self.carry_out(self.watch.ledger(str(error), time.monotonic_ns()))
+        self.carry_out(self.watch.tick(time.monotonic_ns()))
 
     # --- the loop ---------------------------------------------------------------------------
 
@@ -317,9 +319,8 @@ class Supervisor:
         ):  # fmt: skip
             signal.signal(number, handler)
         self.selector.register(self.control, selectors.EVENT_READ, ("asked", None))
-        now = time.monotonic_ns()
         for name in self.processes.names():
-            self.carry_out(self.watch.add(name, now))
+            self.carry_out(self.watch.add(name, time.monotonic_ns()))
         self.note("appliance started", self.settings.name, {"workers": self.settings.workers})
         while not self.stopping:
             self._guarded("loop", self._turn)

@@ -32,6 +32,7 @@ from nsdata.rules.ruleset import load_rules
 IDLE_NS = 200_000  # between two looks at an empty ring
 EVENT_ROOM = 1 << 22  # bytes of events kept while the writer does not take them
 FIGURES = ("batches", "frames", "alerts_lines", "events_lost", "reloads", "rules")
+NOBODY_JUDGES = 1 << 62  # packets in a window
 REPORT_NS = 500_000_000  # between two reports of what rules dropped
 
 
@@ -106,8 +107,8 @@ class WorkerProcess:
         eve = self.settings.outputs.eve
         writer = EveWriter(None, [str(t) for t in eve.types], payload=eve.payload,
                            packet=eve.packet)  # fmt: skip
-        # The supervisor judges drops, over all workers: a ratio is never above 1.
-        guard = Guard.build(DropMeter(threshold=1.0))
+        # The supervisor judges drops, over all workers.
+        guard = Guard.build(DropMeter(minimum_packets=NOBODY_JUDGES))
         self.pipeline = Pipeline(engine, guard, writer)
         self.pipeline.set_rules(self.loaded.fragments, self.loaded.sids)
         self.counts = engine.counts()

@@ -30,7 +30,7 @@ cdef struct Line:
 cdef class Port:
     cdef list rings           # Ring or None: keeps the memory alive
     cdef Line lines[MAX_WORKERS]
-    cdef int workers
+    cdef readonly int workers
     cdef uint64_t seed
     cdef Packet layers[MAX_LAYERS]
     cdef uint64_t received
