@@ -252,7 +252,12 @@ class SensorReader:
         self._asked_ns: int | None = None
 
     def ask(self) -> None:
-        """Have every source read that is not still reading. Does not wait."""
+        """Have every source read that is not still reading. Does not wait.
+
+        Until `poll` has given what was asked for, asking again changes nothing.
+        """
+        if self._asked_ns is not None:
+            return
         self._asked_ns = self._clock()
         for worker in self._workers:
             worker.ask()
