@@ -315,3 +315,16 @@ def score_points(
             points[lesser[0].name] = UNKNOWN_POINTS if unknown else MAJOR_POINTS
     unread = {r: UNKNOWN_POINTS for r in required if r not in by_resource}
     return points, unread
+
+
+def markdown_table() -> str:
+    """What each resource costs and what to do about it (docs/health.md holds it)."""
+    rows = [
+        "| resource | yellow, unknown | each red sensor | what to do |",
+        "| --- | --- | --- | --- |",
+    ]
+    rows += [
+        f"| {resource} | {MAJOR_POINTS} | {CRITICAL_POINTS[resource]} | {resource.action} |"
+        for resource in Resource
+    ]
+    return "\n".join(rows) + "\n"
