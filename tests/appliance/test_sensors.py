@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import json
 import os
+import shutil
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -17,9 +21,13 @@ from readings import by_name, health_settings, value_of
 from nsdata.appliance.sensor_files import DirectorySource
 from nsdata.appliance.sensors import OutputSource, SensorReader, Source, SystemSource, sources
 from nsdata.config_health import HealthSettings
+from nsdata.fallback.controller import Moment, Transition
+from nsdata.fallback.guard import Guard
 from nsdata.fallback.health import Health, Policy
+from nsdata.fallback.reasons import Reason, Severity, State
 from nsdata.fallback.sensor import Reading, Resource
 
+WRITES = "file-system/write-failures"
 IN_TIME = 2.0  # seconds; the deadline is 0.2, and the machine may be busy with other tests
 
 
@@ -50,6 +58,8 @@ def test_cpu_use_is_unknown_when_no_time_went_by(monkeypatch: pytest.MonkeyPatch
 
 
 def run(*command: str) -> None:
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"{command[0]} is not there")
     done = subprocess.run(command, capture_output=True, text=True, timeout=30)
     if done.returncode:
         pytest.skip(f"{' '.join(command)}: {done.stderr.strip()}")
@@ -156,6 +166,34 @@ def test_a_probe_left_behind_is_no_failure_and_a_link_in_its_place_is_not_follow
         == 0
     )
     assert victim.read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    ("call", "number", "name", "note"),
+    [
+        ("fsync", errno.EIO, "file-system/write-failures", "last: Input/output error"),
+        ("open", errno.EROFS, "file-system/read-only", ""),
+    ],
+)
+def test_faults_of_a_disk_that_a_test_cannot_break(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    call: str,
+    number: int,
+    name: str,
+    note: str,
+) -> None:
+    def refuse(*args: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    source = OutputSource(tmp_path, HealthSettings())
+    with monkeypatch.context() as patched:
+        patched.setattr(os, call, refuse)
+        readings = by_name(source.read())
+    found = {r.name: (r.value, r.note) for r in readings.values() if r.name in (name, WRITES)}
+    assert found[name] == (1, note)
+    assert sum(value or 0 for value, _ in found.values()) == 1, "counted once, as what it is"
+    assert list(tmp_path.iterdir()) == []
 
 
 # --- the reader: in time, whatever the sources do ----------------------------------------
@@ -331,4 +369,41 @@ def test_the_sources_of_an_appliance(tmp_path: Path) -> None:
     assert {"cpu/use", "memory/use", "file-system/free", "temperature-lab"} <= set(readings)
     assert {f"answer/{s}" for s in ("system", "output", "hardware", "directory")} <= set(readings)
     assert "directory" not in {s.name for s in sources(HealthSettings(), tmp_path)}
+    assert reader.close()
+
+
+# --- from a file to the fallback ---------------------------------------------------------
+
+
+def test_a_sensor_file_leads_to_fallback_and_back(tmp_path: Path) -> None:
+    directory = tmp_path / "sensors"
+    directory.mkdir()
+    chosen = health_settings(f"sensor-directory={directory}", "clear-evaluations=2")
+    reader = SensorReader([DirectorySource(directory, chosen)], chosen)
+    health = Health(replace(chosen.policy(), required=frozenset()))
+    guard = Guard.build()
+    guard.start(Moment(time.monotonic_ns(), 1))
+
+    def round_with(value: str) -> list[Transition]:
+        (directory / "temperature-inlet.tmp").write_text(value)
+        os.replace(directory / "temperature-inlet.tmp", directory / "temperature-inlet")
+        report = health.evaluate(reader.read(), time.monotonic_ns())
+        moment = Moment(report.now_ns, 1)
+        if report.entered:
+            return guard.fault(Reason.HEALTH, moment, report.evidence())
+        return guard.clear_fault(Reason.HEALTH, moment) if report.cleared else []
+
+    assert round_with("25") == round_with("99") == []
+    (entered,) = round_with("99")
+    assert (entered.to_state, entered.reason) == (State.FALLBACK, Reason.HEALTH)
+    assert entered.severity is Severity.CRITICAL
+    evidence = json.loads(json.dumps(entered.as_dict(), allow_nan=False))["evidence"]["given"]
+    worst = evidence["sensors"][0]
+    assert (evidence["score"], worst["sensor"], worst["value"]) == (30, "temperature-inlet", 99)
+    assert round_with("25") == []
+    (refused,) = guard.restore(Moment(time.monotonic_ns(), 1))
+    assert refused.refused, "one good evaluation is not enough"
+    round_with("25")
+    (restored,) = guard.restore(Moment(time.monotonic_ns(), 1))
+    assert guard.state is State.NORMAL and not restored.refused
     assert reader.close()

@@ -102,6 +102,19 @@ def test_a_level_is_taken_when_it_lasts() -> None:
     assert levels(sensor, [85, 96, 85, 96]) == ["green", "green", "yellow", "yellow"]
 
 
+def test_what_is_held_and_reached_again_is_held_from_then_on() -> None:
+    sensor = replace(TEMPERATURE, after_ns=2 * SECOND, clear_after_ns=3 * SECOND)
+    assert levels(sensor, [96, 96, 96, 94, 96, 94, 94, 94]) == [
+        "green", "green", "red!", "red!", "red!", "red!", "red!", "yellow",
+    ]  # fmt: skip
+
+
+def test_time_unknown_is_time_at_yellow() -> None:
+    sensor = replace(TEMPERATURE, after_ns=2 * SECOND, clear_after_ns=0)
+    assert levels(sensor, [85, 85, 85]) == ["green", "green", "yellow"]
+    assert levels(sensor, [None, 85, 85]) == ["unknown", "green", "yellow"]
+
+
 def test_unknown_holds_what_was_red_and_is_not_green_when_it_returns_within_the_margin() -> None:
     assert levels(TEMPERATURE, [96, None, None, 94, 90, 75]) == [
         "red!", "unknown!", "unknown!", "red!", "yellow", "green",
@@ -329,7 +342,7 @@ def test_near_misses_count_until_the_error_holds() -> None:
 # --- the error --------------------------------------------------------------------------
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(st.integers(0, 3), max_size=40), st.integers(1, 4), st.integers(1, 4))
 def test_it_begins_and_ends_after_so_many_in_a_row(bad: list[int], low: int, clear: int) -> None:
     policy = Policy(required=frozenset(), low_evaluations=low, clear_evaluations=clear)
@@ -392,97 +405,3 @@ def test_time_does_not_run_backwards() -> None:
     health.evaluate([], 5)
     with pytest.raises(EngineError, match="5 → 4"):
         health.evaluate([], 4)
-
-
-# --- properties -------------------------------------------------------------------------
-
-SENSORS = st.builds(
-    lambda resource, bad, major, gap, margin, clear_after, after: Sensor(
-        "x",
-        resource,
-        "",
-        bad,
-        major,
-        major + gap if bad is Bad.HIGH else major - gap,
-        margin,
-        clear_after,
-        after,
-    ),
-    st.sampled_from(Resource),
-    st.sampled_from(Bad),
-    st.integers(-3, 3),
-    st.integers(0, 3),
-    st.integers(0, 3),
-    st.sampled_from([None, 0, 1, 2, 5]),
-    st.sampled_from([0, 0, 2, 3]),
-)
-
-
-@settings(max_examples=500, deadline=None)
-@given(st.data())
-def test_a_worse_reading_never_raises_the_score(data: st.DataObject) -> None:
-    """Two histories, one of which is everywhere as bad or worse: so is its score, always."""
-    sensors = [
-        replace(sensor, name=f"s{n}")
-        for n, sensor in enumerate(data.draw(st.lists(SENSORS, min_size=1, max_size=4)))
-    ]
-    better, worse = Health(NONE_REQUIRED), Health(NONE_REQUIRED)
-    at = 0
-    for _ in range(data.draw(st.integers(1, 15))):
-        at += data.draw(st.integers(0, 3))
-        good: list[Reading] = []
-        bad: list[Reading] = []
-        for sensor in sensors:
-            value = data.draw(st.none() | st.integers(-8, 8))
-            sign = 1 if sensor.bad is Bad.HIGH else -1
-            if value is None:
-                good.append(Reading.failed(sensor, "?", at))
-                # worse than unknown is what is red at once; else unknown as well
-                red = not sensor.after_ns and data.draw(st.booleans())
-                bad.append(Reading.of(sensor, sensor.critical, at) if red else good[-1])
-                continue
-            good.append(Reading.of(sensor, value, at))
-            below = value + sign * data.draw(st.integers(0, 6))
-            if sensor.rank(value) < 2 and data.draw(st.booleans()):
-                bad.append(Reading.failed(sensor, "?", at))
-            else:
-                bad.append(Reading.of(sensor, below, at))
-        first, second = better.evaluate(good, at), worse.evaluate(bad, at)
-        assert second.score <= first.score
-        ranks = ["green", "yellow", "red"]
-        counts = {s["sensor"]: ranks.index(s["counts_as"]) for s in first.sensors}
-        assert all(ranks.index(s["counts_as"]) >= counts[s["sensor"]] for s in second.sensors)
-
-
-ANYTHING = st.floats() | st.integers() | st.none() | st.just(10**400)
-
-
-@settings(max_examples=200, deadline=None)
-@given(
-    st.lists(
-        st.lists(st.tuples(st.integers(0, 4), SENSORS, ANYTHING, st.integers(-40, 2)), max_size=6),
-        max_size=8,
-    )
-)
-def test_points_are_the_score_and_all_is_json_and_alike_twice(
-    steps: list[list[tuple[int, Sensor, Any, int]]],
-) -> None:
-    def run() -> list[str]:
-        health = Health(Policy(stale_after_ns=20))
-        lines = []
-        for now, step in enumerate(steps):
-            readings = [
-                Reading.of(replace(sensor, name=f"s{n}"), value, now + offset)
-                for n, sensor, value, offset in step
-            ]
-            report = health.evaluate(readings, now)
-            out = report.as_dict()
-            spent = sum(r["points"] for r in out["resources"])
-            unread = sum(r["points"] for r in out["resources"] if not r["sensors"])
-            assert report.score == max(0, 100 - spent)
-            assert sum(s["points"] for s in out["sensors"]) == spent - unread
-            assert all(s["points"] == 0 for s in out["sensors"] if s["level"] == "green")
-            lines.append(json.dumps(out, allow_nan=False))
-        return lines
-
-    assert run() == run()
