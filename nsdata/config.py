@@ -30,6 +30,7 @@ from pydantic import (
 from nsdata.bypass_table import BypassTable
 from nsdata.config_group import Group as _Group
 from nsdata.config_group import of as _of
+from nsdata.config_health import HealthSettings
 from nsdata.config_keys import Tree
 from nsdata.config_offload import OffloadSettings
 from nsdata.config_values import (
@@ -298,6 +299,7 @@ class Settings(_Group):
     vlan: Vlan = Field(default_factory=Vlan)
     vars: Vars = Field(default_factory=Vars)
     drop_meter: DropMeterSettings = Field(default_factory=DropMeterSettings)
+    health: HealthSettings = Field(default_factory=HealthSettings)
     offload: OffloadSettings = Field(default_factory=OffloadSettings)
     outputs: Outputs = Field(default_factory=Outputs)
 

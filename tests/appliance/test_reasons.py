@@ -1,0 +1,109 @@
+"""Reasons of a fallback from their real causes, in a running appliance."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from box import Box
+
+QUICK = """
+"watch.heartbeat-clear" = "1s"
+"watch.stable" = "1s"
+"watch.restart-delay" = "50ms"
+"""
+
+
+def severity(transition: dict, wanted: str) -> None:
+    assert transition["severity"] == wanted
+    assert transition["cause"] and transition["resolution"]
+    assert transition["from"] == "normal" and transition["to"] == "fallback"
+
+
+def test_by_hand_and_back(tmp_path: Path) -> None:
+    """no error: the operator's own fallback, told apart from normal by its state."""
+    with Box(tmp_path) as box:
+        assert box.ask("fallback", note="maintenance")["transitions"][0]["outcome"] == "entered"
+        entered = box.fallen("no error")
+        severity(entered, "Info")
+        assert entered["trigger"] == "manual" and entered["evidence"]["given"]["note"]
+        box.permits()
+        assert box.ask("restore")["transitions"][0]["outcome"] == "restored"
+        box.inspects()
+    kinds = [(e["fallback"]["from"], e["fallback"]["to"]) for e in box.events("fallback")]
+    assert kinds == [("normal", "fallback"), ("fallback", "normal")]
+
+
+def test_a_hung_worker_is_a_heartbeat_error(tmp_path: Path) -> None:
+    with Box(tmp_path, settings=QUICK) as box:
+        pid = box.signal("worker-0", signal.SIGSTOP)
+        entered = box.fallen("heartbeat error")
+        severity(entered, "Critical")
+        evidence = entered["evidence"]["given"]
+        assert evidence["process"] == "worker-0" and evidence["pid"] == pid
+        box.permits()
+        refused = box.ask("restore")["transitions"][-1]
+        assert refused["outcome"] == "refused"
+        assert "heartbeat error" in refused["evidence"]["recheck"]["why"]
+        box.wait(lambda t: t["processes"]["worker-0"]["pid"] not in (None, pid), "restarted")
+        box.wait(lambda t: box.ask("restore") and box.status()["state"] == "normal", "restored")
+        box.inspects()
+
+
+def test_a_worker_that_crashes_once_is_an_event(tmp_path: Path) -> None:
+    """Restarted, its packets accounted for, no fallback."""
+    with Box(tmp_path, settings=QUICK) as box:
+        pid = box.signal("worker-0", signal.SIGKILL)
+        box.wait(lambda t: t["processes"]["worker-0"]["pid"] not in (None, pid)
+                 and t["processes"]["worker-0"]["phase"] == "running", "restarted")  # fmt: skip
+        box.inspects()
+        assert box.status()["state"] == "normal"
+        assert not box.ask("transitions")["transitions"]
+        ledger = box.stop()
+        box.process = None
+        assert ledger["bypassed"]["reasons"]["worker"] > 0
+    assert any(e["event"] == "recovered" for e in box.events("appliance"))
+
+
+def test_a_worker_that_crashes_again_and_again_is_a_process_error(tmp_path: Path) -> None:
+    with Box(tmp_path, settings=QUICK) as box:
+        for _ in range(3):
+            pid = box.signal("worker-0", signal.SIGSEGV)
+            box.wait(lambda t, pid=pid: t["processes"]["worker-0"]["pid"] not in (None, pid)
+                     or t["state"] == "fallback", "restarted or fallen")  # fmt: skip
+        entered = box.fallen("process error")
+        severity(entered, "Critical")
+        assert entered["evidence"]["given"]["process"] == "worker-0"
+        box.permits()
+        box.wait(lambda t: box.ask("restore") and box.status()["state"] == "normal", "restored")
+        box.inspects()
+
+
+def test_a_supervisor_that_is_stopped_leaves_traffic_flowing(tmp_path: Path) -> None:
+    """The port permits everything by itself, and goes back to orders when there is one again."""
+    with Box(tmp_path) as box:
+        assert box.process is not None
+        port = box.status()["port"]
+        os.kill(box.process.pid, signal.SIGSTOP)
+        try:
+            subprocess.run([sys.executable, "-c", "import time; time.sleep(2.5)"], check=True)
+        finally:
+            os.kill(box.process.pid, signal.SIGCONT)
+        told = box.wait(lambda t: t["port"]["alone"] == 0, "supervised again")
+        assert told["port"]["forwarded_packets"] > port["forwarded_packets"] + 5000
+        assert told["ledger"]["bypassed"]["reasons"]["fallback"] > 1000
+        box.inspects()
+
+
+@pytest.mark.parametrize("name", ["port", "writer"])
+def test_port_and_writer_come_back(tmp_path: Path, name: str) -> None:
+    with Box(tmp_path, settings=QUICK) as box:
+        pid = box.signal(name, signal.SIGKILL)
+        box.wait(lambda t: t["processes"][name]["pid"] not in (None, pid)
+                 and t["processes"][name]["phase"] == "running", "restarted")  # fmt: skip
+        box.inspects()
+    alerts = [e for e in box.events("alert")]
+    assert alerts
