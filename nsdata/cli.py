@@ -121,7 +121,8 @@ def replay(
     queue: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Packets that may wait for the modelled engine.",
+            min=1,
+            help="Packets that may wait for the modelled engine.",
             show_default=str(DEFAULT_QUEUE),
         ),
     ] = None,
@@ -161,7 +162,8 @@ def replay(
     offload_check_share: Annotated[
         float | None,
         typer.Option(
-            min=0, max=1,
+            min=0,
+            max=1,
             help="Share of the frames it spares that are judged and inspected by software too.",
         ),
     ] = None,
