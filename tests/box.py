@@ -17,7 +17,7 @@ from nsdata.errors import EngineError
 
 ROOT = Path(__file__).parents[1]
 CAPTURE = ROOT / "tests" / "captures" / "office.pcap"
-RULE = 'alert udp any any -> any 53 (msg:"dns"; content:"|00 01|"; sid:1;)\n'
+RULE = 'alert tcp any any -> any any (msg:"session"; flags:S; sid:1;)\n'
 PATIENCE_S = 40.0  # the machine may be busy
 
 
@@ -41,7 +41,7 @@ class Box:
         return self
 
     def __exit__(self, *error: object) -> None:
-        if error[0] is None:
+        if error[0] is None and self.process is not None:
             self.stop()
         elif self.process is not None and self.process.poll() is None:
             self.process.kill()
@@ -49,7 +49,7 @@ class Box:
 
     def start(self) -> None:
         """Run it, until it inspects."""
-        log = open(self.directory.parent / "supervisor.log", "ab")
+        log = open(self.directory.parent / "supervisor.log", "ab")  # noqa: SIM115
         self.process = subprocess.Popen(
             [sys.executable, "-c",
              "import sys; sys.argv[0] = 'nsdata'; from nsdata.cli import main; main()",
@@ -62,7 +62,8 @@ class Box:
         """Stop it in order; the ledger event it wrote last, which balances."""
         assert self.process is not None
         ask(self.directory, {"command": "stop"})
-        assert self.process.wait(PATIENCE_S) == 0
+        assert self.process.wait(PATIENCE_S) == 0, self.log()
+        self.process = None
         ledger = self.events("ledger")[-1]["ledger"]
         fates = ("inspected", "bypassed", "blocked", "lost")
         for unit in ("packets", "bytes"):

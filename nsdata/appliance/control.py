@@ -50,7 +50,7 @@ class Control:
 
     def fileno(self) -> int:
         """For selectors: readable when something is to be served."""
-        return self._selector.fileno()  # type: ignore[attr-defined,no-any-return]
+        return self._selector.fileno()
 
     def serve(self) -> None:
         """Take what has come, and answer it. Never waits for a client."""

@@ -1,4 +1,4 @@
-"""Memory two processes share: anonymous, handed on by its descriptor, gone with the last of them."""
+"""Memory two processes share: handed on by its descriptor, gone with the last of them."""
 
 from __future__ import annotations
 

@@ -111,7 +111,8 @@ class PortProcess:
         """The supervisor is gone, or silent for too long: nobody watches."""
         if self.child.orphan:
             return True
-        return time.monotonic_ns() - self.supervisor.beat_ns > self.silence_ns
+        silent_ns: int = time.monotonic_ns() - self.supervisor.beat_ns
+        return bool(silent_ns > self.silence_ns)
 
     # --- frames -----------------------------------------------------------------------------
 

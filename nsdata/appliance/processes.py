@@ -107,7 +107,8 @@ class Processes:
         """Start it and wire it to those that run. Raises EngineError when it cannot be started."""
         page_fd, page = new_page(name)
         mine, theirs = pair()
-        plan = {"name": name, "page": page_fd, "channel": theirs.fileno(), **self._plan(name), **more}
+        ends = {"name": name, "page": page_fd, "channel": theirs.fileno()}
+        plan = {**ends, **self._plan(name), **more}
         role = "worker" if name.startswith("worker-") else name
         keep = (page_fd, theirs.fileno(), self.supervisor_page)
         try:

@@ -197,7 +197,8 @@ class DirectorySource:
         try:
             names = sorted(os.listdir(self._directory))
         except OSError as error:
-            raise CaptureError(str(self._directory), f"cannot be listed: {error.strerror}") from error
+            why = f"cannot be listed: {error.strerror}"
+            raise CaptureError(str(self._directory), why) from error
         here = {name for name in names if is_capture(name)}
         self._seen &= here  # a name that went may come again
         self._waiting = [name for name in names if name in here and name not in self._seen]

@@ -22,9 +22,11 @@ import numpy as np
 
 from nsdata.appliance import port as port_process
 from nsdata.appliance.channel import Message
+from nsdata.appliance.commands import Commands
 from nsdata.appliance.control import Control
 from nsdata.appliance.memory import new_page
 from nsdata.appliance.processes import PORT, Process, Processes, log_file
+from nsdata.appliance.sensors import SensorReader, sources
 from nsdata.appliance.settings import ApplianceSettings
 from nsdata.appliance.store import Store
 from nsdata.config import Settings
@@ -39,8 +41,10 @@ from nsdata.fallback.decisions import (
     Start,
 )
 from nsdata.fallback.guard import Guard
+from nsdata.fallback.health import Health
 from nsdata.fallback.ledger import LedgerSnapshot, Why
-from nsdata.fallback.reasons import State
+from nsdata.fallback.reasons import Reason, State
+from nsdata.fallback.reentry import FallBackAgain, SetShare, TryRestore
 from nsdata.fallback.watch import Watch
 from nsdata.output.events import event_line
 from nsdata.path.port import FULL_SHARE
@@ -70,16 +74,21 @@ class Supervisor:
         directory = Path(settings.directory)
         directory.mkdir(parents=True, exist_ok=True)
         self.store = Store(directory / "appliance.db")
-        self.control = Control(directory / "control.sock", self.command)
-        self.engine_settings = Settings.load(sets=[])
+        self.control = Control(directory / "control.sock", Commands(self).answer)
         self.page_fd, self.page = new_page("supervisor")
         self.page.enter()
         self.log = log_file(directory)
         self.processes = Processes(settings, self.page_fd, self.log)
-        options = Settings.load(sets=self.processes.options)
-        self.engine_settings = options
-        self.guard = Guard.build(options.drop_meter.build())
-        self.watch = Watch()
+        self.options = options = Settings.load(sets=self.processes.options)
+        meter = options.drop_meter.build()
+        self.guard = Guard.build(meter)
+        self.watch = Watch(options.watch.build())
+        self.reentry = options.restore.build(meter)
+        self.health = Health(options.health.policy())
+        self.sensors = SensorReader(sources(options.health, directory), options.health)
+        self.sensors_ns = 0
+        self.health_told: dict[str, Any] = {}
+        self.share = FULL_SHARE
         self.clock = Clock()
         self.base = LedgerSnapshot.empty()  # of ports that ended
         self.drops: dict[str, dict[int, int]] = {}  # by worker, by rule
@@ -167,6 +176,16 @@ class Supervisor:
                     moment = self.moment(time.monotonic_ns())
                     self.apply(self.guard.clear_fault(decision.reason, moment))
                     self.note(f"{decision.reason.value} is over", "", decision.evidence)
+                case SetShare():
+                    self.share = decision.threshold
+                    self._mode()
+                    self.note("share", "port", decision.evidence)
+                case TryRestore():
+                    moment = self.moment(time.monotonic_ns())
+                    self.apply(self.guard.restore_automatically(moment, decision.evidence))
+                case FallBackAgain():
+                    moment = self.moment(time.monotonic_ns())
+                    self.apply(self.guard.judge(decision.reading, moment, decision.evidence))
                 case Note():
                     self.note(decision.kind, decision.subject, decision.evidence)
 
@@ -177,6 +196,8 @@ class Supervisor:
                 self._mode()
                 if transition.to_state is State.NORMAL:
                     self.carry_out(self.watch.restored(time.monotonic_ns()))
+            moment = self.moment(time.monotonic_ns())
+            self.carry_out(self.reentry.on_transition(transition, moment))
             told = transition.as_dict()
             self.store.transition(self.clock.now(), told)
             self.say("fallback", {"fallback": told})
@@ -191,7 +212,7 @@ class Supervisor:
         block = self.settings.in_fallback == "block"
         mode = port_process.INSPECT if normal else (
             port_process.BLOCK if block else port_process.PERMIT)  # fmt: skip
-        port.send("mode", mode=mode, share=FULL_SHARE, order=self.order)
+        port.send("mode", mode=mode, share=self.share, order=self.order)
 
     def _start(self, decision: Start) -> None:
         name, attempt = decision.name, decision.attempt
@@ -303,12 +324,30 @@ class Supervisor:
             self.carry_out(self.watch.ledger(None, moment.now_ns))
             if self.started:
                 self.apply(self.guard.evaluate(moment))
+                self.carry_out(self.reentry.tick(moment, self.guard.controller))
             else:
                 self.guard.start(moment)
                 self.started = True
         except LedgerError as error:
             self.carry_out(self.watch.ledger(str(error), time.monotonic_ns()))
+        self._sensors(now)
         self.carry_out(self.watch.tick(time.monotonic_ns()))
+
+    def _sensors(self, now: int) -> None:
+        """The health score, when sensors have answered."""
+        if now >= self.sensors_ns:
+            self.sensors_ns = now + self.options.health.interval
+            self.sensors.ask()
+        readings = self.sensors.poll()
+        if readings is None:
+            return
+        now = time.monotonic_ns()
+        report = self.health.evaluate(readings, now)
+        self.health_told = report.as_dict()
+        if report.entered:
+            self.carry_out((FaultHeld(now, Reason.HEALTH, report.evidence()),))
+        elif report.cleared:
+            self.carry_out((FaultCleared(now, Reason.HEALTH, report.evidence()),))
 
     # --- the loop ---------------------------------------------------------------------------
 
@@ -320,7 +359,8 @@ class Supervisor:
             signal.signal(number, handler)
         self.selector.register(self.control, selectors.EVENT_READ, ("asked", None))
         for name in self.processes.names():
-            self.carry_out(self.watch.add(name, time.monotonic_ns()))
+            limits = self.options.watch.limits(name)
+            self.carry_out(self.watch.add(name, time.monotonic_ns(), limits))
         self.note("appliance started", self.settings.name, {"workers": self.settings.workers})
         while not self.stopping:
             self._guarded("loop", self._turn)
@@ -350,13 +390,22 @@ class Supervisor:
         self.page.beat()
         if self.reload_asked:
             self.reload_asked = False
-            self.reload({})
+            self.reload(self.processes.rules)
         self._look(now)
         self._push()
         if now >= self.save_ns:
             self.save_ns = now + SAVE_NS
             self.store.counters(self.clock.now(), self.ledger(), self.guard.state,
                                 self.guard.controller.reason)  # fmt: skip
+
+    def reload(self, rules: list[str]) -> tuple[int, list[str]]:
+        """Have the workers take other rules, or the same files read again; (order, workers)."""
+        self.processes.rules = rules
+        self.order += 1
+        asked = [w.name for w in self.processes.workers() if w.ready
+                 and w.send("reload", rules=rules, order=self.order)]  # fmt: skip
+        self.note("reload", self.settings.name, {"rules": rules, "workers": asked})
+        return self.order, asked
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self.stopping = True
@@ -365,7 +414,7 @@ class Supervisor:
         self.reload_asked = True
 
     def _end(self) -> None:
-        """Stop in order: the port settles what workers hold, workers end flows, lines are written."""
+        """In order: the port settles what workers hold, they end flows, lines are written."""
         limit = time.monotonic_ns() + STOP_NS
         names = [PORT, *[w.name for w in self.processes.workers()]]
         self.note("appliance stops", self.settings.name, {})
@@ -398,73 +447,11 @@ class Supervisor:
         for process in list(self.processes.running.values()):
             self.processes.kill(process)
             self.processes.gone(process)
+        self.sensors.close()
         self.control.close()
         self.store.close()
         self.selector.close()
         self.log.close()
-
-    # --- commands ---------------------------------------------------------------------------
-
-    def command(self, message: Message) -> Message:
-        """What somebody asks over the control socket; the answer. Raises NsdataError."""
-        what = message.get("command")
-        commands: dict[Any, Callable[[Message], Message]] = {
-            "status": self.status, "fallback": self.fallback, "restore": self.restore,
-            "reload": self.reload, "stop": self.stop, "transitions": self.transitions,
-        }  # fmt: skip
-        if what not in commands:
-            raise EngineError(f"there is no command {what!r}; there are {', '.join(commands)}")
-        return commands[what](message)
-
-    def status(self, message: Message) -> Message:
-        """State, reason, figures, processes."""
-        ledger = self.ledger()
-        reading = self.guard.meter.last
-        return {
-            "name": self.settings.name,
-            "state": self.guard.state.value,
-            "reason": self.guard.controller.reason.value,
-            "severity": self.guard.controller.reason.about.severity.value,
-            "cause": self.guard.controller.reason.about.cause,
-            "resolution": self.guard.controller.reason.about.resolution,
-            "ledger": ledger.as_dict(),
-            "drop_ratio": reading.ratio if reading else 0.0,
-            "port": self.last,
-            "processes": self.watch.status(),
-        }
-
-    def fallback(self, message: Message) -> Message:
-        """Into fallback by hand."""
-        moment = self.moment(time.monotonic_ns())
-        done = self.guard.fallback(moment, str(message.get("note", "")))
-        self.apply(done)
-        return {"transitions": [one.as_dict() for one in done]}
-
-    def restore(self, message: Message) -> Message:
-        """Back to normal by hand; refused while the cause holds, unless forced."""
-        moment = self.moment(time.monotonic_ns())
-        done = self.guard.restore(moment, force=bool(message.get("force")))
-        self.apply(done)
-        return {"transitions": [one.as_dict() for one in done]}
-
-    def reload(self, message: Message) -> Message:
-        """Other rules, or the same files read again, without a packet lost."""
-        rules = [str(path) for path in message.get("rules", self.processes.rules)]
-        self.processes.rules = rules
-        self.order += 1
-        asked = [w.name for w in self.processes.workers() if w.ready
-                 and w.send("reload", rules=rules, order=self.order)]  # fmt: skip
-        self.note("reload", self.settings.name, {"rules": rules, "workers": asked})
-        return {"order": self.order, "workers": asked}
-
-    def stop(self, message: Message) -> Message:
-        """Stop in order."""
-        self.stopping = True
-        return {"stopping": True}
-
-    def transitions(self, message: Message) -> Message:
-        """The newest transitions."""
-        return {"transitions": self.store.transitions(int(message.get("most", 20)))}
 
 
 def _sum(one: LedgerSnapshot, other: LedgerSnapshot) -> LedgerSnapshot:

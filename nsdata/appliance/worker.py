@@ -136,7 +136,8 @@ class WorkerProcess:
 
     def _reload(self, message: Message, descriptors: list[int]) -> None:
         if self.compiling is not None:
-            self.child.tell("reloaded", ok=False, why="a reload is under way", order=message["order"])
+            self.child.tell("reloaded", ok=False, order=message["order"],
+                            why="a reload is under way")  # fmt: skip
             return
         rules, order = message["rules"], message["order"]
 
@@ -175,12 +176,9 @@ class WorkerProcess:
             return False
         data, offset, caplen, wirelen, ts_ns, linktype, verdicts = slot
         verdicts[:] = self.pipeline.feed(Batch(data, offset, caplen, wirelen, ts_ns, linktype))
-        before, self.counts = self.counts, self.pipeline.engine.counts()
-        packets, nbytes = (
-            [now - then for now, then in zip(self.counts[k], before[k], strict=True)]
-            for k in (2, 3)
-        )
-        ring.hand_back(packets, nbytes)
+        _, _, packets, nbytes = self.counts
+        self.counts = self.pipeline.engine.counts()
+        ring.hand_back(_gone(self.counts[2], packets), _gone(self.counts[3], nbytes))
         self.batches += 1
         self.events.add(self.pipeline.eve.take())
         return True
@@ -225,6 +223,10 @@ class WorkerProcess:
             time.sleep(0.001)
         self._publish()
         self.child.tell("stopped", events_lost=self.events.lost + len(self.events.waiting))
+
+
+def _gone(now: list[int], then: list[int]) -> list[int]:
+    return [a - b for a, b in zip(now, then, strict=True)]
 
 
 def run(child: Child, plan: dict[str, Any]) -> None:

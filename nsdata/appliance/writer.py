@@ -10,6 +10,7 @@ import os
 import select
 import socket
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -81,10 +82,8 @@ class WriterProcess:
         self.child.tell("output", why=str(error), lost=self.lost)
         if self.file is not None:
             broken, self.file = self.file, None
-            try:
+            with suppress(OutputError):  # said above
                 broken.close()
-            except OutputError:
-                pass  # said above
 
     def write(self, lines: bytes, now: int) -> None:
         """Write whole lines, or count them as lost."""

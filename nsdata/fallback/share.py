@@ -19,7 +19,7 @@ from nsdata.units import duration_text, parse_duration
 
 ALL = 1 << 16
 MAX_STEPS = 16
-OUTSIDE = Why.FALLBACK  # what frames outside the share are counted as
+OUTSIDE = Why.SHARE  # what frames outside the share are counted as
 _STEP = re.compile(r"^([0-9]+(?:\.[0-9]+)?)\s*%\s*:\s*(.+)$")
 
 

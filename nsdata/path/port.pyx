@@ -167,8 +167,8 @@ cdef class Port:
             why = WHY_FALLBACK_BLOCK
         else:
             hashed = self._hash(data, caplen, wirelen, linktype)
-            line = &self.lines[(hashed >> 16) % <uint32_t> self.workers]
-            if (hashed & 0xFFFF) >= share:
+            line = &self.lines[(hashed & 0xFFFF) % <uint32_t> self.workers]
+            if (hashed >> 16) >= share:   # as nsdata.fallback.share.inside
                 why = WHY_SHARE
             elif line.ring.head == NULL:
                 why = WHY_WORKER

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from box import Box
 
 QUICK = """
@@ -63,7 +62,6 @@ def test_a_worker_that_crashes_once_is_an_event(tmp_path: Path) -> None:
         assert box.status()["state"] == "normal"
         assert not box.ask("transitions")["transitions"]
         ledger = box.stop()
-        box.process = None
         assert ledger["bypassed"]["reasons"]["worker"] > 0
     assert any(e["event"] == "recovered" for e in box.events("appliance"))
 
