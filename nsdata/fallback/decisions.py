@@ -21,10 +21,11 @@ class Decision:
     at_ns: int
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready; `decision` names the kind, the other keys are the fields."""
+        """JSON-ready; `decision` names the kind, the other keys are the fields (those without
+        repr are for the host alone)."""
         name = type(self).__name__
         kind = "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
-        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        given = {field.name: getattr(self, field.name) for field in fields(self) if field.repr}
         return {"decision": kind, **{key: _plain(value) for key, value in given.items()}}
 
 
