@@ -27,6 +27,7 @@ from pydantic import (
     model_validator,
 )
 
+from nsdata import config_appliance as appliance
 from nsdata.bypass_table import BypassTable
 from nsdata.config_group import Group as _Group
 from nsdata.config_group import of as _of
@@ -300,6 +301,10 @@ class Settings(_Group):
     drop_meter: DropMeterSettings = Field(default_factory=DropMeterSettings)
     offload: OffloadSettings = Field(default_factory=OffloadSettings)
     outputs: Outputs = Field(default_factory=Outputs)
+    watch: appliance.WatchSettings = Field(default_factory=appliance.WatchSettings)
+    restore: appliance.RestoreSettings = Field(default_factory=appliance.RestoreSettings)
+    exposure: appliance.ExposureSettings = Field(default_factory=appliance.ExposureSettings)
+    protection: appliance.ProtectionSettings = Field(default_factory=appliance.ProtectionSettings)
 
     @field_validator("packet_alert_max")
     @classmethod

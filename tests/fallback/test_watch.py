@@ -1,4 +1,4 @@
-"""The watch over processes: each rule both ways, to the nanosecond; then any order of events."""
+"""The watch over processes: each rule both ways, to the nanosecond."""
 
 from __future__ import annotations
 
@@ -7,115 +7,13 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from watched import LIMITS, MS, POLICY, SECOND, Box, faults, looked, notes, only, quiet
 
 from nsdata.errors import EngineError, SettingError
 from nsdata.fallback.decisions import Decision, FaultCleared, FaultHeld, Kill, Note, Start
 from nsdata.fallback.reasons import Reason
 from nsdata.fallback.watch import MAX_STRAYS, Watch
 from nsdata.fallback.watch_policy import ProcessLimits, WatchPolicy
-
-MS, SECOND = 10**6, 10**9
-POLICY = WatchPolicy()
-LIMITS = ProcessLimits(max_rss_bytes=1000)
-CAUSES = {
-    "it gave no heartbeat": Reason.HEARTBEAT,
-    "it did not get ready in time": Reason.HEARTBEAT,
-    "its memory is past the maximum": Reason.MEMORY,
-}
-
-
-class Box:
-    """A host of simulated processes that looks every 20 ms, and beats for those that run."""
-
-    def __init__(self, *names: str, policy: WatchPolicy = POLICY) -> None:
-        self.watch = Watch(policy)
-        self.now = 0
-        self.attempt: dict[str, int] = {}
-        self.beats: dict[str, int] = {}
-        self.hung: set[str] = set()
-        self.dead_on_arrival: set[str] = set()
-        self.immortal: set[str] = set()
-        self.heard: list[Decision] = []
-        self.declared: set[Reason] = set()  # as the controller has it
-        for name in names:
-            self.take(self.watch.add(name, 0, LIMITS))
-
-    def take(self, decisions: tuple[Decision, ...]) -> list[Decision]:
-        """Carry out: a process started is ready at once, one killed is gone at once."""
-        heard = list(decisions)
-        self.heard += decisions
-        for decision in decisions:
-            if isinstance(decision, FaultHeld):
-                assert decision.reason not in self.declared
-                self.declared.add(decision.reason)
-            if isinstance(decision, FaultCleared):
-                self.declared.remove(decision.reason)
-            if isinstance(decision, Kill) and decision.why in CAUSES:  # declared before
-                assert self.watch.standing.holds(CAUSES[decision.why], decision.name)
-            if isinstance(decision, Start):
-                name, attempt = decision.name, decision.attempt
-                self.attempt[name], self.beats[name] = attempt, 0
-                self.hung.discard(name)
-                heard += self.take(self.watch.started(name, attempt, 100 + attempt, self.now))
-                if name in self.dead_on_arrival:
-                    heard += self.take(self.watch.exited(name, attempt, self.now, code=1))
-                else:
-                    heard += self.take(self.watch.ready(name, attempt, self.now))
-            if isinstance(decision, Kill) and decision.name not in self.immortal:
-                heard += self.exit(decision.name, signal=9)
-        return heard
-
-    def exit(self, name: str, **how: Any) -> list[Decision]:
-        return self.take(self.watch.exited(name, self.attempt[name], self.now, **how))
-
-    def look(self, at_ns: int) -> list[Decision]:
-        """Read the pages, then judge."""
-        self.now = at_ns
-        heard: list[Decision] = []
-        for name, attempt in self.attempt.items():
-            if name not in self.hung:
-                self.beats[name] += 1
-                heard += self.take(self.watch.beat(name, attempt, at_ns, self.beats[name], at_ns))
-        return heard + self.take(self.watch.tick(at_ns))
-
-    def run(self, until_ns: int) -> list[Decision]:
-        heard: list[Decision] = []
-        while self.now < until_ns:
-            heard += self.look(min(self.watch.next_due_ns(), until_ns))
-        return heard
-
-
-def only(decisions: list[Decision], kind: type[Any]) -> Any:
-    (found,) = [d for d in decisions if isinstance(d, kind)]
-    return found
-
-
-def faults(decisions: list[Decision]) -> list[Decision]:
-    return [d for d in decisions if isinstance(d, FaultHeld | FaultCleared)]
-
-
-def notes(decisions: list[Decision]) -> list[str]:
-    return [d.kind for d in decisions if isinstance(d, Note)]
-
-
-def quiet(name: str = "worker 0", policy: WatchPolicy = POLICY) -> Watch:
-    """One process, ready at 0."""
-    watch = Watch(policy)
-    (start,) = watch.add(name, 0, LIMITS)
-    assert start == Start(0, name, 1, "added")
-    assert watch.started(name, 1, 100, 0) == watch.ready(name, 1, 0) == ()
-    return watch
-
-
-def looked(watch: Watch, start_ns: int, end_ns: int) -> list[Decision]:
-    """Looks without beats, at every due time in between, and at the end."""
-    heard: list[Decision] = []
-    while (at := min(watch.next_due_ns(), end_ns)) < end_ns:
-        assert at > start_ns
-        heard += watch.tick(at)
-    return heard + list(watch.tick(end_ns))
 
 
 def test_silence_of_the_limit_is_none_yet_one_nanosecond_more_is() -> None:
@@ -394,73 +292,6 @@ def test_a_ledger_that_does_not_balance_holds_unknown_until_it_does() -> None:
     assert only(box.run(190 * SECOND), FaultCleared).reason is Reason.UNKNOWN
 
 
-@settings(max_examples=200)
-@given(
-    st.integers(2, 5),
-    st.lists(st.tuples(st.integers(20, 400), st.integers(0, 10**5)), min_size=1, max_size=8),
-)
-def test_a_pause_of_the_whole_machine_blames_nobody(
-    processes: int, pauses: list[tuple[int, int]]
-) -> None:
-    """Everything stands still for up to 100 s, at any time; afterwards all are slow to beat."""
-    box = Box(*(f"worker {n}" for n in range(processes)))
-    for run_ms, pause_ms in pauses:
-        box.run(box.now + run_ms * MS)
-        names = set(box.attempt)
-        box.hung |= names  # woken first, the supervisor finds old pages
-        box.look(box.now + pause_ms * MS)
-        box.run(box.now + 100 * MS)
-        box.hung -= names
-        box.look(box.now)
-    assert faults(box.heard) == []
-
-
-@given(st.integers(0, 10**5), st.integers(0, 480))
-def test_a_pause_of_the_supervisor_alone_is_nothing_to_those_that_beat(
-    pause_ms: int, before_ms: int
-) -> None:
-    """Pages carry the time of the beat: what beat while nobody listened did beat."""
-    box = Box("a", "b")
-    box.hung.add("a")
-    box.run(before_ms * MS)
-    heard = box.look(before_ms * MS + pause_ms * MS)
-    assert not [d for d in heard if isinstance(d, FaultHeld) and d.evidence["process"] == "b"]
-
-
-@given(
-    st.lists(st.integers(101, 5000), max_size=5),
-    st.lists(st.integers(1, 99), min_size=30, max_size=30),
-)
-def test_what_truly_hangs_is_found_whatever_the_pauses(pauses: list[int], gaps: list[int]) -> None:
-    """It has its limit of time that was listened to, and not a nanosecond more."""
-    watch = quiet()
-    now = listened = 0
-    for gap in pauses + gaps:
-        before, now = listened, now + gap * MS
-        listened += min(gap, 100) * MS
-        heard = faults(list(watch.tick(now)))
-        assert bool(heard) == (before <= 500 * MS < listened)
-        if heard:
-            assert isinstance(heard[0], FaultHeld)
-            assert heard[0].evidence["silence_ns"] == 500 * MS + 1
-    assert listened > 500 * MS or not heard
-
-
-def test_a_stall_is_noted_with_what_was_excused() -> None:
-    watch = quiet()
-    assert watch.tick(100 * MS) == ()
-    (note,) = watch.tick(200 * MS + 1)
-    assert isinstance(note, Note) and note.kind == "watch stalled"
-    assert note.evidence == {"gap_ns": 100 * MS + 1, "excused_ns": 1}
-
-
-def test_pauses_are_forgotten_once_they_matter_no_more() -> None:
-    box = Box("a")
-    for _ in range(1000):
-        box.look(box.now + SECOND)
-    assert len(box.watch._excused) <= 1
-
-
 def test_strays_change_nothing_and_are_told_once() -> None:
     watch = quiet()
     (note,) = watch.beat("nobody", 1, 0, 1, 0)
@@ -580,63 +411,3 @@ def test_a_policy_that_makes_no_sense_is_refused(wrong: dict[str, Any], said: st
 def test_limits_that_make_no_sense_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(SettingError, match=r"watch\."):
         ProcessLimits(**wrong)
-
-
-steps = st.lists(
-    st.tuples(
-        st.sampled_from(["run", "run", "hang", "crash", "bloat", "shrink", "stall", "restore",
-                         "stop", "add", "restart", "loading", "unexpected", "immortal"]),
-        st.sampled_from(["a", "b", "c"]),
-        st.integers(0, 40_000),
-    ),
-    max_size=30,
-)  # fmt: skip
-
-
-def played(play: list[tuple[str, str, int]]) -> list[Decision]:
-    box = Box("a", "b")
-    for what, name, ms in play:
-        attempt = box.attempt.get(name, 1)
-        watch, now = box.watch, box.now
-        if what == "run":
-            box.run(now + ms * MS // 10)
-        elif what == "hang":
-            box.hung.add(name)
-        elif what == "crash":
-            box.take(watch.exited(name, attempt, now, signal=11))
-        elif what in ("bloat", "shrink"):
-            box.take(watch.memory(name, attempt, 2000 if what == "bloat" else 10, now))
-        elif what == "stall":
-            box.look(now + ms * MS)
-        elif what == "restore":
-            box.declared.clear()
-            box.take(watch.restored(now))
-        elif what == "stop":
-            box.take(watch.stop(name, now))
-        elif what == "add" and name not in watch.status():
-            box.take(watch.add(name, now, LIMITS))
-        elif what == "restart":
-            box.take(watch.restart(name, now, "asked"))
-        elif what == "loading":
-            box.take(watch.loading(name, attempt, now))
-        elif what == "unexpected":
-            box.take(watch.unexpected(name, "x", now))
-        elif what == "immortal":
-            box.immortal ^= {name}
-        assert watch.tick(box.now) == () and watch.next_due_ns() > box.now
-    return box.heard
-
-
-@settings(max_examples=200, deadline=None)
-@given(steps)
-def test_any_order_of_events(play: list[tuple[str, str, int]]) -> None:
-    """Same inputs, same bytes; attempts only rise; the rest is held by Box.take."""
-    heard = played(play)
-    assert json.dumps([d.as_dict() for d in heard]) == json.dumps(
-        [d.as_dict() for d in played(play)]
-    )
-    starts = [(d.name, d.attempt) for d in heard if isinstance(d, Start)]
-    for name in ("a", "b", "c"):
-        assert [n for who, n in starts if who == name] == list(
-            range(1, sum(who == name for who, _ in starts) + 1)
-        )
