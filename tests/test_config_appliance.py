@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from nsdata.config import Settings, settings_rows
+from nsdata.config import TREE, Settings, settings_rows, settings_table
 from nsdata.config_appliance import (
     BestEffortSettings,
     ExposureSettings,
@@ -21,6 +22,7 @@ from nsdata.fallback.protection import Adaptive, BestEffort, ProtectionPolicy
 from nsdata.fallback.reentry import Graduated, ReentryPolicy
 from nsdata.fallback.watch_policy import ProcessLimits, WatchPolicy
 
+DOCS = Path(__file__).parents[1] / "docs"
 MS, SECOND, GB = 10**6, 10**9, 1 << 30
 
 
@@ -136,3 +138,22 @@ def test_values_are_told_in_their_units() -> None:
     assert rows["watch.heartbeat"] == "1500ms"
     assert rows["watch.max-memory"] == "4gb"
     assert rows["protection.adaptive.mode"] == "name"
+
+
+@pytest.mark.parametrize(
+    ("document", "groups"),
+    [("watch.md", ("watch", "restore", "exposure")), ("protections.md", ("protection",))],
+)
+def test_the_documents_hold_every_setting_with_its_default(
+    document: str, groups: tuple[str, ...]
+) -> None:
+    def rows(text: str) -> dict[str, str]:
+        lines = [line for line in text.splitlines() if line[:3] == "| `"]
+        return {line.split("`")[1].removesuffix(".NAME"): line.split("|")[2] for line in lines}
+
+    known = {key: default for key, default in rows(settings_table()).items() if key in TREE.keys}
+    told = rows((DOCS / document).read_text())
+    wanted = {key: text for key, text in known.items() if key.split(".")[0] in groups}
+    assert {key: told.get(key, "").strip() for key in wanted} == {
+        key: text.strip() for key, text in wanted.items()
+    }
