@@ -6,7 +6,7 @@ import json
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from watched import LIMITS, MS, SECOND, Box, faults, quiet
+from watched import LIMITS, MS, SECOND, Box, faults, looked, quiet
 
 from nsdata.fallback.decisions import Decision, FaultHeld, Note, Start
 
@@ -61,6 +61,14 @@ def test_what_truly_hangs_is_found_whatever_the_pauses(pauses: list[int], gaps: 
             assert isinstance(heard[0], FaultHeld)
             assert heard[0].evidence["silence_ns"] == 500 * MS + 1
     assert listened > 500 * MS or not heard
+
+
+def test_what_was_due_before_the_pause_was_due_then() -> None:
+    """Of the pause `stall` counts, and the limit ends within it."""
+    watch = quiet()
+    assert looked(watch, 0, 450 * MS) == []
+    heard = faults(list(watch.tick(10 * SECOND)))
+    assert [fault.at_ns for fault in heard] == [500 * MS + 1]
 
 
 def test_a_stall_is_noted_with_what_was_excused() -> None:
