@@ -149,7 +149,8 @@ class LossWindows:
         return LossReading(since_ns, at_ns, came, gone, judged, judged and gone > self._loss * came)
 
     def skip_idle(self, until_ns: int) -> None:
-        """Leave out the windows that end before `until_ns`, in which nothing can have come."""
+        """Leave out all but the last of the windows that end up to `until_ns`: nothing can have
+        come in them, as the counters of that time were read already."""
         assert self._start is not None
         ahead = (until_ns - self._next_ns) // self.window_ns
         if ahead > 0:
@@ -411,8 +412,8 @@ class Protection:
                 reading = self.windows.read(at_ns, ledger)
                 out += self.alerts.on_window(reading, suppressed)
                 out += self.rules.on_window(reading, costs or {})
-                if not reading.received:  # nor did anything in the next ones up to now
-                    self.windows.skip_idle(self._others(now_ns))
+                # late: all that came is of that window, and one empty one tells of the others
+                self.windows.skip_idle(self._others(now_ns))
             out += self.alerts.on_time(at_ns, suppressed)
             out += self.rules.on_time(at_ns)
         self._now = now_ns

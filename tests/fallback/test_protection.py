@@ -308,6 +308,15 @@ def test_a_long_idle_time_is_one_leap_and_the_same() -> None:
     assert [type(d) for d in box.window(lost=20)] == [SetAlerts]
 
 
+def test_windows_read_late_are_windows_all_the_same() -> None:
+    """What came is of the first; those after it are empty, and break the row."""
+    box = Box()
+    box.received, box.lost = 1000, 20
+    assert set_rules(box.look(3 * WINDOW)) == []
+    assert box.window(lost=20) == []
+    assert [type(d) for d in box.window(lost=20)] == [SetAlerts]
+
+
 def test_wrong_use_is_an_error() -> None:
     with pytest.raises(EngineError, match="not started"):
         Protection().next_due_ns()

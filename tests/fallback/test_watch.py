@@ -134,6 +134,16 @@ def test_the_crash_that_uses_up_the_budget_is_a_fault_and_restarts_go_on() -> No
     assert (cleared.reason, cleared.at_ns) == (Reason.PROCESS, up + POLICY.stable_ns)
 
 
+def test_loading_rules_does_not_begin_the_stable_time_anew() -> None:
+    box = Box("worker 0", policy=WatchPolicy(crashes=1))
+    box.exit("worker 0", code=1)
+    up = only(box.run(10 * SECOND), Start).at_ns
+    box.take(box.watch.loading("worker 0", 2, box.now))
+    box.run(12 * SECOND)
+    box.take(box.watch.ready("worker 0", 2, box.now))
+    assert only(box.run(up + POLICY.stable_ns), FaultCleared).reason is Reason.PROCESS
+
+
 @pytest.mark.parametrize(("late_ns", "fault"), [(-1, True), (0, False)])
 def test_crashes_count_for_the_window_and_no_longer(late_ns: int, fault: bool) -> None:
     box = Box("worker 0")
@@ -203,6 +213,17 @@ def test_memory_clears_below_the_share_for_the_stated_time() -> None:
     assert reads(799) == []
     box.run(3 * SECOND + POLICY.memory_clear_ns)
     assert only(reads(799), FaultCleared).reason is Reason.MEMORY
+
+
+def test_what_another_attempt_read_does_not_clear_memory() -> None:
+    box = Box("worker 0")
+    box.take(box.watch.memory("worker 0", 1, 2000, 0))
+    box.run(SECOND)
+    box.take(box.watch.memory("worker 0", 2, 10, box.now))
+    box.run(20 * SECOND)
+    box.exit("worker 0", signal=11)
+    box.run(SECOND + POLICY.memory_clear_ns)
+    assert faults(box.take(box.watch.memory("worker 0", 3, 10, box.now))) == []
 
 
 def test_killed_by_the_kernel_for_its_memory_is_a_memory_error() -> None:

@@ -6,7 +6,11 @@ import json
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+<<<<<<< HEAD
 from watched import LIMITS, MS, SECOND, Box, faults, quiet
+=======
+from watched import LIMITS, MS, SECOND, Box, faults, looked, quiet
+>>>>>>> watch
 
 from nsdata.fallback.decisions import Decision, FaultHeld, Note, Start
 
@@ -63,6 +67,17 @@ def test_what_truly_hangs_is_found_whatever_the_pauses(pauses: list[int], gaps: 
     assert listened > 500 * MS or not heard
 
 
+<<<<<<< HEAD
+=======
+def test_what_was_due_before_the_pause_was_due_then() -> None:
+    """Of the pause `stall` counts, and the limit ends within it."""
+    watch = quiet()
+    assert looked(watch, 0, 450 * MS) == []
+    heard = faults(list(watch.tick(10 * SECOND)))
+    assert [fault.at_ns for fault in heard] == [500 * MS + 1]
+
+
+>>>>>>> watch
 def test_a_stall_is_noted_with_what_was_excused() -> None:
     watch = quiet()
     assert watch.tick(100 * MS) == ()
