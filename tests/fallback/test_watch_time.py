@@ -6,11 +6,7 @@ import json
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-<<<<<<< HEAD
-from watched import LIMITS, MS, SECOND, Box, faults, quiet
-=======
 from watched import LIMITS, MS, SECOND, Box, faults, looked, quiet
->>>>>>> watch
 
 from nsdata.fallback.decisions import Decision, FaultHeld, Note, Start
 
@@ -67,8 +63,6 @@ def test_what_truly_hangs_is_found_whatever_the_pauses(pauses: list[int], gaps: 
     assert listened > 500 * MS or not heard
 
 
-<<<<<<< HEAD
-=======
 def test_what_was_due_before_the_pause_was_due_then() -> None:
     """Of the pause `stall` counts, and the limit ends within it."""
     watch = quiet()
@@ -77,7 +71,6 @@ def test_what_was_due_before_the_pause_was_due_then() -> None:
     assert [fault.at_ns for fault in heard] == [500 * MS + 1]
 
 
->>>>>>> watch
 def test_a_stall_is_noted_with_what_was_excused() -> None:
     watch = quiet()
     assert watch.tick(100 * MS) == ()
