@@ -1,9 +1,7 @@
 """What the processes of an appliance have in common: how they are started, told and watched.
 
-    python -m nsdata.appliance.child ROLE JSON
-
-JSON names the descriptors handed on (status page, channel, …) and the role's own settings. A child
-ends when it is told to, when it gets SIGTERM, or (but for the port) when the supervisor is gone.
+A child ends when it is told to, when it gets SIGTERM, or (but for the port) when the supervisor is
+gone. `nsdata.appliance.__main__` is where it begins.
 """
 
 from __future__ import annotations
@@ -12,7 +10,6 @@ import json
 import os
 import select
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable
@@ -23,12 +20,8 @@ from typing import Any
 import numpy as np
 
 from nsdata.appliance.channel import Channel, Gone, Message, close_all
-from nsdata.appliance.memory import view
-from nsdata.errors import NsdataError
 from nsdata.path.status import StatusPage
 
-ROLES = ("port", "worker", "writer")
-EXIT_FAILED = 70  # sysexits: it could not go on, and said why
 BEAT_NS = 50_000_000  # a sign of life at least so often
 
 
@@ -89,35 +82,9 @@ class Child:
             time.sleep(ns / 1e9)
 
 
-def main(arguments: list[str]) -> int:
-    """Be the child that the arguments describe."""
-    role, text = arguments
-    plan = json.loads(text)
-    child = Child(
-        plan["name"],
-        StatusPage(view(plan["page"])),
-        Channel(socket.socket(fileno=plan["channel"])),
-    )
-    try:
-        if role == "port":
-            from nsdata.appliance.port import run
-        elif role == "worker":
-            from nsdata.appliance.worker import run
-        elif role == "writer":
-            from nsdata.appliance.writer import run
-        else:
-            raise SystemExit(f"nsdata: no role {role!r}; there are {', '.join(ROLES)}")
-        run(child, plan)
-    except NsdataError as error:
-        child.tell("failed", why=str(error))
-        print(f"nsdata {plan['name']}: {error}", file=sys.stderr)
-        return EXIT_FAILED
-    return 0
-
-
 def command(role: str, plan: dict[str, Any]) -> list[str]:
     """The command line of a child."""
-    return [sys.executable, "-m", "nsdata.appliance.child", role, json.dumps(plan)]
+    return [sys.executable, "-m", "nsdata.appliance", role, json.dumps(plan)]
 
 
 def environment() -> dict[str, str]:
@@ -125,7 +92,3 @@ def environment() -> dict[str, str]:
     root = str(Path(__file__).parents[2])
     path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH", "")])])
     return {**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1"}
-
-
-if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))

@@ -14,12 +14,13 @@ from fractions import Fraction
 from itertools import pairwise
 
 from nsdata.errors import SettingError
-from nsdata.fallback.ledger import Count, Fate, LedgerSnapshot, Why
+from nsdata.fallback.ledger import Count, LedgerSnapshot, Why
 from nsdata.units import duration_text, parse_duration
 
 ALL = 1 << 16
 MAX_STEPS = 16
 OUTSIDE = Why.SHARE  # what frames outside the share are counted as
+NOT_OF_IT = (OUTSIDE, Why.FALLBACK, Why.FALLBACK_BLOCK)
 _STEP = re.compile(r"^([0-9]+(?:\.[0-9]+)?)\s*%\s*:\s*(.+)$")
 
 
@@ -80,13 +81,11 @@ def check_steps(steps: tuple[Step, ...]) -> tuple[Step, ...]:
 
 
 def of_share(ledger: LedgerSnapshot) -> LedgerSnapshot:
-    """The ledger of the frames inside alone: those outside taken from what was received.
-
-    What a fallback before permitted goes with them; so nothing need be counted twice.
-    """
-    out = ledger.why(OUTSIDE)
-    fates = list(ledger.by_fate)
-    fates[Fate.BYPASSED] = fates[Fate.BYPASSED] - out
-    whys = list(ledger.by_why)
-    whys[OUTSIDE] = Count()
-    return LedgerSnapshot(ledger.received - out, tuple(fates), tuple(whys))
+    """The ledger of the frames inside alone: those outside, and those in fallback (before, or
+    until a host obeyed), taken from what was received."""
+    received, fates, whys = ledger.received, list(ledger.by_fate), list(ledger.by_why)
+    for why in NOT_OF_IT:
+        received = received - whys[why]
+        fates[why.fate] = fates[why.fate] - whys[why]
+        whys[why] = Count()
+    return LedgerSnapshot(received, tuple(fates), tuple(whys))

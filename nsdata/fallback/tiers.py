@@ -1,9 +1,10 @@
 """Tiers: how far packets go, how fast, and what part goes on to the next.
 
 1. *bypass and fallback*: every packet received
-2. *load balancing and trust*: those not settled by a bypass rule, a fallback, or having
-   nothing to inspect
-3. *IP reassembly and triggers*: those neither lost in the queue nor of a flow that is decided
+2. *load balancing and trust*: those not settled by a bypass rule, a fallback, a worker that
+   failed, being outside the share of a re-entry, or having nothing to inspect
+3. *IP reassembly and triggers*: those neither lost in the queue, nor passed by best effort, nor
+   of a flow that is decided
 4. *TCP reassembly and verification*: those of which rules were verified in full
 
 A tier whose ratio to the next is near 1 saves nothing: inspection gets nearly all it gets.
@@ -26,11 +27,22 @@ NAMES = (
     "TCP reassembly and verification",
 )
 SETTLED_IN_1 = frozenset(
-    {Why.FALLBACK, Why.BYPASS_RULE, Why.BYPASS_RULE_BLOCK, Why.NOT_IP, Why.OFFLOAD_FAULT}
+    {
+        Why.FALLBACK,
+        Why.FALLBACK_BLOCK,
+        Why.SHARE,
+        Why.WORKER,
+        Why.BYPASS_RULE,
+        Why.BYPASS_RULE_BLOCK,
+        Why.NOT_IP,
+        Why.OFFLOAD_FAULT,
+    }
 )
 SETTLED_IN_2 = frozenset(
     {
         Why.OVERSUBSCRIBED,
+        Why.BEST_EFFORT,
+        Why.PORT,
         Why.FLOW_BYPASS,
         Why.FLOW_PASS,
         Why.FLOW_DROP,

@@ -16,8 +16,6 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
-import numpy as np
-
 from nsdata.errors import EngineError
 
 from nsdata.path.decode cimport decode_frame

@@ -123,7 +123,8 @@ cdef class Ring:
         if not fresh:
             if nsd_ring_load(&self.shape.head.magic) != MAGIC or self.shape.head.version != VERSION:
                 raise EngineError("this memory is no ring of this version")
-            slots, per_slot, room = self.shape.head.slots, self.shape.head.frames, self.shape.head.room
+            slots, per_slot = self.shape.head.slots, self.shape.head.frames
+            room = self.shape.head.room
         need = ring_bytes(slots, per_slot, room)
         if front.shape[0] < need[0] or back.shape[0] < need[1]:
             raise EngineError(f"this ring takes {need[0]} and {need[1]} bytes, not "
@@ -137,7 +138,8 @@ cdef class Ring:
             memset(&writable[0], 0, sizeof(RingHead))
             memset(self.shape.answers, 0, sizeof(AnswerHead))
             self.shape.head.version = VERSION
-            self.shape.head.slots, self.shape.head.frames, self.shape.head.room = slots, per_slot, room
+            self.shape.head.slots, self.shape.head.frames = slots, per_slot
+            self.shape.head.room = room
             self.shape.answers.magic = MAGIC
             nsd_ring_store(&self.shape.head.magic, MAGIC)
         elif self.shape.answers.magic != MAGIC:
@@ -148,6 +150,8 @@ cdef class Ring:
         """The arrays of a slot: data, offset, caplen, wirelen, ts_ns, linktype, verdicts."""
         cdef Slot s = slot_of(&self.shape, number)
         cdef Py_ssize_t n = self.shape.frames
+        cdef uint8_t *verdicts = (<uint8_t *> answer_of(&self.shape, number)
+                                  + _aligned(sizeof(Answer)))
         frames = (
             np.asarray(<uint8_t[:self.shape.room]> s.data),
             np.asarray(<uint64_t[:n]> s.offset),
@@ -158,8 +162,7 @@ cdef class Ring:
         )
         for array in frames:
             array.flags.writeable = False
-        return *frames, np.asarray(<uint8_t[:n]> (<uint8_t *> answer_of(&self.shape, number)
-                                                 + _aligned(sizeof(Answer))))
+        return *frames, np.asarray(<uint8_t[:n]> verdicts)
 
     # --- the worker's side ------------------------------------------------------------------
 

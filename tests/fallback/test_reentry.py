@@ -85,7 +85,7 @@ class Box:
                 self.packets[Why.FALLBACK] += came
             else:
                 share = came * self.reentry.threshold // ALL
-                self.packets[Why.FALLBACK] += came - share
+                self.packets[Why.SHARE] += came - share
                 self.packets[Why.OVERSUBSCRIBED if self.loss else Why.INSPECTED] += share
             self.now = then
             heard += self.look()
@@ -183,15 +183,14 @@ def test_there_are_at_most_so_many_steps() -> None:
 
 
 @given(st.lists(st.integers(0, 1000), min_size=len(Why), max_size=len(Why)))
-def test_the_ledger_of_the_share_balances_and_leaves_out_what_was_outside(
-    packets: list[int],
-) -> None:
+def test_the_ledger_of_the_share_balances_without_the_rest(packets: list[int]) -> None:
     total = sum(packets)
     share = of_share(LedgerSnapshot.from_counts(total, total, packets, packets))
     share.check()
-    assert share.received.packets == total - packets[Why.FALLBACK]
-    assert share.why(Why.FALLBACK) == Count()
-    assert share.lost.packets == packets[Why.OVERSUBSCRIBED]
+    out = packets[Why.SHARE] + packets[Why.FALLBACK] + packets[Why.FALLBACK_BLOCK]
+    assert share.received.packets == total - out
+    assert share.why(Why.SHARE) == share.why(Why.FALLBACK) == Count()
+    assert share.lost.packets == packets[Why.OVERSUBSCRIBED] + packets[Why.PORT]
 
 
 # --- automatic restore --------------------------------------------------------------------

@@ -33,8 +33,8 @@ def make_ring(slots: int = SLOTS, frames: int = FRAMES) -> tuple[Ring, Ring]:
 
 
 def frame(src: int, dst: int, size: int = 60) -> bytes:
-    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, size - 14, 0, 0, 64, 17, 0,
-                     bytes([10, 0, src >> 8, src & 255]), bytes([10, 1, dst >> 8, dst & 255]))  # fmt: skip
+    addresses = bytes([10, 0, src >> 8, src & 255]), bytes([10, 1, dst >> 8, dst & 255])
+    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, size - 14, 0, 0, 64, 17, 0, *addresses)
     return (bytes(12) + b"\x08\x00" + ip + b"\x00\x35\x00\x35\x00\x00\x00\x00").ljust(size, b"x")
 
 
@@ -209,8 +209,9 @@ def test_wrong_use_is_refused() -> None:
         port.attach(0, mine)
     short = np.zeros(1, np.uint32)
     with pytest.raises(EngineError, match="outside of the 4 bytes"):
-        port.offer(np.zeros(4, np.uint8), np.array([3], np.uint64), short + 2, short + 2,
-                   np.zeros(1, np.uint64), np.ones(1, np.uint16), np.zeros(1, np.uint8))  # fmt: skip
+        times, links, fate = np.zeros(1, np.uint64), np.ones(1, np.uint16), np.zeros(1, np.uint8)
+        at = np.array([3], np.uint64)
+        port.offer(np.zeros(4, np.uint8), at, short + 2, short + 2, times, links, fate)
     with pytest.raises(EngineError, match="power of two"):
         ring_bytes(3, 8, ROOM)
     with pytest.raises(EngineError, match="no ring of this version"):
