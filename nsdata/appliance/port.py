@@ -21,6 +21,7 @@ from nsdata.appliance.source import BATCH, DirectorySource, LoopSource, Source
 from nsdata.capture import Batch, CaptureWriter
 from nsdata.errors import CaptureError, EngineError, OutputError
 from nsdata.fallback.ledger import Fate, LedgerSnapshot, Why
+from nsdata.fallback.protection import BestEffort
 from nsdata.path.port import FULL_SHARE, PENDING, Port
 from nsdata.path.status import StatusPage
 from nsdata.pipeline import FORWARDED
@@ -35,9 +36,11 @@ FIGURES = (
     "waiting_ns",  # the longest a slot has waited
     "forwarded_packets", "forwarded_bytes",
     "captures_failed",
+    "clock_ns",  # the latest time stamp
 )  # fmt: skip
 LINGER_NS = 500_000_000  # at the end, for what workers hold
 QUIET_NS = 1_000_000  # between two looks for answers
+SAY_NS = 1_000_000_000  # between two words about best effort
 PERMITTED = np.array([why.fate in (Fate.INSPECTED, Fate.BYPASSED) for why in Why] + [False])
 
 
@@ -57,15 +60,19 @@ def ledger_of(counters: npt.NDArray[np.uint64]) -> LedgerSnapshot:
 
 
 class PortProcess:
-    """The loop. `plan`: workers, source, supervisor (its page), silence_ns, forward."""
+    """The loop. `plan`: workers, source, after_ns, supervisor (its page), silence_ns, forward,
+    best_effort (of a queue: enter_ns, leave_percent; or None)."""
 
     def __init__(self, child: Child, plan: dict[str, Any]) -> None:
         self.child = child
         self.port = Port(plan["workers"], plan.get("seed", 0))
-        self.source = _source(plan["source"])
+        self.source = _source(plan["source"], plan.get("after_ns", 0))
         self.supervisor = StatusPage(view(plan["supervisor"]))
         self.silence_ns = plan["silence_ns"]
-        self.best_effort = bool(plan.get("best_effort"))
+        limits = plan.get("best_effort")
+        self.queues = [] if not limits else [BestEffort(str(i), *limits) for i in self.workers]
+        self.passing = 0  # queues whose frames pass, a bit each
+        self.best_effort_ns = 0
         self.told = INSPECT if plan.get("inspect", True) else PERMIT
         self.alone_mode = BLOCK if plan.get("block") else PERMIT
         self.share = FULL_SHARE
@@ -75,7 +82,7 @@ class PortProcess:
         self.forward = CaptureWriter(plan["forward"]) if plan.get("forward") else None
         self.fate = np.zeros(4096, np.uint8)
         self.words = np.zeros(len(FIGURES) + 2 * len(Why), np.uint64)
-        for what in ("attach", "detach", "mode", "best_effort"):
+        for what in ("attach", "detach", "mode"):
             child.on(what, getattr(self, f"_{what}"))
 
     # --- orders -----------------------------------------------------------------------------
@@ -97,9 +104,6 @@ class PortProcess:
         self.order = message["order"]
         self._publish()
         self.child.tell("mode", order=self.order, **self._now())
-
-    def _best_effort(self, message: Message, descriptors: list[int]) -> None:
-        self.best_effort = bool(message["on"])
 
     def _now(self) -> dict[str, int]:
         """How many frames had come when an order was obeyed: it holds from the next on."""
@@ -124,7 +128,7 @@ class PortProcess:
         self.port.offer(
             batch.data, batch.offset, batch.caplen, batch.wirelen, batch.ts_ns, batch.linktype,
             fate, mode=self.alone_mode if self.alone else self.told, share=self.share,
-            best_effort=self.best_effort,
+            best_effort=bool(self.queues), passing=self.passing,
         )  # fmt: skip
         settled = fate != PENDING
         if settled.any():
@@ -153,13 +157,25 @@ class PortProcess:
             self._forward(batch, np.isin(verdicts, FORWARDED))
         return bool(done)
 
+    def _best_effort(self, now: int) -> None:
+        """Which queues are too slow: their frames pass. Said once a second at most."""
+        passed = self.port.counts()[2][Why.BEST_EFFORT] if self.queues else 0
+        for worker, queue in enumerate(self.queues):
+            decided = queue.observe(now, self.port.waiting_ns(worker), passed)
+            if decided is None:
+                continue
+            self.passing ^= 1 << worker
+            if now >= self.best_effort_ns:
+                self.best_effort_ns = now + SAY_NS
+                self.child.tell("best effort", worker=worker, on=queue.active, **decided.evidence)
+
     def _publish(self) -> None:
         received, received_bytes, packets, nbytes = self.port.counts()
         n = len(FIGURES)
         self.words[:n] = (
             received, received_bytes, *self.port.holding, self.told, self.share, self.order,
             self.alone, max(map(self.port.waiting_ns, range(self.port.workers))),
-            *self.forwarded, self.captures_failed,
+            *self.forwarded, self.captures_failed, self.source.last_ns,
         )  # fmt: skip
         self.words[n : n + len(Why)] = packets
         self.words[n + len(Why) :] = nbytes
@@ -186,6 +202,7 @@ class PortProcess:
             wait = 0 if batch is not None and len(batch) == BATCH else self.source.wait_ns(now)
             if wait or batch is None:
                 self.port.flush()
+            self._best_effort(now)
             answered = [self._collect(worker) for worker in self.workers]
             self._publish()
             if self.source.ended and not self.port.holding[0]:
@@ -215,10 +232,10 @@ class PortProcess:
         self.child.tell("stopped", **self._now())
 
 
-def _source(plan: dict[str, Any]) -> Source:
+def _source(plan: dict[str, Any], after_ns: int) -> Source:
     if "directory" in plan:
-        return DirectorySource(plan["directory"], plan.get("rate", 0))
-    return LoopSource(plan["captures"], plan.get("rate", 0), plan.get("loops", 0))
+        return DirectorySource(plan["directory"], plan.get("rate", 0), after_ns)
+    return LoopSource(plan["captures"], plan.get("rate", 0), plan.get("loops", 0), after_ns)
 
 
 def run(child: Child, plan: dict[str, Any]) -> None:

@@ -93,6 +93,7 @@ class Processes:
         self.rules = list(settings.rules)
         self.running: dict[str, Process] = {}
         self.silence_ns = 1_000_000_000
+        self.best_effort: tuple[int, float] | None = None  # of a queue: enter_ns, leave_percent
         self.options = [f"{key}={_text(value)}" for key, value in flat(settings.settings)]
 
     def names(self) -> list[str]:
@@ -140,8 +141,12 @@ class Processes:
                 "workers": settings.workers, "source": settings.source_plan(),
                 "supervisor": self.supervisor_page, "silence_ns": self.silence_ns,
                 "forward": settings.output.forward, "block": settings.in_fallback == "block",
+                "best_effort": self.best_effort,
             }  # fmt: skip
-        return {"rules": self.rules, "settings": self.options, "inline": settings.inline}
+        return {
+            "rules": self.rules, "settings": self.options, "inline": settings.inline,
+            "offload": settings.offload,
+        }  # fmt: skip
 
     def join(self, process: Process) -> None:
         """It is ready: wire it to those it works with."""
@@ -166,6 +171,14 @@ class Processes:
         with out, into:
             if writer.send("from", (into.fileno(),)):
                 worker.send("writer", (out.fileno(),))
+
+    def port_gone(self) -> None:
+        """Workers let go of the rings of a port that ended: none is used again."""
+        for worker in self.workers():
+            if worker.ring is not None:
+                worker.ring.close()
+                worker.ring = None
+                worker.send("unring")
 
     def _to_port(self, worker: Process) -> None:
         """A ring that was never used, between this worker and the port."""

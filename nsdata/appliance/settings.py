@@ -76,11 +76,19 @@ class ApplianceSettings(_Part):
     rules: list[str] = []
     inline: bool = True
     workers: int = Field(1, ge=1, le=WORKERS_MOST)
+    offload: str | None = None  # the FPGA block, as --offload of replay; with one worker
+    testing: bool = False  # the command `inject` is there
     in_fallback: Literal["permit", "block"] = "permit"  # what the segment does then
     source: SourceSettings
     output: OutputSettings = OutputSettings()
     ring: RingSettings = RingSettings()
     settings: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _one_block(self) -> Self:
+        if self.offload and self.workers != 1:
+            raise ValueError(f"offload: one block serves one worker, not {self.workers}")
+        return self
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:

@@ -1,7 +1,8 @@
 """Where a running appliance's frames come from: a capture looped at a rate, or a directory.
 
 `next(now_ns)` gives what is due by then, or None; `wait_ns` how long nothing will be. The clock is
-the caller's (CLOCK_MONOTONIC), time stamps go on from loop to loop and file to file.
+the caller's (CLOCK_MONOTONIC), time stamps go on from loop to loop and file to file, and from
+`after_ns`, where another source ended.
 """
 
 from __future__ import annotations
@@ -38,6 +39,10 @@ class Source(Protocol):
     def ended(self) -> bool:
         """Nothing will come any more."""
 
+    @property
+    def last_ns(self) -> int:
+        """The latest time stamp given; 0 before the first."""
+
     def close(self) -> None:
         """Let go of the file being read."""
 
@@ -45,8 +50,8 @@ class Source(Protocol):
 class _Stamps:
     """Time stamps that go on: each capture begins where the one before ended."""
 
-    def __init__(self) -> None:
-        self.last = 0
+    def __init__(self, after_ns: int) -> None:
+        self.last = after_ns
         self._shift: int | None = 0
 
     def begin(self) -> None:
@@ -96,13 +101,15 @@ class Pace:
 class LoopSource:
     """Captures played in order, again and again (`loops` times; 0: for ever), at a rate."""
 
-    def __init__(self, captures: Sequence[str], rate: float = 0, loops: int = 0) -> None:
+    def __init__(
+        self, captures: Sequence[str], rate: float = 0, loops: int = 0, after_ns: int = 0
+    ) -> None:
         if not captures:
             raise SettingError("appliance.source.captures: name at least one capture")
         self._captures = [os.fspath(path) for path in captures]
         self._pace = Pace(rate)
         self._loops = loops
-        self._stamps = _Stamps()
+        self._stamps = _Stamps(after_ns)
         self._reader: CaptureReader | None = None
         self._batches: Iterator[Batch] = iter(())
         self._at = 0  # captures begun
@@ -143,6 +150,10 @@ class LoopSource:
         self._batches = self._reader.batches(BATCH)
         return True
 
+    @property
+    def last_ns(self) -> int:
+        return self._stamps.last
+
     def close(self) -> None:
         self._batches = iter(())
         if self._reader is not None:
@@ -157,12 +168,14 @@ class DirectorySource:
     once; what was there before the start is read, too. `rate` as above.
     """
 
-    def __init__(self, directory: str | os.PathLike[str], rate: float = 0) -> None:
+    def __init__(
+        self, directory: str | os.PathLike[str], rate: float = 0, after_ns: int = 0
+    ) -> None:
         self._directory = Path(directory)
         if not self._directory.is_dir():
             raise SettingError(f"appliance.source.directory: {directory} is no directory")
         self._pace = Pace(rate)
-        self._stamps = _Stamps()
+        self._stamps = _Stamps(after_ns)
         self._seen: set[str] = set()
         self._waiting: list[str] = []
         self._reader: CaptureReader | None = None
@@ -203,6 +216,10 @@ class DirectorySource:
         self._seen &= here  # a name that went may come again
         self._waiting = [name for name in names if name in here and name not in self._seen]
         self._seen.update(self._waiting)
+
+    @property
+    def last_ns(self) -> int:
+        return self._stamps.last
 
     def close(self) -> None:
         self._batches = iter(())

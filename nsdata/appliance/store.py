@@ -157,10 +157,13 @@ class Store:
 
     def trim(self) -> None:
         """Let the oldest rows go when there are very many."""
-        with self._engine.begin() as connection:
-            for table in (TransitionRow, EventRow, CountersRow):
-                newest = connection.execute(select(func.max(table.id))).scalar() or 0
-                connection.execute(delete(table).where(table.id <= newest - KEPT))
+        try:
+            with self._engine.begin() as connection:
+                for table in (TransitionRow, EventRow, CountersRow):
+                    newest = connection.execute(select(func.max(table.id))).scalar() or 0
+                    connection.execute(delete(table).where(table.id <= newest - KEPT))
+        except SQLAlchemyError as error:
+            self.error = _said(error)
 
     # --- reading ----------------------------------------------------------------------------
 

@@ -9,23 +9,26 @@ holds no frame, so traffic does not wait for it; when it falls silent the port p
 
 from __future__ import annotations
 
+import os
 import selectors
 import signal
-import socket
 import time
+import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
-
-import numpy as np
 
 from nsdata.appliance import port as port_process
 from nsdata.appliance.channel import Message
 from nsdata.appliance.commands import Commands
 from nsdata.appliance.control import Control
+from nsdata.appliance.figures import Figures
 from nsdata.appliance.memory import new_page
+from nsdata.appliance.notify import Notify
 from nsdata.appliance.processes import PORT, Process, Processes, log_file
+from nsdata.appliance.record import Record
 from nsdata.appliance.sensors import SensorReader, sources
 from nsdata.appliance.settings import ApplianceSettings
 from nsdata.appliance.store import Store
@@ -42,28 +45,19 @@ from nsdata.fallback.decisions import (
 )
 from nsdata.fallback.guard import Guard
 from nsdata.fallback.health import Health
-from nsdata.fallback.ledger import LedgerSnapshot, Why
+from nsdata.fallback.ledger import LedgerSnapshot
 from nsdata.fallback.reasons import Reason, State
 from nsdata.fallback.reentry import FallBackAgain, SetShare, TryRestore
 from nsdata.fallback.watch import Watch
-from nsdata.output.events import event_line
 from nsdata.path.port import FULL_SHARE
+from nsdata.path.status import StatusPage
 
 STOP_NS = 15_000_000_000  # for all to stop when asked to
-SAVE_NS = 1_000_000_000  # between two writes of counters
+PAUSE_S = 0.01  # after what nobody expected
+TOLD = (
+    "capture", "output", "failed", "refused", "reloaded", "detached", "best effort",
+)  # fmt: skip
 MEMORY_NS = 100_000_000  # between two looks at resident memory
-EVENTS_KEPT = 1000  # while there is no writer
-
-
-class Clock:
-    """Nanoseconds since the epoch that never run back: the wall's at the start, then its own."""
-
-    def __init__(self) -> None:
-        self._shift = time.time_ns() - time.monotonic_ns()
-
-    def now(self) -> int:
-        """For the record; deciders get CLOCK_MONOTONIC."""
-        return time.monotonic_ns() + self._shift
 
 
 class Supervisor:
@@ -73,13 +67,19 @@ class Supervisor:
         self.settings = settings
         directory = Path(settings.directory)
         directory.mkdir(parents=True, exist_ok=True)
-        self.store = Store(directory / "appliance.db")
         self.control = Control(directory / "control.sock", Commands(self).answer)
         self.page_fd, self.page = new_page("supervisor")
         self.page.enter()
         self.log = log_file(directory)
         self.processes = Processes(settings, self.page_fd, self.log)
+        store = Store(directory / "appliance.db")
+        self.before = store.last()
+        self.record = Record(settings.name, store, self.processes.writer_end)
+        self.figures = Figures()
+        self.notify = Notify()
         self.options = options = Settings.load(sets=self.processes.options)
+        if (best := options.protection.best_effort).enabled:
+            self.processes.best_effort = (best.latency, best.leave)
         meter = options.drop_meter.build()
         self.guard = Guard.build(meter)
         self.watch = Watch(options.watch.build())
@@ -89,74 +89,29 @@ class Supervisor:
         self.sensors_ns = 0
         self.health_told: dict[str, Any] = {}
         self.share = FULL_SHARE
-        self.clock = Clock()
-        self.base = LedgerSnapshot.empty()  # of ports that ended
-        self.drops: dict[str, dict[int, int]] = {}  # by worker, by rule
         self.order = 0
+        self.clock_ns = 0  # the latest time stamp of ports that ended
+        self.obeyed: Message = {}  # the port's last word on what it does
+        self.fpga_held = False
         self.stopping = False
         self.reload_asked = False
-        self.started = False
+        self.ready = False  # the port was, once
         self.selector = selectors.DefaultSelector()
-        self.to_writer: socket.socket | None = None
-        self.events: list[bytes] = []
-        self.events_lost = 0
-        self.save_ns = self.memory_ns = 0
-        self.last: dict[str, int] = {}
-
-    # --- the record -------------------------------------------------------------------------
-
-    def say(self, kind: str, members: Mapping[str, Any]) -> None:
-        """An EVE event of the appliance's own."""
-        line = event_line(kind, self.clock.now(), {"appliance": self.settings.name, **members})
-        if len(self.events) >= EVENTS_KEPT:
-            self.events_lost += 1
-            del self.events[0]
-        self.events.append(line)
-        self._push()
-
-    def _push(self) -> None:
-        if self.to_writer is None:
-            self.to_writer = self.processes.writer_end()
-        while self.events and self.to_writer is not None:
-            try:
-                self.to_writer.send(self.events[0])
-            except BlockingIOError:
-                return
-            except OSError:
-                self.to_writer.close()
-                self.to_writer = None
-                return
-            del self.events[0]
-
-    def note(self, kind: str, subject: str, evidence: Mapping[str, Any]) -> None:
-        """Something happened that changes no state: on the record."""
-        self.store.event(self.clock.now(), kind, subject, evidence)
-        self.say("appliance", {"event": kind, "subject": subject, "evidence": dict(evidence)})
+        self.memory_ns = 0
 
     # --- figures ----------------------------------------------------------------------------
 
+    def _page(self) -> StatusPage | None:
+        port = self.processes.running.get(PORT)
+        return None if port is None else port.page
+
     def ledger(self) -> LedgerSnapshot:
         """Of all frames that are settled, since the appliance started. Raises LedgerError."""
-        port = self.processes.running.get(PORT)
-        if port is None:
-            return self.base
-        at_ns, counters = port.page.read()
-        if not at_ns:
-            return self.base
-        self.last = port_process.figures(counters)
-        found = _sum(self.base, port_process.ledger_of(counters))
-        found.check()
-        return found
+        return self.figures.ledger(self._page())
 
-    def moment(self, now_ns: int) -> Moment:
-        """For the deciders."""
-        ledger = self.ledger()
-        drops: dict[int, int] = {}
-        for by_rule in self.drops.values():
-            for sid, packets in by_rule.items():
-                drops[sid] = drops.get(sid, 0) + packets
-        return Moment(now_ns, ledger.received.packets + self.last.get("held_packets", 0) + 1,
-                      ledger, drops)  # fmt: skip
+    def moment(self) -> Moment:
+        """Now, for the deciders."""
+        return self.figures.moment(time.monotonic_ns(), self._page())
 
     # --- what is decided --------------------------------------------------------------------
 
@@ -169,25 +124,25 @@ class Supervisor:
                 case Kill():
                     self._kill(decision)
                 case FaultHeld():
-                    moment = self.moment(time.monotonic_ns())
+                    moment = self.moment()
                     self.apply(self.guard.fault(decision.reason, moment, decision.evidence))
-                    self.note(f"{decision.reason.value} holds", "", decision.evidence)
+                    self.record.note(f"{decision.reason.value} holds", "", decision.evidence)
                 case FaultCleared():
-                    moment = self.moment(time.monotonic_ns())
+                    moment = self.moment()
                     self.apply(self.guard.clear_fault(decision.reason, moment))
-                    self.note(f"{decision.reason.value} is over", "", decision.evidence)
+                    self.record.note(f"{decision.reason.value} is over", "", decision.evidence)
                 case SetShare():
                     self.share = decision.threshold
                     self._mode()
-                    self.note("share", "port", decision.evidence)
+                    self.record.note("share", "port", decision.evidence)
                 case TryRestore():
-                    moment = self.moment(time.monotonic_ns())
+                    moment = self.moment()
                     self.apply(self.guard.restore_automatically(moment, decision.evidence))
                 case FallBackAgain():
-                    moment = self.moment(time.monotonic_ns())
+                    moment = self.moment()
                     self.apply(self.guard.judge(decision.reading, moment, decision.evidence))
                 case Note():
-                    self.note(decision.kind, decision.subject, decision.evidence)
+                    self.record.note(decision.kind, decision.subject, decision.evidence)
 
     def apply(self, transitions: list[Transition]) -> None:
         """New states: to the port first, then on the record."""
@@ -196,11 +151,8 @@ class Supervisor:
                 self._mode()
                 if transition.to_state is State.NORMAL:
                     self.carry_out(self.watch.restored(time.monotonic_ns()))
-            moment = self.moment(time.monotonic_ns())
-            self.carry_out(self.reentry.on_transition(transition, moment))
-            told = transition.as_dict()
-            self.store.transition(self.clock.now(), told)
-            self.say("fallback", {"fallback": told})
+            self.record.transition(transition)
+            self.carry_out(self.reentry.on_transition(transition, self.moment()))
 
     def _mode(self) -> None:
         """Tell the port what to do from now on."""
@@ -214,9 +166,18 @@ class Supervisor:
             port_process.BLOCK if block else port_process.PERMIT)  # fmt: skip
         port.send("mode", mode=mode, share=self.share, order=self.order)
 
+    def _permit(self) -> None:
+        """Whatever the state: permit everything, until the next order."""
+        if port := self.processes.running.get(PORT):
+            self.order += 1
+            port.send("mode", mode=port_process.PERMIT, share=FULL_SHARE, order=self.order)
+
     def _start(self, decision: Start) -> None:
         name, attempt = decision.name, decision.attempt
-        more = {"inspect": self.guard.state is State.NORMAL} if name == PORT else {}
+        more = {}
+        if name == PORT:
+            clock_ns = self.clock_ns = max(self.clock_ns, self.figures.port.get("clock_ns", 0))
+            more = {"inspect": self.guard.state is State.NORMAL, "after_ns": clock_ns}
         try:
             process = self.processes.start(name, attempt, **more)
         except EngineError as error:
@@ -227,14 +188,16 @@ class Supervisor:
         self.selector.register(process.channel, selectors.EVENT_READ, ("said", process))
         now = time.monotonic_ns()
         self.carry_out(self.watch.started(name, attempt, process.pid, now))
-        self.note("started", name, {"pid": process.pid, "attempt": attempt, "why": decision.why})
+        self.record.note(
+            "started", name, {"pid": process.pid, "attempt": attempt, "why": decision.why}
+        )
 
     def _kill(self, decision: Kill) -> None:
         process = self.processes.running.get(decision.name)
         if process is not None and process.attempt == decision.attempt:
             self._leave(process)
             self.processes.kill(process)
-            self.note("killed", decision.name, {"pid": process.pid, "why": decision.why})
+            self.record.note("killed", decision.name, {"pid": process.pid, "why": decision.why})
 
     def _leave(self, process: Process) -> None:
         """The port is to settle itself what this worker has."""
@@ -251,26 +214,17 @@ class Supervisor:
         for end in (process.pidfd, process.channel):
             self.selector.unregister(end)
         if process.name == PORT:
-            at_ns, counters = process.page.read()
-            if at_ns:
-                self._port_gone(counters)
+            self.clock_ns = max(self.clock_ns, self.figures.port.get("clock_ns", 0))
+            self.processes.port_gone()
+            if lost := self.figures.port_gone(process.page):
+                self.record.note("port gone", PORT, lost)
         code, number = self.processes.gone(process)
         now = time.monotonic_ns()
         if process.worker is not None:
-            self.drops.pop(process.name, None)
+            self.figures.worker_gone(process.name)
         self.carry_out(
             self.watch.exited(process.name, process.attempt, now, code=code, signal=number)
         )
-
-    def _port_gone(self, counters: np.ndarray[Any, np.dtype[np.uint64]]) -> None:
-        """Its ledger goes on; what it held was not forwarded by anybody: lost with it."""
-        figures = port_process.figures(counters)
-        self.base = _sum(self.base, port_process.ledger_of(counters))
-        if figures["held_packets"]:
-            self.base = _lost(self.base, figures["held_packets"], figures["held_bytes"])
-        for worker in self.processes.workers():
-            worker.ring = None  # a ring that was used is not used again
-        self.last = {}
 
     def _said(self, process: Process) -> None:
         """Messages of a process."""
@@ -282,14 +236,42 @@ class Supervisor:
                 self.processes.join(process)
                 if process.name == PORT:
                     self._mode()
+                    self._ready()
+                if process.worker is not None:
+                    self._fpga_over({"why": "the worker began anew"})
                 for text in message.get("refused", []):
-                    self.note("rule refused", process.name, {"rule": text})
+                    self.record.note("rule refused", process.name, {"rule": text})
             elif what == "drops":
-                self.drops[process.name] = {int(k): n for k, n in message["by_rule"].items()}
+                self.figures.dropped(process.name, message["by_rule"])
+            elif what == "mode":
+                self.obeyed = message
+            elif what == "fpga":
+                self._fpga(process, message)
+            elif what == "fpga over":
+                self._fpga_over({"why": "the block was brought back"})
             elif what == "mad":
                 self._mad(message)
-            elif what in ("capture", "output", "failed", "refused", "reloaded", "detached"):
+            elif what in TOLD:
                 self._told(process, message)
+
+    def _ready(self) -> None:
+        if not self.ready:
+            self.ready = True
+            self.notify.tell(f"READY=1\nMAINPID={os.getpid()}")
+
+    def _fpga(self, process: Process, message: Message) -> None:
+        """The block beside a worker has failed; in software inspection goes on without it."""
+        evidence = {"process": process.name, "fpga": message["fpga"]}
+        if message["software"]:
+            self.record.note("FPGA out of use", process.name, evidence)
+        else:
+            self.fpga_held = True
+            self.carry_out((FaultHeld(time.monotonic_ns(), Reason.FPGA, evidence),))
+
+    def _fpga_over(self, evidence: Mapping[str, Any]) -> None:
+        if self.fpga_held:
+            self.fpga_held = False
+            self.carry_out((FaultCleared(time.monotonic_ns(), Reason.FPGA, evidence),))
 
     def _mad(self, message: Message) -> None:
         """A worker that accounts for what it was not given: its word is worth nothing."""
@@ -303,7 +285,7 @@ class Supervisor:
     def _told(self, process: Process, message: Message) -> None:
         rest = {key: value for key, value in message.items() if key != "what"}
         if message["what"] != "detached" or message["held"]:
-            self.note(message["what"], process.name, rest)
+            self.record.note(message["what"], process.name, rest)
 
     def _look(self, now: int) -> None:
         """Status pages, memory, the ledger; then what time alone brings about."""
@@ -320,16 +302,13 @@ class Supervisor:
         if memory:
             self.memory_ns = now + MEMORY_NS
         try:
-            moment = self.moment(time.monotonic_ns())
-            self.carry_out(self.watch.ledger(None, moment.now_ns))
-            if self.started:
-                self.apply(self.guard.evaluate(moment))
-                self.carry_out(self.reentry.tick(moment, self.guard.controller))
-            else:
-                self.guard.start(moment)
-                self.started = True
+            self.ledger()
+            self.carry_out(self.watch.ledger(None, time.monotonic_ns()))
         except LedgerError as error:
             self.carry_out(self.watch.ledger(str(error), time.monotonic_ns()))
+        moment = self.moment()
+        self.apply(self.guard.evaluate(moment))
+        self.carry_out(self.reentry.tick(self.moment(), self.guard.controller))
         self._sensors(now)
         self.carry_out(self.watch.tick(time.monotonic_ns()))
 
@@ -343,7 +322,10 @@ class Supervisor:
             return
         now = time.monotonic_ns()
         report = self.health.evaluate(readings, now)
+        level = self.health_told.get("level")
         self.health_told = report.as_dict()
+        if self.health_told["level"] != level:
+            self.record.say("health", {"health": self.health_told})
         if report.entered:
             self.carry_out((FaultHeld(now, Reason.HEALTH, report.evidence()),))
         elif report.cleared:
@@ -358,14 +340,25 @@ class Supervisor:
         ):  # fmt: skip
             signal.signal(number, handler)
         self.selector.register(self.control, selectors.EVENT_READ, ("asked", None))
+        self._begin()
         for name in self.processes.names():
             limits = self.options.watch.limits(name)
             self.carry_out(self.watch.add(name, time.monotonic_ns(), limits))
-        self.note("appliance started", self.settings.name, {"workers": self.settings.workers})
+        self.record.note(
+            "appliance started", self.settings.name, {"workers": self.settings.workers}
+        )
         while not self.stopping:
             self._guarded("loop", self._turn)
         self._guarded("stop", self._end)
         self.close()
+
+    def _begin(self) -> None:
+        """In the state it was put into by hand; causes of other states are found again."""
+        self.guard.start(self.moment())
+        last = self.before
+        if last and (last["state"], last["reason"]) == (State.FALLBACK, Reason.NO_ERROR):
+            note = "it was in fallback by hand when it was stopped"
+            self.apply(self.guard.fallback(self.moment(), note))
 
     def _guarded(self, where: str, work: Callable[[], None]) -> None:
         """Whatever goes wrong in the supervisor's watch is reason *unknown*, on the record."""
@@ -373,7 +366,15 @@ class Supervisor:
             work()
         except Exception as error:
             told = f"{type(error).__name__}: {error}"
-            self.carry_out(self.watch.unexpected(where, told, time.monotonic_ns()))
+            traceback.print_exc()
+            try:
+                self.carry_out(self.watch.unexpected(where, told, time.monotonic_ns()))
+            except Exception:
+                # Those who decide have failed, too: traffic flows, and that is all.
+                traceback.print_exc()
+                with suppress(Exception):
+                    self._permit()
+            time.sleep(PAUSE_S)  # what fails at every turn is not to use up a core
 
     def _turn(self) -> None:
         wait = max(0, self.watch.next_due_ns() - time.monotonic_ns())
@@ -391,12 +392,10 @@ class Supervisor:
         if self.reload_asked:
             self.reload_asked = False
             self.reload(self.processes.rules)
+        self.notify.alive(now)
         self._look(now)
-        self._push()
-        if now >= self.save_ns:
-            self.save_ns = now + SAVE_NS
-            self.store.counters(self.clock.now(), self.ledger(), self.guard.state,
-                                self.guard.controller.reason)  # fmt: skip
+        self.record.push()
+        self.record.save(now, self.moment().ledger, self.guard.state, self.guard.controller.reason)
 
     def reload(self, rules: list[str]) -> tuple[int, list[str]]:
         """Have the workers take other rules, or the same files read again; (order, workers)."""
@@ -404,7 +403,7 @@ class Supervisor:
         self.order += 1
         asked = [w.name for w in self.processes.workers() if w.ready
                  and w.send("reload", rules=rules, order=self.order)]  # fmt: skip
-        self.note("reload", self.settings.name, {"rules": rules, "workers": asked})
+        self.record.note("reload", self.settings.name, {"rules": rules, "workers": asked})
         return self.order, asked
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
@@ -417,16 +416,15 @@ class Supervisor:
         """In order: the port settles what workers hold, they end flows, lines are written."""
         limit = time.monotonic_ns() + STOP_NS
         names = [PORT, *[w.name for w in self.processes.workers()]]
-        self.note("appliance stops", self.settings.name, {})
+        self.notify.tell("STOPPING=1")
+        self.record.note("appliance stops", self.settings.name, {})
         for group in ([PORT], names[1:], ["writer"]):
             for name in group:
                 if process := self.processes.running.get(name):
                     self.carry_out(self.watch.stop(name, time.monotonic_ns()))
                     process.send("stop")
             if group == names[1:]:
-                ledger = self.ledger()
-                self.say("ledger", {"ledger": ledger.as_dict()})
-                self._push()
+                self.record.say("ledger", {"ledger": self.ledger().as_dict()})
             while any(name in self.processes.running for name in group):
                 if time.monotonic_ns() > limit:
                     for name in group:
@@ -439,8 +437,8 @@ class Supervisor:
                     elif what == "said" and process.channel.end.fileno() >= 0:
                         self._said(process)
                 self.page.beat()
-        self.store.counters(self.clock.now(), self.ledger(), self.guard.state,
-                            self.guard.controller.reason)  # fmt: skip
+        state, reason = self.guard.state, self.guard.controller.reason
+        self.record.counters(self.moment().ledger, state, reason)
 
     def close(self) -> None:
         """Let go of everything."""
@@ -449,25 +447,7 @@ class Supervisor:
             self.processes.gone(process)
         self.sensors.close()
         self.control.close()
-        self.store.close()
+        self.record.close()
+        self.notify.close()
         self.selector.close()
         self.log.close()
-
-
-def _sum(one: LedgerSnapshot, other: LedgerSnapshot) -> LedgerSnapshot:
-    return LedgerSnapshot(
-        one.received + other.received,
-        tuple(a + b for a, b in zip(one.by_fate, other.by_fate, strict=True)),
-        tuple(a + b for a, b in zip(one.by_why, other.by_why, strict=True)),
-    )
-
-
-def _lost(one: LedgerSnapshot, packets: int, nbytes: int) -> LedgerSnapshot:
-    """With so many more received, and lost with the port that held them."""
-    by_packets = [count.packets for count in one.by_why]
-    by_bytes = [count.bytes for count in one.by_why]
-    by_packets[Why.PORT] += packets
-    by_bytes[Why.PORT] += nbytes
-    return LedgerSnapshot.from_counts(
-        one.received.packets + packets, one.received.bytes + nbytes, by_packets, by_bytes
-    )

@@ -24,6 +24,10 @@ from nsdata.config import Settings
 from nsdata.errors import EngineError, NsdataError
 from nsdata.fallback.drop_meter import DropMeter
 from nsdata.fallback.guard import Guard
+from nsdata.fallback.reasons import State
+from nsdata.offload import registers
+from nsdata.offload.driven import DrivenOffload
+from nsdata.offload.session import Session, open_session
 from nsdata.output.events import EveWriter
 from nsdata.path.ring import Ring
 from nsdata.pipeline import Pipeline
@@ -34,6 +38,7 @@ EVENT_ROOM = 1 << 22  # bytes of events kept while the writer does not take them
 FIGURES = ("batches", "frames", "alerts_lines", "events_lost", "reloads", "rules")
 NOBODY_JUDGES = 1 << 62  # packets in a window
 REPORT_NS = 500_000_000  # between two reports of what rules dropped
+RECOVER_NS = 1_000_000_000  # between two tries to bring the block back
 
 
 class Events:
@@ -92,7 +97,7 @@ def split(lines: bytes) -> list[bytes]:
 
 
 class WorkerProcess:
-    """The loop. `plan`: rules, settings (by key), inline, seed."""
+    """The loop. `plan`: rules, settings (by key), inline, seed, offload (a name, or None)."""
 
     def __init__(self, child: Child, plan: dict[str, Any]) -> None:
         self.child = child
@@ -105,12 +110,18 @@ class WorkerProcess:
             self.loaded, self.settings, inline=plan.get("inline", True), seed=plan.get("seed", 0)
         )
         eve = self.settings.outputs.eve
-        writer = EveWriter(None, [str(t) for t in eve.types], payload=eve.payload,
-                           packet=eve.packet)  # fmt: skip
+        # Its own guard knows of the block only: the supervisor says what state there is.
+        types = [str(t) for t in eve.types if t != "fallback"]
+        writer = EveWriter(None, types, payload=eve.payload, packet=eve.packet)
         # The supervisor judges drops, over all workers.
         guard = Guard.build(DropMeter(minimum_packets=NOBODY_JUDGES))
-        self.pipeline = Pipeline(engine, guard, writer)
+        self.offload: Session | None = None
+        if plan.get("offload"):
+            self.offload = open_session(plan["offload"], engine, self.loaded, self.settings)
+        self.pipeline = Pipeline(engine, guard, writer, offload=self.offload)
         self.pipeline.set_rules(self.loaded.fragments, self.loaded.sids)
+        self.block_failed = False  # and the supervisor was told
+        self.block_ns = 0  # when to look after it again
         self.counts = engine.counts()
         self.batches = self.reloads = 0
         self.compiled: LoadedRules | NsdataError | None = None
@@ -118,7 +129,7 @@ class WorkerProcess:
         self.reported: dict[int, int] = {}
         self.report_ns = 0
         self.words = np.zeros(len(FIGURES), np.uint64)
-        for what in ("ring", "writer", "reload"):
+        for what in ("ring", "unring", "writer", "reload", "inject"):
             child.on(what, getattr(self, f"_{what}"))
 
     def _compile(self, rules: list[str], before: LoadedRules | None) -> LoadedRules:
@@ -130,6 +141,16 @@ class WorkerProcess:
     def _ring(self, message: Message, descriptors: list[int]) -> None:
         self.ring = worker_ring(*descriptors)
         close_all(descriptors)
+
+    def _unring(self, message: Message, descriptors: list[int]) -> None:
+        self.ring = None  # the port is gone, and what it gave with it
+
+    def _inject(self, message: Message, descriptors: list[int]) -> None:
+        """An error of this class from the block, as its own register brings it about."""
+        block = None if self.offload is None else self.offload.offload
+        if isinstance(block, DrivenOffload):
+            error = registers.ErrorClass[message["error"]]
+            block.driver.transport.write(registers.ERR_INJECT.address, 1 << error)
 
     def _writer(self, message: Message, descriptors: list[int]) -> None:
         self.events.to(socket.socket(fileno=descriptors[0]))
@@ -162,6 +183,8 @@ class WorkerProcess:
             return
         loaded = self.compiled
         self.pipeline.swap_rules(loaded.base, loaded.fragments, loaded.sids)
+        if self.offload is not None:
+            self.pipeline.load_offload(loaded, self.offload.image_for(loaded, self.settings))
         self.loaded = loaded
         self.reloads += 1
         self.child.tell("reloaded", ok=True, rules=loaded.numbers, order=self.order,
@@ -182,6 +205,25 @@ class WorkerProcess:
         self.batches += 1
         self.events.add(self.pipeline.eve.take())
         return True
+
+    def _block(self, now: int) -> None:
+        """The block's sign of life; what it reports goes to the supervisor, and it is brought
+        back when it can be."""
+        block = self.offload
+        if block is None:
+            return
+        due = now >= self.block_ns
+        if block.active and due:
+            self.block_ns = now + BEAT_NS
+            self.pipeline.idle()
+        if not block.active and not self.block_failed:
+            self.block_failed = self.child.tell("fpga", software=block.software, fpga=block.last)
+            self.block_ns = now + RECOVER_NS
+        elif not block.active and not block.software and due:
+            self.block_ns = now + RECOVER_NS
+            self.pipeline.switch(State.NORMAL, self.pipeline.last_ns)
+        if block.active and self.block_failed:
+            self.block_failed = not self.child.tell("fpga over")
 
     def _report(self, now: int) -> None:
         """What rules dropped, for the evidence of a fallback."""
@@ -210,12 +252,15 @@ class WorkerProcess:
             self.events.push()
             now = time.monotonic_ns()
             self._report(now)
+            self._block(now)
             self._publish()
             if not worked:
                 if self.child.stopping or self.child.orphan:
                     break
                 self.child.pause(IDLE_NS if self.ring is not None else BEAT_NS)
         self.pipeline.finish()
+        if self.offload is not None:
+            self.offload.close()
         self.events.add(self.pipeline.eve.take())
         limit = time.monotonic_ns() + 500_000_000
         while self.events.waiting and self.events.end is not None and time.monotonic_ns() < limit:

@@ -43,7 +43,8 @@ cdef class Port:
     cdef uint32_t _hash(self, const uint8_t *data, uint32_t caplen, uint32_t wirelen,
                         uint16_t linktype) noexcept nogil
     cdef int _frame(self, const uint8_t *data, uint32_t caplen, uint32_t wirelen, uint64_t ts_ns,
-                    uint16_t linktype, int mode, uint32_t share, bint best_effort) noexcept nogil
+                    uint16_t linktype, int mode, uint32_t share, bint best_effort,
+                    uint64_t passing) noexcept nogil
     cdef void _publish(self, Line *line) noexcept nogil
     cdef void _book(self, int why, uint64_t packets, uint64_t nbytes) noexcept nogil
     cdef object _known(self, int worker)

@@ -109,12 +109,12 @@ cdef class Port:
               const uint32_t[::1] caplen not None, const uint32_t[::1] wirelen not None,
               const uint64_t[::1] ts_ns not None, const uint16_t[::1] linktype not None,
               uint8_t[::1] fate not None, int mode=MODE_INSPECT, uint32_t share=WHOLE,
-              bint best_effort=False) -> None:
+              bint best_effort=False, uint64_t passing=0) -> None:
         """Take a batch. fate[i]: PENDING, or the Why of a frame that is settled already.
 
         mode: 0 inspect, 1 permit, 2 block. share: 0 to FULL_SHARE, of flows that are inspected;
         a flow inside stays inside as it grows. best_effort: with no slot free a frame is permitted
-        rather than lost. Raises EngineError for arrays that do not fit each other.
+        rather than lost. passing: workers (a bit each) whose frames pass uninspected. Raises EngineError for arrays that do not fit each other.
         """
         cdef Py_ssize_t n = offset.shape[0]
         cdef Py_ssize_t i
@@ -133,7 +133,7 @@ cdef class Port:
             for i in range(n):
                 fate[i] = <uint8_t> self._frame(
                     &data[0] + offset[i], caplen[i], wirelen[i], ts_ns[i], linktype[i],
-                    mode, share, best_effort)
+                    mode, share, best_effort, passing)
 
     cdef uint32_t _hash(self, const uint8_t *data, uint32_t caplen, uint32_t wirelen,
                         uint16_t linktype) noexcept nogil:
@@ -152,10 +152,11 @@ cdef class Port:
         return <uint32_t> (_mix(a + b) >> 32)
 
     cdef int _frame(self, const uint8_t *data, uint32_t caplen, uint32_t wirelen, uint64_t ts_ns,
-                    uint16_t linktype, int mode, uint32_t share, bint best_effort) noexcept nogil:
+                    uint16_t linktype, int mode, uint32_t share, bint best_effort,
+                    uint64_t passing) noexcept nogil:
         cdef Line *line = NULL
         cdef Slot slot
-        cdef uint32_t hashed, i
+        cdef uint32_t hashed, i, worker
         cdef int why = -1
         self.received += 1
         self.received_bytes += wirelen
@@ -165,11 +166,14 @@ cdef class Port:
             why = WHY_FALLBACK_BLOCK
         else:
             hashed = self._hash(data, caplen, wirelen, linktype)
-            line = &self.lines[(hashed & 0xFFFF) % <uint32_t> self.workers]
+            worker = (hashed & 0xFFFF) % <uint32_t> self.workers
+            line = &self.lines[worker]
             if (hashed >> 16) >= share:   # as nsdata.fallback.share.inside
                 why = WHY_SHARE
             elif line.ring.head == NULL:
                 why = WHY_WORKER
+            elif (passing >> worker) & 1:
+                why = WHY_BEST_EFFORT
         if why >= 0:
             self._book(why, 1, wirelen)
             return why
