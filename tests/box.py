@@ -19,6 +19,13 @@ ROOT = Path(__file__).parents[1]
 CAPTURE = ROOT / "tests" / "captures" / "office.pcap"
 RULE = 'alert tcp any any -> any any (msg:"session"; flags:S; sid:1;)\n'
 PATIENCE_S = 40.0  # the machine may be busy
+QUICK = """
+"watch.heartbeat-clear" = "1s"
+"watch.stable" = "1s"
+"watch.memory-clear" = "1s"
+"watch.unknown-clear" = "1s"
+"watch.restart-delay" = "50ms"
+"""
 
 
 class Box:
@@ -47,7 +54,7 @@ class Box:
             self.process.kill()
             self.process.wait()
 
-    def start(self) -> None:
+    def start(self, inspects: bool = True) -> None:
         """Run it, until it inspects."""
         log = open(self.directory.parent / "supervisor.log", "ab")  # noqa: SIM115
         self.process = subprocess.Popen(
@@ -56,7 +63,8 @@ class Box:
              "appliance", "run", "--config", str(self.config)],
             stdout=log, stderr=log, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
         )  # fmt: skip
-        self.wait(lambda told: told["ledger"]["inspected"]["packets"] > 100, "it inspects")
+        if inspects:
+            self.wait(lambda told: told["ledger"]["inspected"]["packets"] > 100, "it inspects")
 
     def stop(self) -> dict[str, Any]:
         """Stop it in order; the ledger event it wrote last, which balances."""
@@ -65,9 +73,7 @@ class Box:
         assert self.process.wait(PATIENCE_S) == 0, self.log()
         self.process = None
         ledger = self.events("ledger")[-1]["ledger"]
-        fates = ("inspected", "bypassed", "blocked", "lost")
-        for unit in ("packets", "bytes"):
-            assert ledger["received"][unit] == sum(ledger[fate][unit] for fate in fates)
+        balances(ledger)
         return dict(ledger)
 
     # --- asking -----------------------------------------------------------------------------
@@ -101,6 +107,17 @@ class Box:
         found = self.ask("transitions", most=50)["transitions"]
         return next(one for one in found if one["reason"] == reason and one["outcome"] in
                     ("entered", "reason changed"))  # fmt: skip
+
+    def refused(self, reason: str) -> None:
+        """A restore is refused now, for this reason."""
+        last = self.ask("restore")["transitions"][-1]
+        assert last["outcome"] == "refused", last
+        assert reason in last["evidence"]["recheck"]["why"]
+
+    def restored(self) -> None:
+        """It can be restored, sooner or later, and inspects."""
+        self.wait(lambda t: self.ask("restore") and self.status()["state"] == "normal", "restored")
+        self.inspects()
 
     def permits(self) -> None:
         """All traffic that comes is permitted: what is received is bypassed, and it goes on."""
@@ -143,3 +160,18 @@ class Box:
         assert all(line.endswith(b"\n") for line in lines)
         found = [json.loads(line) for line in lines]
         return [one for one in found if not kind or one["event_type"] == kind]
+
+
+def balances(ledger: dict[str, Any]) -> None:
+    """received = inspected + bypassed + blocked + lost, in packets and bytes."""
+    for unit in ("packets", "bytes"):
+        fates = (ledger[fate][unit] for fate in ("inspected", "bypassed", "blocked", "lost"))
+        assert ledger["received"][unit] == sum(fates), ledger
+
+
+def is_entry(transition: dict[str, Any], severity: str) -> dict[str, Any]:
+    """It says what an operator needs; what was given as evidence."""
+    assert (transition["from"], transition["to"]) == ("normal", "fallback")
+    assert transition["severity"] == severity
+    assert transition["cause"] and transition["resolution"]
+    return dict(transition["evidence"].get("given", {}))

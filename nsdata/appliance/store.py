@@ -168,21 +168,31 @@ class Store:
     # --- reading ----------------------------------------------------------------------------
 
     def transitions(self, most: int = 20) -> list[dict[str, Any]]:
-        """The newest, newest first; `wall_ns` is the time since the epoch."""
-        with self._engine.connect() as connection:
-            rows = connection.execute(
-                select(TransitionRow.at_ns, TransitionRow.told)
-                .order_by(TransitionRow.id.desc())
-                .limit(most)
-            ).all()
-        return [{"wall_ns": at_ns, **json.loads(told)} for at_ns, told in rows]
+        """The newest, newest first, those that could not be written yet among them; `wall_ns` is
+        the time since the epoch. Raises OutputError."""
+        waiting = [(row["at_ns"], row["told"]) for table, row in self._pending
+                   if table is TransitionRow]  # fmt: skip
+        try:
+            with self._engine.connect() as connection:
+                rows = connection.execute(
+                    select(TransitionRow.at_ns, TransitionRow.told)
+                    .order_by(TransitionRow.id.desc())
+                    .limit(most)
+                ).all()
+        except SQLAlchemyError as error:
+            raise OutputError(f"{self.path} cannot be read: {_said(error)}") from error
+        found = [*reversed(waiting), *((row.at_ns, row.told) for row in rows)][:most]
+        return [{"wall_ns": at_ns, **json.loads(told)} for at_ns, told in found]
 
     def last(self) -> dict[str, Any] | None:
-        """State, reason and ledger as they were last put on record."""
-        with self._engine.connect() as connection:
-            row = connection.execute(
-                select(CountersRow).order_by(CountersRow.id.desc()).limit(1)
-            ).first()
+        """State, reason and ledger as they were last put on record. Raises OutputError."""
+        try:
+            with self._engine.connect() as connection:
+                row = connection.execute(
+                    select(CountersRow).order_by(CountersRow.id.desc()).limit(1)
+                ).first()
+        except SQLAlchemyError as error:
+            raise OutputError(f"{self.path} cannot be read: {_said(error)}") from error
         if row is None:
             return None
         return {"at_ns": row.at_ns, "state": row.state, "reason": row.reason,
