@@ -103,7 +103,7 @@ class PortProcess:
         self.told, self.share = message["mode"], message["share"]
         self.order = message["order"]
         self._publish()
-        self.child.tell("mode", order=self.order, **self._now())
+        self.child.tell("mode", order=self.order, mode=self.told, **self._now())
 
     def _now(self) -> dict[str, int]:
         """How many frames had come when an order was obeyed: it holds from the next on."""

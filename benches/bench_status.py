@@ -1,0 +1,101 @@
+"""What a worker's status page costs its packet path: batches with and without it, in turn.
+
+    pytest benches/bench_status.py --benchmark-only      (needs no corpus)
+
+The worker's way of a batch of 64 frames: out of the ring, judged, handed back; a publication of
+its counters after each, as in nsdata.appliance.worker. Without rules, so that the rest costs as
+little as it can and the share of the page is the highest there is.
+"""
+
+import statistics
+import time
+from pathlib import Path
+
+import numpy as np
+
+from nsdata import LoadedRules, Pipeline, Settings, build_engine, load_rules
+from nsdata.appliance.memory import RingMemory, new_page, port_ring, worker_ring
+from nsdata.appliance.worker import FIGURES as WORDS
+from nsdata.capture import Batch, open_capture
+from nsdata.fallback.guard import Guard
+from nsdata.output.events import EveWriter
+from nsdata.path.port import Port
+from nsdata.path.status import StatusPage
+
+CAPTURE = Path(__file__).parents[1] / "tests" / "captures" / "office.pcap"
+TURNS = 60
+PUBLICATIONS = 20_000
+
+
+class Way:
+    """A port and a worker in one process."""
+
+    def __init__(self, batches: list[Batch]) -> None:
+        settings = Settings.load(sets=["outputs.eve.types=alert"])
+        loaded = LoadedRules.build(load_rules([], settings), settings, None)
+        self.batches = batches
+        self.pipeline = Pipeline(
+            build_engine(loaded, settings), Guard.build(), EveWriter(None, ["alert"])
+        )
+        self.pipeline.set_rules(loaded.fragments, loaded.sids)
+        memory = RingMemory("bench", 64, 64, 262144)
+        self.ring = worker_ring(memory.frames, memory.answers)
+        self.port = Port(1)
+        self.port.attach(0, port_ring(memory.frames, memory.answers))
+        self.counts = self.pipeline.engine.counts()
+        self.words = np.zeros(len(WORDS), np.uint64)
+
+    def turn(self, page: StatusPage | None) -> float:
+        """Seconds the worker takes for all batches."""
+        fate = np.zeros(64, np.uint8)
+        lasted = 0.0
+        for batch in self.batches:
+            self.port.offer(
+                batch.data, batch.offset, batch.caplen, batch.wirelen, batch.ts_ns,
+                batch.linktype, fate[: len(batch)],
+            )  # fmt: skip
+            self.port.flush()
+            begin = time.perf_counter()
+            data, offset, caplen, wirelen, ts_ns, linktype, verdicts = self.ring.take()
+            verdicts[:] = self.pipeline.feed(Batch(data, offset, caplen, wirelen, ts_ns, linktype))
+            before, self.counts = self.counts, self.pipeline.engine.counts()
+            self.ring.hand_back(*(
+                [a - b for a, b in zip(now, then, strict=True)]
+                for now, then in zip(self.counts[2:], before[2:], strict=True)
+            ))  # fmt: skip
+            if page is not None:
+                self.words[:] = (1, self.counts[0], 2, 3, 4, 5)
+                page.publish(self.words)
+            lasted += time.perf_counter() - begin
+            self.port.collect(0)
+        return lasted
+
+
+def test_status_page(benchmark, figures) -> None:
+    with open_capture(str(CAPTURE)) as reader:
+        batches = [Batch(*(np.array(getattr(b, f)) for f in
+                           ("data", "offset", "caplen", "wirelen", "ts_ns", "linktype")))
+                   for b in reader.batches(64)]  # fmt: skip
+    _, page = new_page("bench")
+    page.enter()
+    way = Way(batches)
+    shares, seconds = [], []
+
+    def pair() -> None:
+        with_page, without = way.turn(page), way.turn(None)
+        second = way.turn(page)
+        seconds.append(without)
+        shares.append((with_page + second) / 2 / without)
+
+    benchmark.pedantic(pair, rounds=TURNS, warmup_rounds=3)
+    begin = time.perf_counter()
+    for _ in range(PUBLICATIONS):
+        page.publish(way.words)
+    each = (time.perf_counter() - begin) / PUBLICATIONS
+    frames = sum(map(len, batches))
+    path = statistics.median(seconds) / frames
+    benchmark.extra_info.update(figures.ratio("worker with a status page / without", shares))
+    figures.notes.append(
+        f"status page: a publication takes {each * 1e9:.0f} ns, {each / 64 * 1e9:.1f} ns a frame of "
+        f"a full batch; the worker's path {path * 1e9:.0f} ns a frame ({each / 64 / path:.2%})"
+    )
