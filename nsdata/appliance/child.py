@@ -23,6 +23,7 @@ from nsdata.appliance.channel import Channel, Gone, Message, close_all
 from nsdata.path.status import StatusPage
 
 BEAT_NS = 50_000_000  # a sign of life at least so often
+PUBLISH_NS = 1_000_000  # between two publications of counters while there is much to do
 
 
 class Child:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nsdata.appliance.channel import Message, close_all
-from nsdata.appliance.child import BEAT_NS, Child
+from nsdata.appliance.child import BEAT_NS, PUBLISH_NS, Child
 from nsdata.appliance.memory import port_ring, view
 from nsdata.appliance.source import BATCH, DirectorySource, LoopSource, Source
 from nsdata.capture import Batch, CaptureWriter
@@ -72,7 +72,7 @@ class PortProcess:
         limits = plan.get("best_effort")
         self.queues = [] if not limits else [BestEffort(str(i), *limits) for i in self.workers]
         self.passing = 0  # queues whose frames pass, a bit each
-        self.best_effort_ns = 0
+        self.best_effort_ns = self.publish_ns = 0
         self.told = INSPECT if plan.get("inspect", True) else PERMIT
         self.alone_mode = BLOCK if plan.get("block") else PERMIT
         self.share = FULL_SHARE
@@ -204,7 +204,9 @@ class PortProcess:
                 self.port.flush()
             self._best_effort(now)
             answered = [self._collect(worker) for worker in self.workers]
-            self._publish()
+            if wait or now >= self.publish_ns:
+                self.publish_ns = now + PUBLISH_NS
+                self._publish()
             if self.source.ended and not self.port.holding[0]:
                 self.child.tell("ended")
                 wait = BEAT_NS

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from nsdata.appliance.channel import LARGEST, Message, close_all
-from nsdata.appliance.child import BEAT_NS, Child
+from nsdata.appliance.child import BEAT_NS, PUBLISH_NS, Child
 from nsdata.appliance.memory import worker_ring
 from nsdata.assembly import LoadedRules, build_engine
 from nsdata.capture import Batch
@@ -127,7 +127,7 @@ class WorkerProcess:
         self.compiled: LoadedRules | NsdataError | None = None
         self.compiling: threading.Thread | None = None
         self.reported: dict[int, int] = {}
-        self.report_ns = 0
+        self.report_ns = self.publish_ns = 0
         self.words = np.zeros(len(FIGURES), np.uint64)
         for what in ("ring", "unring", "writer", "reload", "inject"):
             child.on(what, getattr(self, f"_{what}"))
@@ -236,7 +236,11 @@ class WorkerProcess:
             if self.child.tell("drops", by_rule={str(sid): n for sid, n in most}):
                 self.reported = drops
 
-    def _publish(self) -> None:
+    def _publish(self, now: int, worked: bool = False) -> None:
+        """The counters; not after every batch, which would cost more than the batch is worth."""
+        if worked and now < self.publish_ns:
+            return
+        self.publish_ns = now + PUBLISH_NS
         self.words[:] = (
             self.batches, self.counts[0], self.events.sent, self.events.lost, self.reloads,
             self.loaded.numbers,
@@ -253,7 +257,7 @@ class WorkerProcess:
             now = time.monotonic_ns()
             self._report(now)
             self._block(now)
-            self._publish()
+            self._publish(now, worked)
             if not worked:
                 if self.child.stopping or self.child.orphan:
                     break
@@ -266,7 +270,7 @@ class WorkerProcess:
         while self.events.waiting and self.events.end is not None and time.monotonic_ns() < limit:
             self.events.push()
             time.sleep(0.001)
-        self._publish()
+        self._publish(time.monotonic_ns())
         self.child.tell("stopped", events_lost=self.events.lost + len(self.events.waiting))
 
 
