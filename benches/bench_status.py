@@ -98,6 +98,7 @@ def test_status_page(benchmark, figures) -> None:
         page.publish(way.words)
     each = (time.perf_counter() - begin) / PUBLICATIONS
     path = statistics.median(seconds) / sum(map(len, batches))
+    benchmark.extra_info.update(figures.ratio("worker with a status page / without", shares))
     figures.notes.append(
         f"status page: {each * 1e9:.0f} ns each millisecond ({each * 1e3:.3%}); "
         f"the worker's path {path * 1e9:.0f} ns a frame"
