@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from nsdata.cli_appliance import app as appliance_app
 from nsdata.cli_offload import app as offload_app
 from nsdata.cli_values import (
     Stop,
@@ -38,6 +39,7 @@ app = typer.Typer(
 rules_app = typer.Typer(help="Work with rule files.", no_args_is_help=True)
 app.add_typer(rules_app, name="rules")
 app.add_typer(offload_app, name="offload")
+app.add_typer(appliance_app, name="appliance")
 
 SHOWN_REFUSALS = 10
 DEFAULT_QUEUE = 4096
@@ -119,7 +121,8 @@ def replay(
     queue: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Packets that may wait for the modelled engine.",
+            min=1,
+            help="Packets that may wait for the modelled engine.",
             show_default=str(DEFAULT_QUEUE),
         ),
     ] = None,
@@ -159,7 +162,8 @@ def replay(
     offload_check_share: Annotated[
         float | None,
         typer.Option(
-            min=0, max=1,
+            min=0,
+            max=1,
             help="Share of the frames it spares that are judged and inspected by software too.",
         ),
     ] = None,

@@ -27,9 +27,11 @@ from pydantic import (
     model_validator,
 )
 
+from nsdata import config_appliance as appliance
 from nsdata.bypass_table import BypassTable
 from nsdata.config_group import Group as _Group
 from nsdata.config_group import of as _of
+from nsdata.config_health import HealthSettings
 from nsdata.config_keys import Tree
 from nsdata.config_offload import OffloadSettings
 from nsdata.config_values import (
@@ -298,8 +300,13 @@ class Settings(_Group):
     vlan: Vlan = Field(default_factory=Vlan)
     vars: Vars = Field(default_factory=Vars)
     drop_meter: DropMeterSettings = Field(default_factory=DropMeterSettings)
+    health: HealthSettings = Field(default_factory=HealthSettings)
     offload: OffloadSettings = Field(default_factory=OffloadSettings)
     outputs: Outputs = Field(default_factory=Outputs)
+    watch: appliance.WatchSettings = Field(default_factory=appliance.WatchSettings)
+    restore: appliance.RestoreSettings = Field(default_factory=appliance.RestoreSettings)
+    exposure: appliance.ExposureSettings = Field(default_factory=appliance.ExposureSettings)
+    protection: appliance.ProtectionSettings = Field(default_factory=appliance.ProtectionSettings)
 
     @field_validator("packet_alert_max")
     @classmethod

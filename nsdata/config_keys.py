@@ -141,9 +141,7 @@ class Tree:
             return SettingError(f"{where}{name} is a group of settings: {', '.join(inside)}")
         close = difflib.get_close_matches(name, list(self.keys), n=3, cutoff=0.6)
         hint = f": did you mean {' or '.join(close)}?" if close else ""
-        return SettingError(
-            f"{where}unknown setting {name!r}{hint} (docs/operations.md lists all)"
-        )
+        return SettingError(f"{where}unknown setting {name!r}{hint} (docs/operations.md lists all)")
 
     def explain(self, fault: ValidationError, places: Mapping[str, str]) -> SettingError:
         """The first fault as a SettingError: place, key, value, what is legal."""

@@ -84,9 +84,7 @@ class Engine:
         self.pipeline = Pipeline(engine, guard, writer, offload=session)
         self.pipeline.set_rules(self._loaded.fragments, self._loaded.sids)
 
-    def _ruleset(
-        self, rules: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
-    ) -> RuleSet:
+    def _ruleset(self, rules: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> RuleSet:
         if isinstance(rules, str) and _is_text(rules):
             return load_text(rules, settings=self.settings)
         if isinstance(rules, (str, os.PathLike)):

@@ -90,9 +90,7 @@ class Pipeline:
         self.eve.formatter.set_rules(list(fragments))
         self._sids = sids
 
-    def swap_rules(
-        self, base: RuleBase, fragments: Sequence[bytes], sids: Sequence[int]
-    ) -> None:
+    def swap_rules(self, base: RuleBase, fragments: Sequence[bytes], sids: Sequence[int]) -> None:
         """Inspect with other rules from the next frame on; flows and their state live on."""
         self.drain()
         dropped = self.drops_by_rule()

@@ -57,7 +57,7 @@ def test_verdicts_are_a_numpy_array_of_verdict() -> None:
     assert [Verdict(v) for v in verdicts] == [Verdict.DROP, Verdict.PASS, Verdict.PASS]
     kept = verdicts.copy()
     engine.inspect([GOOD] * 3)
-    assert (verdicts == kept).all()     # a copy, not a window on what comes next
+    assert (verdicts == kept).all()  # a copy, not a window on what comes next
     assert engine.ledger.received.packets == 6 and engine.ledger.blocked.packets == 1
 
 
@@ -129,7 +129,7 @@ def test_reload_keeps_flows_streams_and_flowbits() -> None:
     engine.reload(
         'alert tcp any any -> any any (content:"la"; flowbits:isset,g; sid:3;)\n'
         'alert tcp any any -> any any (content:"later"; flowbits:isset,f; sid:4;)\n'
-        "alert udp any any -> any any (content:\"x\"; flowbits:set,g; sid:5;)\n"
+        'alert udp any any -> any any (content:"x"; flowbits:set,g; sid:5;)\n'
     )
     more = len(talk.frames)
     engine.inspect(talk.client(b"ter").frames[more:], ts_ns=traffic.START_NS + 10**9)

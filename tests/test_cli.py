@@ -76,8 +76,22 @@ def test_replay_writes_eve_summary_and_forwarded(nsdata: Any, rules: Path, tmp_p
     assert done.status == 0
     alerts = [e for e in eve_lines(tmp_path / "eve.json") if e["event_type"] == "alert"]
     summary = json.loads((tmp_path / "s.json").read_text())
-    wanted = {"packets", "bytes", "received", "inspected", "bypassed", "blocked", "lost", "alerts",
-              "seconds", "rules_loaded", "rules_refused", "state", "reason", "transitions"}
+    wanted = {
+        "packets",
+        "bytes",
+        "received",
+        "inspected",
+        "bypassed",
+        "blocked",
+        "lost",
+        "alerts",
+        "seconds",
+        "rules_loaded",
+        "rules_refused",
+        "state",
+        "reason",
+        "transitions",
+    }
     assert wanted <= set(summary)
     assert summary["packets"] == summary["received"] == 40
     assert summary["alerts"] == len(alerts) > 0
@@ -246,9 +260,7 @@ def test_over_subscribed_twice_is_the_same_bytes(
     assert written[0] == written[1] and len(written[0]) == 3
 
 
-def test_an_output_that_is_an_input_is_refused(
-    nsdata: Any, rules: Path, tmp_path: Path
-) -> None:
+def test_an_output_that_is_an_input_is_refused(nsdata: Any, rules: Path, tmp_path: Path) -> None:
     config = tmp_path / "c.toml"
     config.write_text("[stream]\nmidstream = true\n")
     for option in ("--eve", "--summary", "--write-forwarded"):
@@ -332,7 +344,7 @@ def test_hits_of_bypass_rules_are_in_summary_and_table(
     bypass.write_text(
         '[[rule]]\nid = 7\nname = "two"\nprotocol = "udp"\ndst-port = 2\n'
         '[[rule]]\nid = 4\nname = "three"\nprotocol = "udp"\ndst-port = 3\naction = "block"\n'
-        '[[rule]]\nid = 5\nvlan = 9\n'
+        "[[rule]]\nid = 5\nvlan = 9\n"
     )
     done = nsdata("replay", tmp_path / "c.pcap", "-r", rules, "--inline", "--bypass-rules", bypass,
                   "--summary", tmp_path / "s.json")  # fmt: skip

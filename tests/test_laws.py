@@ -25,11 +25,11 @@ LONG_FILES: dict[str, str] = {  # path -> why it may be longer
 }
 
 # nsdata/path: what every stage may see, and the modules that run them all.
-VOCABULARY = {"packet", "events", "rulebase", "prefilter", "hs", "pcre2"}
-BORDER = ("engine", "inspector")
+VOCABULARY = {"packet", "events", "rulebase", "prefilter", "hs", "pcre2", "ring", "status"}
+BORDER = ("engine", "inspector", "port")
 
 HOSTS = ("nsdata.replay", "nsdata.appliance")
-FRONTS = ("nsdata.cli", "nsdata.web")
+FRONTS = ("nsdata.cli", "nsdata.cli_appliance", "nsdata.web")
 MAY_IMPORT_HOSTS = ("nsdata", "nsdata.__main__", *FRONTS)  # `nsdata` re-exports the public names
 
 # nsdata/fallback decides; it is given values and a clock, and reads no file.

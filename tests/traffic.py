@@ -72,9 +72,7 @@ def with_sum(proto: int, segment: bytes, at: int, src: str, dst: str) -> bytes:
     return segment[:at] + struct.pack("!H", total) + segment[at + 2 :]
 
 
-def udp_datagram(
-    payload: bytes, src: str, dst: str, sport: int = 1024, dport: int = 5000
-) -> bytes:
+def udp_datagram(payload: bytes, src: str, dst: str, sport: int = 1024, dport: int = 5000) -> bytes:
     head = struct.pack("!HHHH", sport, dport, 8 + len(payload), 0)
     return with_sum(17, head + payload, 6, src, dst)
 
@@ -176,9 +174,7 @@ class Talk:
         self.next = list(isn)
         self.frames = [] if frames is None else frames
 
-    def segment(
-        self, side: int, flags: int, payload: bytes = b"", seq: int | None = None
-    ) -> bytes:
+    def segment(self, side: int, flags: int, payload: bytes = b"", seq: int | None = None) -> bytes:
         """A segment of a side (0 client, 1 server) without sending it."""
         src, dst, sport, dport = self.ends[side]
         seq = self.next[side] if seq is None else seq

@@ -15,7 +15,10 @@ docs/operations.md carries the same table and its diagram.
   nothing is inspected: such a restore is granted, and the meter judges anew.
 - **Restore after a set time** (`restore_after_ns`) is the same restore, given by the clock,
   that long after entering, for whatever reason; refused, it is tried again as much later.
-  Without the option the engine stays in fallback until somebody restores it.
+  Without the option the engine stays in fallback until somebody restores it, or the policy of
+  `reentry` finds the causes gone for long enough (`restore_automatically`, the same input).
+- **How much is inspected after a restore** is no third state: it is normal, with a share
+  (`reentry`) that grows to all; what goes wrong meanwhile is an input like any other.
 - **After a restore the meter's window begins anew** (`Guard` sees to it).
 """
 
@@ -218,10 +221,18 @@ class Controller:
 
     # inputs
 
-    def on_reading(self, reading: Reading, moment: Moment) -> Transition | None:
-        """A reading of the drop meter: enters fallback when it is over the threshold."""
+    def on_reading(
+        self, reading: Reading, moment: Moment, evidence: Mapping[str, Any] | None = None
+    ) -> Transition | None:
+        """A reading of a drop meter: enters fallback when it is over the threshold.
+
+        `evidence`: what is to be said of it, where it is not of all traffic (re-entry).
+        """
         if reading.over:
-            return self._apply(Input.THRESHOLD, moment, Reason.THRESHOLD, reading=reading)
+            given = dict(evidence or {})
+            return self._apply(
+                Input.THRESHOLD, moment, Reason.THRESHOLD, reading=reading, given=given
+            )
         if self.state is State.NORMAL and reading.judged:
             if reading.ratio >= self._meter.threshold - NEAR_POINTS:
                 self._near_count += 1
@@ -242,7 +253,14 @@ class Controller:
         """The clock: restores when the timed restore is due."""
         if self._due_ns is None or moment.now_ns < self._due_ns:
             return None
-        return self._apply(Input.TIMED_RESTORE, moment, Reason.NO_ERROR)
+        return self.restore_automatically(moment)
+
+    def restore_automatically(
+        self, moment: Moment, evidence: Mapping[str, Any] | None = None
+    ) -> Transition | None:
+        """A policy (`reentry`) finds that it is time to restore: re-checked as always."""
+        given = dict(evidence or {})
+        return self._apply(Input.TIMED_RESTORE, moment, Reason.NO_ERROR, given=given)
 
     def fault(
         self, reason: Reason, moment: Moment, evidence: Mapping[str, Any] | None = None
@@ -272,7 +290,7 @@ class Controller:
         given: dict[str, Any] | None = None,
         force: bool = False,
     ) -> Transition | None:
-        recheck = self._recheck(force) if self.state is _F else {}
+        recheck = self.recheck(force) if self.state is _F else {}
         row = self._row(event, reason, recheck)
         if event is Input.FAULT:
             self._faults[reason] = given or {}
@@ -368,8 +386,9 @@ class Controller:
     def _threshold_held(self) -> set[Reason]:
         return {Reason.THRESHOLD} if self._tripped is not None else set()
 
-    def _recheck(self, force: bool) -> dict[str, Any]:
-        """Whether the cause of the fallback still holds, as far as it can be known."""
+    def recheck(self, force: bool = False) -> dict[str, Any]:
+        """Whether the cause of the fallback still holds (`holds`), as far as it can be known,
+        and `why`: what a restore is granted or refused by. JSON-ready."""
         found: dict[str, Any] = {"holds": False, "forced": force}
         why: list[str] = []
         standing = sorted(self._faults, key=lambda r: r.rank)

@@ -20,7 +20,7 @@ from typing import Any
 
 from nsdata.errors import SettingError
 from nsdata.fallback.controller import Controller, Moment, Transition
-from nsdata.fallback.drop_meter import DropMeter
+from nsdata.fallback.drop_meter import DropMeter, Reading
 from nsdata.fallback.reasons import Reason, State
 
 
@@ -92,6 +92,22 @@ class Guard:
         """Restore by hand, after everything due before it."""
         transitions = self.evaluate(moment)
         return self._keep(transitions, self.controller.restore(moment, force=force), moment)
+
+    def restore_automatically(
+        self, moment: Moment, evidence: Mapping[str, Any] | None = None
+    ) -> list[Transition]:
+        """Restore by a policy (`reentry`), after everything due before it."""
+        transitions = self.evaluate(moment)
+        restored = self.controller.restore_automatically(moment, evidence)
+        return self._keep(transitions, restored, moment)
+
+    def judge(
+        self, reading: Reading, moment: Moment, evidence: Mapping[str, Any] | None = None
+    ) -> list[Transition]:
+        """A reading of another meter (`reentry`), after everything due before it."""
+        transitions = self.evaluate(moment)
+        entered = self.controller.on_reading(reading, moment, evidence)
+        return self._keep(transitions, entered, moment)
 
     def fault(
         self, reason: Reason, moment: Moment, evidence: Mapping[str, Any] | None = None

@@ -52,6 +52,11 @@ class Why(IntEnum):
     OFFLOAD_BYPASS = 12
     OFFLOAD_FAULT = 13
     OFFLOAD_BLOCK = 14
+    WORKER = 15
+    SHARE = 16
+    BEST_EFFORT = 17
+    FALLBACK_BLOCK = 18
+    PORT = 19
 
     @property
     def token(self) -> str:
@@ -90,6 +95,11 @@ _WHY: dict[Why, tuple[Fate, str]] = {
     Why.OFFLOAD_BYPASS: (Fate.BYPASSED, "its flow is bypassed by the FPGA's table"),
     Why.OFFLOAD_FAULT: (Fate.BYPASSED, "the FPGA had a fault and permitted it"),
     Why.OFFLOAD_BLOCK: (Fate.BLOCKED, "dropped by the FPGA, as its flow was"),
+    Why.WORKER: (Fate.BYPASSED, "the worker that had it failed"),
+    Why.SHARE: (Fate.BYPASSED, "outside the share that is inspected after a restore"),
+    Why.BEST_EFFORT: (Fate.BYPASSED, "it would have waited too long to be inspected"),
+    Why.FALLBACK_BLOCK: (Fate.BLOCKED, "in fallback, and its segment blocks then"),
+    Why.PORT: (Fate.LOST, "the port held it when it ended"),
 }
 
 

@@ -38,9 +38,7 @@ class SampledCheck:
         self._random = np.random.default_rng(seed)
         self.checks = self.disagreements = 0
 
-    def look(
-        self, batch: Batch, verdicts: Verdicts, number: int, share: float
-    ) -> FpgaError | None:
+    def look(self, batch: Batch, verdicts: Verdicts, number: int, share: float) -> FpgaError | None:
         """An error when the golden model says otherwise of a frame; `number`: of the first, from 1.
 
         `verdicts` become SUSPECT where a frame was judged again, so that it is inspected in full;

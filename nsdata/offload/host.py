@@ -359,9 +359,7 @@ def enrich(error: FpgaError, transport: str, doing: str) -> FpgaError:
     return error
 
 
-def _same(
-    table: str, address: int, found: tuple[int, ...], wanted: NDArray[np.uint64]
-) -> None:
+def _same(table: str, address: int, found: tuple[int, ...], wanted: NDArray[np.uint64]) -> None:
     if found != tuple(wanted.tolist()):
         raise seq.HostError(
             f"{table}, entry {address}: read back {[f'{w:#x}' for w in found]}, "

@@ -186,9 +186,7 @@ def compile_image(
     ranges = wanted.ranges
     padding = [PortRange()] * (PORT_RANGES - len(ranges))
     report = _report(wanted, placed, rarity, buckets_log2, words, filled)
-    return PrefilterImage(
-        placed.seed, buckets_log2, words, table, (*ranges, *padding), report
-    )
+    return PrefilterImage(placed.seed, buckets_log2, words, table, (*ranges, *padding), report)
 
 
 def _report(
@@ -219,13 +217,9 @@ def _report(
         "seeds_tried": placed.tried,
         "sample_frames": rarity.frames,
         # By chance alone: a slot answers to one place in 2**19.
-        "chance_share": round(
-            FRAME * len(placed.slots) / (1 << buckets_log2) / (1 << 19), 6
-        ),
+        "chance_share": round(FRAME * len(placed.slots) / (1 << buckets_log2) / (1 << 19), 6),
         "common_windows": len(common),
-        "common": [
-            {**_told(one), "share": float(f"{cost:.3g}")} for cost, one in common[:SHOWN]
-        ],
+        "common": [{**_told(one), "share": float(f"{cost:.3g}")} for cost, one in common[:SHOWN]],
         "short_patterns": len(wanted.short),
         "short": [_told(one) for one in wanted.short[:SHOWN]],
         "ranges": [range_text(one) for one in wanted.ranges],

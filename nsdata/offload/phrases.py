@@ -30,15 +30,15 @@ HTTP = (
     b"(Ubuntu) (Debian) OpenSSL PHP/7.4\r\nServer: nginx/1.18.0\r\nServer: Microsoft-IIS/8.5\r\n"
     b"X-Powered-By: ASP.NET PHP/5.6\r\nLast-Modified: Tue, Wed, Thu, Fri, Sat, Sun, Feb Mar Apr "
     b"May Jun Jul Aug Sep Oct Nov Dec 2013 2014 2015 2016 2017 2018 2019 2021 2022 GMT\r\nETag: "
-    b"\"\r\nAccept-Ranges: bytes\r\nContent-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n"
+    b'"\r\nAccept-Ranges: bytes\r\nContent-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n'
     b"Content-Type: text/html; charset=UTF-8\r\nContent-Type: text/plain\r\nContent-Type: "
     b"application/octet-stream\r\nContent-Type: application/json; application/javascript "
     b"application/pdf application/zip application/soap+xml text/xml text/css text/javascript\r\n"
-    b"Content-Disposition: attachment; filename=\"\r\nContent-Type: multipart/form-data; boundary="
-    b"----WebKitFormBoundary\r\nContent-Disposition: form-data; name=\"file\"; filename=\"\r\n"
+    b'Content-Disposition: attachment; filename="\r\nContent-Type: multipart/form-data; boundary='
+    b'----WebKitFormBoundary\r\nContent-Disposition: form-data; name="file"; filename="\r\n'
     b"Content-Transfer-Encoding: base64\r\nSet-Cookie: session=; Path=/; HttpOnly; Secure\r\n"
     b"Keep-Alive: timeout=5, max=100\r\nVary: Accept-Encoding\r\nExpires: Thu, 19 Nov 1981 "
-    b"08:52:00 GMT\r\nP3P: CP=\"\r\nLocation: http://\r\nWWW-Authenticate: Basic realm=\"\r\n"
+    b'08:52:00 GMT\r\nP3P: CP="\r\nLocation: http://\r\nWWW-Authenticate: Basic realm="\r\n'
     b"Proxy-Connection: \r\nX-Forwarded-For: \r\nVia: 1.1 \r\nAge: \r\nStrict-Transport-Security",
     b"HTTP/1.1 301 Moved Permanently\r\nHTTP/1.1 302 Found\r\nHTTP/1.1 304 Not Modified\r\n"
     b"HTTP/1.1 400 Bad Request\r\nHTTP/1.1 401 Unauthorized\r\nHTTP/1.1 403 Forbidden\r\n"
@@ -57,52 +57,52 @@ HTTP = (
     b".club .download .space .network .cloud .ru .cn .de .eu .tk",
 )
 MARKUP = (
-    b"<!DOCTYPE html PUBLIC \"-//W3C//DTD XHTML 1.0 Transitional//EN\" "
-    b"\"http://www.w3.org/TR/xhtml1/"
-    b"DTD/xhtml1-transitional.dtd\">\r\n<html xmlns=\"http://www.w3.org/1999/xhtml\" lang=\"en\">"
-    b"<head><title></title><meta http-equiv=\"Content-Type\" content=\"text/html; "
-    b"charset=utf-8\" />"
-    b"<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><meta "
-    b"name=\"description"
-    b"\" content=\"<meta name=\"keywords\"><link rel=\"stylesheet\" type=\"text/css\" href=\"/style"
-    b".css\" media=\"screen\"></head>\r\n<body bgcolor=\"#ffffff\" "
-    b"onload=\"><div class=\"container\" "
-    b"id=\"content\" style=\"display:none; position: absolute; "
+    b'<!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.0 Transitional//EN" '
+    b'"http://www.w3.org/TR/xhtml1/'
+    b'DTD/xhtml1-transitional.dtd">\r\n<html xmlns="http://www.w3.org/1999/xhtml" lang="en">'
+    b'<head><title></title><meta http-equiv="Content-Type" content="text/html; '
+    b'charset=utf-8" />'
+    b'<meta name="viewport" content="width=device-width, initial-scale=1"><meta '
+    b'name="description'
+    b'" content="<meta name="keywords"><link rel="stylesheet" type="text/css" href="/style'
+    b'.css" media="screen"></head>\r\n<body bgcolor="#ffffff" '
+    b'onload="><div class="container" '
+    b'id="content" style="display:none; position: absolute; '
     b"left:0px; top:0px; visibility: hidden"
     b"; width:100%; height:1px; margin:0 auto; padding:0; color:#000000; font-family: Arial, "
-    b"Helvetica, sans-serif; font-size:12px; background: url(; text-align:center; border:0\">",
-    b"<p><br /><a href=\"http://\" target=\"_blank\" title=\"\"><img "
-    b"src=\"/images/\" alt=\"\" width=\"1"
-    b"\" height=\"1\" border=\"0\"></a><span class=\"><ul><li><table "
-    b"cellpadding=\"0\" cellspacing=\"0"
-    b"\"><tr><td align=\"center\" valign=\"top\"><iframe src=\"http://\" "
-    b"frameborder=\"0\" scrolling="
-    b"\"no\"></iframe><object classid=\"clsid: type=\"application/x-shockwave-flash\" "
-    b"data=\"><param "
-    b"name=\"movie\" value=\"><embed src=\"><applet code=\"archive=\"><h1></h1><h2></h2><strong><b>"
-    b"<form method=\"post\" action=\"login.php\" name=\"form\"><input "
-    b"type=\"text\" name=\"username\" "
-    b"value=\"\"><input type=\"password\" name=\"password\"><input "
-    b"type=\"hidden\" name=\"><input type="
-    b"submit value=\"Submit\"><select><option value=\"><textarea><button "
-    b"type=\"submit\"><label></form>"
-    b"</td></tr></table></ul></div></p></body></html>\r\n<script type=\"text/javascript\" language="
-    b"\"JavaScript\" src=\"></script><!-- --><style type=\"text/css\"></style><noscript>&nbsp;&amp;"
+    b'Helvetica, sans-serif; font-size:12px; background: url(; text-align:center; border:0">',
+    b'<p><br /><a href="http://" target="_blank" title=""><img '
+    b'src="/images/" alt="" width="1'
+    b'" height="1" border="0"></a><span class="><ul><li><table '
+    b'cellpadding="0" cellspacing="0'
+    b'"><tr><td align="center" valign="top"><iframe src="http://" '
+    b'frameborder="0" scrolling='
+    b'"no"></iframe><object classid="clsid: type="application/x-shockwave-flash" '
+    b'data="><param '
+    b'name="movie" value="><embed src="><applet code="archive="><h1></h1><h2></h2><strong><b>'
+    b'<form method="post" action="login.php" name="form"><input '
+    b'type="text" name="username" '
+    b'value=""><input type="password" name="password"><input '
+    b'type="hidden" name="><input type='
+    b'submit value="Submit"><select><option value="><textarea><button '
+    b'type="submit"><label></form>'
+    b'</td></tr></table></ul></div></p></body></html>\r\n<script type="text/javascript" language='
+    b'"JavaScript" src="></script><!-- --><style type="text/css"></style><noscript>&nbsp;&amp;'
     b"&lt;&gt;&quot;&copy;",
     b"<script>var i=0; function(){ return false; } document.write(unescape('%3C%3E%20%22'));"
     b"document.getElementById('').innerHTML = ''; window.location.href = \"\"; document.cookie; "
-    b"new Array(); new Date().getTime(); new Object(); navigator.userAgent.indexOf(\"; toLowerCase("
-    b") String.fromCharCode( parseInt( Math.random() Math.floor( setTimeout(\" eval( .replace(/ "
+    b'new Array(); new Date().getTime(); new Object(); navigator.userAgent.indexOf("; toLowerCase('
+    b') String.fromCharCode( parseInt( Math.random() Math.floor( setTimeout(" eval( .replace(/ '
     b".substr( .substring( .length; .split('') .join('') .push( for(var i=0;i< if(typeof (a==null)"
     b" else{ try{ }catch(e){} while( this.prototype. createElement('script') appendChild( "
     b"setAttribute(' escape( undefined true false null window.open( onclick=\"javascript: "
-    b"addEventListener( ActiveXObject(\" jQuery $( .ready( console.log( charCodeAt( .toString(",
-    b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\r\n<soap:Envelope "
-    b"xmlns:soap=\"http://schemas.xmlsoap"
-    b".org/soap/envelope/\" xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\"><s"
+    b'addEventListener( ActiveXObject(" jQuery $( .ready( console.log( charCodeAt( .toString(',
+    b'<?xml version="1.0" encoding="UTF-8"?>\r\n<soap:Envelope '
+    b'xmlns:soap="http://schemas.xmlsoap'
+    b'.org/soap/envelope/" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"><s'
     b"oap:Body><?php "
-    b"{\"id\":1,\"name\":\"\",\"type\":\"\",\"status\":\"ok\",\"data\":{},\"result\":["
-    b"],\"error\":null}",
+    b'{"id":1,"name":"","type":"","status":"ok","data":{},"result":['
+    b'],"error":null}',
 )
 TEXT = (
     b"the of and to in a is that for it was on are as with his they be at one have this from or "
@@ -155,10 +155,10 @@ MAIL_AND_SHELL = (
     b"TO:<>\r\nDATA\r\n354 "
     b"End data with <CR><LF>.<CR><LF>\r\nQUIT\r\n221 Bye\r\nReceived: "
     b"from by with SMTP id ; for\r\n"
-    b"From: \"\r\nTo: \r\nCc: \r\nSubject: Re: \r\nReply-To: \r\nMessage-ID: <\r\nDate: Mon, 1 Jan "
+    b'From: "\r\nTo: \r\nCc: \r\nSubject: Re: \r\nReply-To: \r\nMessage-ID: <\r\nDate: Mon, 1 Jan '
     b"2010 12:00:00 +0000\r\nMIME-Version: 1.0\r\nX-Mailer: Microsoft Outlook Express 6.00.2900\r\n"
     b"X-MimeOLE: Produced By\r\nX-Priority: 3\r\nImportance: Normal\r\nContent-Type: text/plain; "
-    b"charset=\"iso-8859-1\"; format=flowed\r\nContent-Transfer-Encoding: "
+    b'charset="iso-8859-1"; format=flowed\r\nContent-Transfer-Encoding: '
     b"quoted-printable 7bit 8bit"
     b"\r\nReturn-Path: <\r\nThis is a multi-part message in MIME "
     b"format.\r\n------=_NextPart_000_0000"
@@ -167,7 +167,7 @@ MAIL_AND_SHELL = (
     b"guest\r\n230 User logged "
     b"in\r\nSYST\r\n215 UNIX Type: L8\r\nPORT 10,0,0,1,4,1\r\nPASV\r\n227 "
     b"Entering Passive Mode (\r\n"
-    b"TYPE I\r\nCWD PWD\r\n257 \"/\"\r\nRETR STOR DELE MKD RNFR RNTO SIZE MDTM SITE EXEC CHMOD 226 "
+    b'TYPE I\r\nCWD PWD\r\n257 "/"\r\nRETR STOR DELE MKD RNFR RNTO SIZE MDTM SITE EXEC CHMOD 226 '
     b"Transfer complete.\r\n550 530 Login incorrect\r\nSSH-2.0-OpenSSH_7.4 SSH-1.99-libssh diffie-"
     b"hellman-group1-sha1,ecdh-sha2-nistp256,ssh-rsa,ssh-dss,aes128-ctr,aes256-cbc,3des-cbc,hmac-"
     b"sha1,hmac-md5,none,zlib@openssh.com\r\nlogin: Password: root:x:0:0:root:/root: "
@@ -178,7 +178,7 @@ MAIL_AND_SHELL = (
     b"\r\nCSeq: 1 INVITE REGISTER OPTIONS ACK\r\nMax-Forwards: 70\r\nv=0\r\no=- "
     b"IN IP4 \r\nm=audio RTP/AVP"
     b"\r\nNOTIFY * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\nMAN: "
-    b"\"ssdp:discover\"\r\nNT: upnp:rootdevice"
+    b'"ssdp:discover"\r\nNT: upnp:rootdevice'
     b"\r\nUSN: uuid: schemas-upnp-org:device:\r\nBitTorrent protocol d1:ad2:id20: 1:q9:get_peers",
 )
 
@@ -228,16 +228,14 @@ BINARY = (
     b"\x06\x01\x05\x05\x02\xa0\x30\x2e\x06\x0a\x2b\x06\x01\x04\x01\x82\x37\x02\x02\x0a\x60\x48",
     b"\\PIPE\\\x00\\browser\x00IPC$\x00?????\x00",
     wide(
-        b"\\\\SERVER\\IPC$ Windows NT 4.0 Windows 2000 5.0 Windows "
-        b"7 Professional WORKGROUP DOMAIN "
+        b"\\\\SERVER\\IPC$ Windows NT 4.0 Windows 2000 5.0 Windows 7 Professional WORKGROUP DOMAIN "
     ),
     wide(
         b"\\PIPE\\srvsvc \\svcctl \\samr \\lsarpc \\epmapper C:\\Windows\\System32\\cmd.ex"
         b"e .dll .txt "
     ),
     wide(
-        b"the service program security user Administrator password "
-        b"network framework information "
+        b"the service program security user Administrator password network framework information "
     ),
     # DHCP, NTP, SNMP, RDP, MySQL, RPC, Java, archives, images
     b"\x01\x01\x06\x00\x63\x82\x53\x63\x35\x01\x01\x35\x01\x03\x37\x0b\x01\x03\x06\x0f\x1f\x21",

@@ -64,9 +64,7 @@ class Text:
         for text in texts:
             folded = text.lower()
             for size in range(1, ORDER + 2):
-                self._seen[size].update(
-                    folded[i : i + size] for i in range(len(folded) - size + 1)
-                )
+                self._seen[size].update(folded[i : i + size] for i in range(len(folded) - size + 1))
         self._total = sum(self._seen[1].values())
         self._follow = lru_cache(maxsize=1 << 20)(self._probability)
 
@@ -115,9 +113,7 @@ class Rarity:
         guess = min(1.0, FRAME * 2 ** -self._text.bits(window))
         if not self.frames:
             return guess
-        return (self._counts.get(window, 0) + SAMPLE_WEIGHT * guess) / (
-            self.frames + SAMPLE_WEIGHT
-        )
+        return (self._counts.get(window, 0) + SAMPLE_WEIGHT * guess) / (self.frames + SAMPLE_WEIGHT)
 
     def learn(self, frames: Iterable[NDArray[np.uint8]], candidates: Iterable[bytes]) -> None:
         """Count the frames (uint8 arrays) of a sample that hold each candidate window."""

@@ -240,9 +240,7 @@ def open_transport(spec: str) -> Transport:
     """The transport a specification names (see the module). Raises OffloadError, saying why."""
     kind, _, rest = spec.partition(":")
     if kind not in KINDS:
-        raise OffloadError(
-            f"{spec}: no such transport; there are model, rtl, cocotb and pcie:ADDR"
-        )
+        raise OffloadError(f"{spec}: no such transport; there are model, rtl, cocotb and pcie:ADDR")
     if kind == "pcie" and not rest:
         raise OffloadError("pcie: which card? Try: pcie:0000:03:00.0 (lspci -D lists them)")
     # By name, so that only what is used need be there.

@@ -235,7 +235,12 @@ cdef enum Why:
     WHY_OFFLOAD_BYPASS = 12   # bypassed: the hardware's flow table says so
     WHY_OFFLOAD_FAULT = 13    # bypassed: the hardware had a fault and permitted it
     WHY_OFFLOAD_BLOCK = 14    # blocked: dropped by the hardware, its flow is in the table
-    WHY_COUNT = 15
+    WHY_WORKER = 15           # bypassed: the worker that had it has failed
+    WHY_SHARE = 16            # bypassed: outside the share that is inspected after a restore
+    WHY_BEST_EFFORT = 17      # bypassed: it would have waited too long
+    WHY_FALLBACK_BLOCK = 18   # blocked: in fallback, and its segment does not permit then
+    WHY_PORT = 19             # lost: the port held it when it ended
+    WHY_COUNT = 20
 
 # What the hardware says of a frame (verdict_t of hdl/nsd_pkg.sv, nsdata/offload/entry.py).
 cdef enum OffloadVerdict:

@@ -259,10 +259,7 @@ def eve_stats(pipeline: Pipeline, loaded: LoadedRules, settings: Settings) -> di
             "drop_reason": {
                 "rules": ledger.why(Why.RULE_DROP).packets + ledger.why(Why.RULE_REJECT).packets,
                 "flow_drop": ledger.why(Why.FLOW_DROP).packets,
-                **{
-                    name: stats["policy_drops"][number]
-                    for name, number in POLICY_DROPS.items()
-                },
+                **{name: stats["policy_drops"][number] for name, number in POLICY_DROPS.items()},
                 "bypass_rule": ledger.why(Why.BYPASS_RULE_BLOCK).packets,
                 "over_subscription": ledger.lost.packets,
             },

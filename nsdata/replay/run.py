@@ -155,9 +155,7 @@ def replay(
         packet=options.packet,
     )
     timeline = Timeline() if report is not None else None
-    pipeline = Pipeline(
-        engine, guard, writer, list(switches), offload=session, timeline=timeline
-    )
+    pipeline = Pipeline(engine, guard, writer, list(switches), offload=session, timeline=timeline)
     pipeline.set_rules(loaded.fragments, loaded.sids)
     run = _Run(pipeline, clock, progress, sum(_size(p) for p in paths) * loops, stop)
     forward = CaptureWriter(write_forwarded, inputs=paths) if write_forwarded is not None else None

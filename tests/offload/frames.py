@@ -32,9 +32,7 @@ def ipv4(
     """An IPv4 frame; `words`: header length in 32-bit words, `frag`: flags and offset."""
     header = max(words, 5) * 4
     length = header + len(payload) if total is None else total
-    ip = struct.pack(
-        "!BBHHHBBH", version << 4 | words, 0, length & 0xFFFF, 7, frag, 64, proto, 0
-    )
+    ip = struct.pack("!BBHHHBBH", version << 4 | words, 0, length & 0xFFFF, 7, frag, 64, proto, 0)
     options = bytes(header - 20)
     return ETHER + tags(vlans, 0x0800) + ip + src + dst + options + payload
 

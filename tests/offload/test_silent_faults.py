@@ -327,5 +327,3 @@ def test_wrong_drops_are_found() -> None:
         ledger = run.loop.made.ledger()
         assert 0 < ledger.why(Why.OFFLOAD_BLOCK).packets <= CHUNK
         ledger.check()
-
-

@@ -221,8 +221,12 @@ def test_headers_match_by_plain_membership(
         for sid, src, dst, sport, dport, both in kept:
             for a, b, c, d in ((src_host, dst_host, src_port, dst_port),
                                (dst_host, src_host, dst_port, src_port))[: 1 + both]:  # fmt: skip
-                if (member(src, NETS, inside, a) and member(dst, NETS, inside, b)
-                        and member(sport, SPANS, within, c) and member(dport, SPANS, within, d)):
+                if (
+                    member(src, NETS, inside, a)
+                    and member(dst, NETS, inside, b)
+                    and member(sport, SPANS, within, c)
+                    and member(dport, SPANS, within, d)
+                ):
                     expected.add((number, sid))  # fmt: skip
     assert set(Run("\n".join(lines)).feed(frames).alerts()) == expected, "\n".join(lines)
 

@@ -63,6 +63,7 @@ def test_xbits_are_of_hosts_and_expire() -> None:
         alert udp any any -> any 3 (xbits:unset,bad,track ip_src; noalert; sid:3;)
         alert udp any any -> any 4 (xbits:isset,bad,track ip_dst; sid:4;)
     """
+
     def probe(port: int, src: str = traffic.CLIENT, dst: str = traffic.SERVER) -> bytes:
         return traffic.udp(b"", src, dst, dport=port)
 

@@ -64,7 +64,7 @@ def test_a_frame_outside_the_data(index: int, offset: int, caplen: int) -> None:
     e = engine()
     with pytest.raises(EngineError, match=f"frame {index} of the batch lies outside its data"):
         e.process(**given_)
-    assert e.counts()[0] == index    # those before it were taken, once
+    assert e.counts()[0] == index  # those before it were taken, once
 
 
 @pytest.mark.parametrize("start", [-1, 4, 10**9])
@@ -148,7 +148,7 @@ def test_stop_at_a_time_and_at_a_frame() -> None:
     assert e.process(**given_, start=1, stop_ns=at) == 1
     assert e.process(**given_, start=1, stop_ns=at + 1) == 2
     assert e.process(**given_, start=2, stop_frame=3) == 2
-    assert e.process(**given_, start=2, stop_frame=2) == 3     # long gone
+    assert e.process(**given_, start=2, stop_frame=2) == 3  # long gone
 
 
 def test_more_alerts_than_the_ring_holds_are_drained_in_turns() -> None:
@@ -216,11 +216,14 @@ def test_times_may_run_backwards_and_lie_anywhere() -> None:
 
 @pytest.mark.parametrize("inline", [False, True])
 def test_every_frame_of_the_decoders_tests(inline: bool) -> None:
-    rules = HELLO + """
+    rules = (
+        HELLO
+        + """
         alert ip any any -> any any (ttl:>0; sid:2;)
         alert pkthdr any any -> any any (decode-event:ipv4.trunc_pkt; sid:3;)
         drop tcp any any -> any any (pcre:"/[a-z]{3}/"; sid:4;)
     """
+    )
     for checksums in (True, False):
         run = Run(rules, inline=inline, checksums=checksums)
         for linktype, frame in TRIGGERS.values():
@@ -392,7 +395,7 @@ def test_capacity_loses_what_the_queue_does_not_hold() -> None:
     run.feed([UDP] * 30, at).finish()
     assert run.verdicts == [0] * 10 + [Verdict.LOST] * 20
     assert run.fired() == {1: 10}
-    later = [traffic.START_NS + 5 * traffic.MS] * 10     # five were served meanwhile
+    later = [traffic.START_NS + 5 * traffic.MS] * 10  # five were served meanwhile
     run.feed([UDP] * 10, later)
     assert run.verdicts[30:] == [0] * 5 + [Verdict.LOST] * 5
 

@@ -115,7 +115,7 @@ def test_over_subscription_falls_back_and_what_follows_is_all_forwarded(
     sent, forwarded = list(frames_of(office)), list(frames_of(out))
     after = sent[at - 1 :]
     assert s.reasons["fallback"] == len(after)
-    assert forwarded[-len(after) :] == after         # all of it, times and all
+    assert forwarded[-len(after) :] == after  # all of it, times and all
     assert len(forwarded) == s.verdicts["pass"] + s.verdicts["bypass_flow"]
 
 
@@ -211,7 +211,7 @@ def test_forwarded_frames_are_those_with_forwarding_verdicts(tmp_path: Path) -> 
 
 def test_bypass_rules_forward_and_block(tmp_path: Path, drops: tuple[Path, Path]) -> None:
     bypass = tmp_path / "bypass.toml"
-    bypass.write_text('[[rule]]\nid = 1\ndst-port = 53\n')
+    bypass.write_text("[[rule]]\nid = 1\ndst-port = 53\n")
     result = replay(*drops, inline=True, bypass_rules=bypass)
     assert result.summary.bypassed == 60 and result.summary.alerts == 0
     bypass.write_text('[[rule]]\nid = 1\nprotocol = "udp"\naction = "block"\n')

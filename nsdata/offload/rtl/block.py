@@ -1,11 +1,11 @@
 """The Verilated nsd_top as a Python object: frames in, results out, registers.
 
-    block = Block(data_w=64)
-    block.reset()
-    block.write(0x020, 1)
-    block.feed(data, offset, length)
-    block.drain()
-    for result in block.collect(): ...
+block = Block(data_w=64)
+block.reset()
+block.write(0x020, 1)
+block.feed(data, offset, length)
+block.drain()
+for result in block.collect(): ...
 """
 
 import ctypes

@@ -1,0 +1,92 @@
+"""What may be asked of a running appliance, over its control socket."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from nsdata.appliance.channel import Message
+from nsdata.errors import EngineError
+from nsdata.offload.registers import ErrorClass
+
+if TYPE_CHECKING:
+    from nsdata.appliance.supervisor import Supervisor
+
+
+class Commands:
+    """The commands of one supervisor, by name."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self.box = supervisor
+
+    def answer(self, message: Message) -> Message:
+        """What somebody asks over the control socket; the answer. Raises NsdataError."""
+        what = message.get("command")
+        commands: dict[Any, Callable[[Message], Message]] = {
+            "status": self.status, "fallback": self.fallback, "restore": self.restore,
+            "reload": self.reload, "stop": self.stop, "transitions": self.transitions,
+        }  # fmt: skip
+        if self.box.settings.testing:
+            commands["inject"] = self.inject
+        if what not in commands:
+            raise EngineError(f"there is no command {what!r}; there are {', '.join(commands)}")
+        return commands[what](message)
+
+    def status(self, message: Message) -> Message:
+        """State, reason, figures, processes."""
+        ledger = self.box.moment().ledger
+        reading = self.box.guard.meter.last
+        return {
+            "name": self.box.settings.name,
+            "state": self.box.guard.state.value,
+            "reason": self.box.guard.controller.reason.value,
+            "severity": self.box.guard.controller.reason.about.severity.value,
+            "cause": self.box.guard.controller.reason.about.cause,
+            "resolution": self.box.guard.controller.reason.about.resolution,
+            "ledger": ledger.as_dict(),
+            "drop_ratio": reading.ratio if reading else 0.0,
+            "health": self.box.health_told,
+            "reentry": self.box.reentry.status(),
+            "port": self.box.figures.port,
+            "obeyed": self.box.obeyed,
+            "processes": self.box.watch.status(),
+        }
+
+    def fallback(self, message: Message) -> Message:
+        """Into fallback by hand."""
+        moment = self.box.moment()
+        done = self.box.guard.fallback(moment, str(message.get("note", "")))
+        self.box.apply(done)
+        return {"transitions": [one.as_dict() for one in done]}
+
+    def restore(self, message: Message) -> Message:
+        """Back to normal by hand; refused while the cause holds, unless forced."""
+        moment = self.box.moment()
+        done = self.box.guard.restore(moment, force=bool(message.get("force")))
+        self.box.apply(done)
+        return {"transitions": [one.as_dict() for one in done]}
+
+    def reload(self, message: Message) -> Message:
+        """Other rules, or the same files read again, without a packet lost."""
+        rules = message.get("rules", self.box.processes.rules)
+        order, workers = self.box.reload([str(path) for path in rules])
+        return {"order": order, "workers": workers}
+
+    def stop(self, message: Message) -> Message:
+        """Stop in order."""
+        self.box.stopping = True
+        return {"stopping": True}
+
+    def transitions(self, message: Message) -> Message:
+        """The newest transitions."""
+        return {"transitions": self.box.record.store.transitions(int(message.get("most", 20)))}
+
+    def inject(self, message: Message) -> Message:
+        """For tests: an error of this class (docs/fpga-errors.md) from the block."""
+        error = str(message.get("error"))
+        if error not in ErrorClass.__members__:
+            classes = ", ".join(ErrorClass.__members__)
+            raise EngineError(f"there is no error class {error!r}; there are {classes}")
+        for worker in self.box.processes.workers():
+            worker.send("inject", error=error)
+        return {"injected": error}

@@ -1,0 +1,141 @@
+"""What an appliance is told at its start: one TOML file, typed and checked.
+
+    name = "edge-1"
+    directory = "/var/lib/nsdata"        # store, socket, EVE; made if need be
+    rules = ["emerging.rules"]
+    workers = 1
+    [source]
+    captures = ["office.pcap"]           # looped; or: directory = "/var/spool/nsdata"
+    rate = "20kpps"
+    [output]
+    eve = "eve.json"
+    forward = "forwarded.pcap"           # optional
+    [settings]                           # as in docs/operations.md
+    drop-meter.threshold = 0.9
+
+Paths are relative to the file. A key or value that makes no sense is a SettingError that names
+file, line and key.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from nsdata.errors import SettingError
+from nsdata.path.port import WORKERS_MOST
+from nsdata.path.ring import LARGEST_FRAME
+from nsdata.toml_text import place_of, read_toml
+from nsdata.units import parse_rate
+
+Rate = Annotated[float, BeforeValidator(lambda value: parse_rate(str(value)))]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SourceSettings(_Part):
+    """Where frames come from: captures that are looped, or a directory that is being filled."""
+
+    captures: list[str] = []
+    directory: str | None = None
+    rate: Rate = 0.0  # packets/s; 0: as fast as they are taken
+    loops: int = Field(0, ge=0)  # 0: for ever
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if bool(self.captures) == bool(self.directory):
+            raise ValueError("name either captures or a directory, not both and not neither")
+        return self
+
+
+class OutputSettings(_Part):
+    """What is written."""
+
+    eve: str = "eve.json"
+    forward: str | None = None  # a capture of what was forwarded
+
+
+class RingSettings(_Part):
+    """The rings between port and workers."""
+
+    slots: int = 64
+    frames: int = 64  # of a slot
+    room: int = LARGEST_FRAME  # bytes of a slot's frames
+
+
+class ApplianceSettings(_Part):
+    """The whole file."""
+
+    name: str = Field("appliance", min_length=1, max_length=63, pattern=r"^[\w.-]+$")
+    directory: str = "nsdata-appliance"
+    rules: list[str] = []
+    inline: bool = True
+    workers: int = Field(1, ge=1, le=WORKERS_MOST)
+    offload: str | None = None  # the FPGA block, as --offload of replay; with one worker
+    testing: bool = False  # the command `inject` is there
+    in_fallback: Literal["permit", "block"] = "permit"  # what the segment does then
+    source: SourceSettings
+    output: OutputSettings = OutputSettings()
+    ring: RingSettings = RingSettings()
+    settings: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _one_block(self) -> Self:
+        if self.offload and self.workers != 1:
+            raise ValueError(f"offload: one block serves one worker, not {self.workers}")
+        return self
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read and check; paths become absolute. Raises SettingError."""
+        file = Path(path)
+        try:
+            text = file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingError(f"{path}: cannot be read: {error}") from error
+        data, lines = read_toml(text, str(path))
+        try:
+            found = cls.model_validate(data)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = place_of(lines, str(path), tuple(first["loc"]))
+            key = ".".join(map(str, first["loc"]))
+            raise SettingError(f"{place}: {key or 'the file'}: {first['msg']}") from error
+        return found._absolute(file.resolve().parent)
+
+    def _absolute(self, base: Path) -> Self:
+        def at(path: str) -> str:
+            return str(base / path)
+
+        directory = at(self.directory)
+        source, output = self.source, self.output
+        return self.model_copy(
+            update={
+                "directory": directory,
+                "rules": [at(path) for path in self.rules],
+                "source": source.model_copy(
+                    update={
+                        "captures": [at(path) for path in source.captures],
+                        "directory": source.directory and at(source.directory),
+                    }
+                ),
+                "output": output.model_copy(
+                    update={
+                        "eve": str(Path(directory) / output.eve),
+                        "forward": output.forward and str(Path(directory) / output.forward),
+                    }
+                ),
+            }
+        )
+
+    def source_plan(self) -> dict[str, Any]:
+        """The source, as the port's plan has it."""
+        source = self.source
+        if source.directory:
+            return {"directory": source.directory, "rate": source.rate}
+        return {"captures": source.captures, "rate": source.rate, "loops": source.loops}

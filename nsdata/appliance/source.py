@@ -1,0 +1,235 @@
+"""Where a running appliance's frames come from: a capture looped at a rate, or a directory.
+
+`next(now_ns)` gives what is due by then, or None; `wait_ns` how long nothing will be. The clock is
+the caller's (CLOCK_MONOTONIC), time stamps go on from loop to loop and file to file, and from
+`after_ns`, where another source ended.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from nsdata.capture import Batch, CaptureReader, open_capture
+from nsdata.errors import CaptureError, SettingError
+
+BATCH = 64  # frames at once: little enough to be spread evenly over time
+LATE_NS = 100_000_000  # further behind than this, what was missed is not made up for
+GAP_NS = 1_000_000  # between the last frame of a capture and the first of the next
+LOOK_NS = 50_000_000  # between two looks into a directory
+SUFFIXES = (".pcap", ".pcapng", ".cap")
+PACKED = (".gz", ".zst")
+
+
+class Source(Protocol):
+    """What the port reads from."""
+
+    def next(self, now_ns: int) -> Batch | None:
+        """Frames that are due, valid until the next call. Raises CaptureError for a capture that
+        cannot be read further: the next call goes on with the one after it."""
+
+    def wait_ns(self, now_ns: int) -> int:
+        """How long to wait before asking again; 0: something is due."""
+
+    @property
+    def ended(self) -> bool:
+        """Nothing will come any more."""
+
+    @property
+    def last_ns(self) -> int:
+        """The latest time stamp given; 0 before the first."""
+
+    def close(self) -> None:
+        """Let go of the file being read."""
+
+
+class _Stamps:
+    """Time stamps that go on: each capture begins where the one before ended."""
+
+    def __init__(self, after_ns: int) -> None:
+        self.last = after_ns
+        self._shift: int | None = 0
+
+    def begin(self) -> None:
+        """The next batch is the first of a capture."""
+        if self.last:
+            self._shift = None
+
+    def put(self, batch: Batch) -> Batch:
+        """The batch, its time stamps shifted."""
+        if not len(batch):
+            return batch
+        if self._shift is None:
+            self._shift = self.last + GAP_NS - int(batch.ts_ns[0])
+        if self._shift:
+            batch.ts_ns = (batch.ts_ns.astype(np.int64) + self._shift).astype(np.uint64)
+        self.last = max(self.last, int(batch.ts_ns.max()))
+        return batch
+
+
+class Pace:
+    """Frames by a stated rate, in frames a second; 0: as fast as they are taken."""
+
+    def __init__(self, rate: float) -> None:
+        if rate < 0 or rate > 1e9:
+            raise SettingError(f"appliance.source.rate: {rate:g} packets/s; 0 to 1e9 is legal")
+        self.rate = rate
+        self._start: int | None = None
+        self._sent = 0
+
+    def wait_ns(self, now_ns: int) -> int:
+        """How long until the next batch is due."""
+        if not self.rate:
+            return 0
+        if self._start is None:
+            self._start = now_ns
+        due = self._start + int(self._sent / self.rate * 1e9)
+        if now_ns - due > LATE_NS:  # stopped, or too slow: a wire does not wait either
+            self._start, self._sent = now_ns, 0
+            return 0
+        return max(0, due - now_ns)
+
+    def took(self, frames: int) -> None:
+        """So many have been taken."""
+        self._sent += frames
+
+
+class LoopSource:
+    """Captures played in order, again and again (`loops` times; 0: for ever), at a rate."""
+
+    def __init__(
+        self, captures: Sequence[str], rate: float = 0, loops: int = 0, after_ns: int = 0
+    ) -> None:
+        if not captures:
+            raise SettingError("appliance.source.captures: name at least one capture")
+        self._captures = [os.fspath(path) for path in captures]
+        self._pace = Pace(rate)
+        self._loops = loops
+        self._stamps = _Stamps(after_ns)
+        self._reader: CaptureReader | None = None
+        self._batches: Iterator[Batch] = iter(())
+        self._at = 0  # captures begun
+        self._frames = 0  # of this round
+        self.ended = False
+
+    def wait_ns(self, now_ns: int) -> int:
+        return 0 if self.ended else self._pace.wait_ns(now_ns)
+
+    def next(self, now_ns: int) -> Batch | None:
+        if self.ended or self.wait_ns(now_ns):
+            return None
+        for _ in range(len(self._captures) + 1):
+            batch = next(self._batches, None)
+            if batch is not None:
+                self._pace.took(len(batch))
+                self._frames += len(batch)
+                return self._stamps.put(batch)
+            self.close()
+            if not self._open():
+                return None
+        return None
+
+    def _open(self) -> bool:
+        """The next capture; False at the end."""
+        rounds, index = divmod(self._at, len(self._captures))
+        if not index and rounds:
+            if not self._frames:
+                self.ended = True  # no frame in any of them
+                raise CaptureError(self._captures[0], "no capture holds a frame")
+            self._frames = 0
+            if self._loops and rounds >= self._loops:
+                self.ended = True
+                return False
+        self._at += 1
+        self._stamps.begin()
+        self._reader = open_capture(self._captures[index])
+        self._batches = self._reader.batches(BATCH)
+        return True
+
+    @property
+    def last_ns(self) -> int:
+        return self._stamps.last
+
+    def close(self) -> None:
+        self._batches = iter(())
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+
+
+class DirectorySource:
+    """Captures in the order their names are sorted, as they appear in a directory.
+
+    A file counts once it has its name: write it under another (`.part`) and rename it. Each is read
+    once; what was there before the start is read, too. `rate` as above.
+    """
+
+    def __init__(
+        self, directory: str | os.PathLike[str], rate: float = 0, after_ns: int = 0
+    ) -> None:
+        self._directory = Path(directory)
+        if not self._directory.is_dir():
+            raise SettingError(f"appliance.source.directory: {directory} is no directory")
+        self._pace = Pace(rate)
+        self._stamps = _Stamps(after_ns)
+        self._seen: set[str] = set()
+        self._waiting: list[str] = []
+        self._reader: CaptureReader | None = None
+        self._batches: Iterator[Batch] = iter(())
+        self._look_ns = 0
+        self.ended = False
+
+    def wait_ns(self, now_ns: int) -> int:
+        if self._reader is None and not self._waiting:
+            return max(0, self._look_ns - now_ns)
+        return self._pace.wait_ns(now_ns)
+
+    def next(self, now_ns: int) -> Batch | None:
+        if self.wait_ns(now_ns):
+            return None
+        batch = next(self._batches, None)
+        if batch is not None:
+            self._pace.took(len(batch))
+            return self._stamps.put(batch)
+        self.close()
+        if not self._waiting:
+            self._look(now_ns)
+        if self._waiting:
+            path = self._directory / self._waiting.pop(0)
+            self._stamps.begin()
+            self._reader = open_capture(str(path))
+            self._batches = self._reader.batches(BATCH)
+        return None
+
+    def _look(self, now_ns: int) -> None:
+        self._look_ns = now_ns + LOOK_NS
+        try:
+            names = sorted(os.listdir(self._directory))
+        except OSError as error:
+            why = f"cannot be listed: {error.strerror}"
+            raise CaptureError(str(self._directory), why) from error
+        here = {name for name in names if is_capture(name)}
+        self._seen &= here  # a name that went may come again
+        self._waiting = [name for name in names if name in here and name not in self._seen]
+        self._seen.update(self._waiting)
+
+    @property
+    def last_ns(self) -> int:
+        return self._stamps.last
+
+    def close(self) -> None:
+        self._batches = iter(())
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+
+
+def is_capture(name: str) -> bool:
+    """Whether a file's name is a capture's: pcap, pcapng or cap, plain or compressed."""
+    for packed in PACKED:
+        name = name.removesuffix(packed)
+    return name.endswith(SUFFIXES)

@@ -1,0 +1,208 @@
+"""What survives a restart: state, transitions with their evidence, counters, events. SQLite.
+
+One writer, the supervisor. A store that is corrupt is moved aside (`.corrupt-N`) and begun anew: an
+appliance does not stay down for its memory's sake. A write that fails (full disk) is kept for
+later, bounded, and the appliance goes on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Integer, String, Text, create_engine, delete, event, func, insert, select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from nsdata.errors import OutputError
+from nsdata.fallback.ledger import LedgerSnapshot
+from nsdata.fallback.reasons import Reason, State
+
+PENDING = 10_000  # rows kept while they cannot be written
+KEPT = 100_000  # rows of a table; the oldest go
+SCHEMA = 1
+
+
+class _Base(DeclarativeBase):
+    pass
+
+
+class TransitionRow(_Base):
+    """A change of state or reason, or a refusal."""
+
+    __tablename__ = "transitions"
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    at_ns: Mapped[int] = mapped_column(Integer, index=True)  # since the epoch
+    told: Mapped[str] = mapped_column(Text)  # JSON, as in EVE
+
+
+class EventRow(_Base):
+    """Something that changed no state."""
+
+    __tablename__ = "events"
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    at_ns: Mapped[int] = mapped_column(Integer, index=True)
+    kind: Mapped[str] = mapped_column(String(80))
+    subject: Mapped[str] = mapped_column(String(200))
+    evidence: Mapped[str] = mapped_column(Text)
+
+
+class CountersRow(_Base):
+    """The ledger, state and reason at one time."""
+
+    __tablename__ = "counters"
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    at_ns: Mapped[int] = mapped_column(Integer, index=True)
+    state: Mapped[str] = mapped_column(String(20))
+    reason: Mapped[str] = mapped_column(String(40))
+    ledger: Mapped[str] = mapped_column(Text)
+
+
+class Store:
+    """The store at `path`, made if need be. Raises OutputError when there cannot be one."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.moved: Path | None = None  # where a corrupt one went
+        self.error = ""  # of the last write; "": it went well
+        self.lost = 0  # rows that could not be kept
+        self._pending: deque[tuple[type[_Base], dict[str, Any]]] = deque()
+        try:
+            self._open()
+        except SQLAlchemyError as error:
+            if not path.exists():
+                raise OutputError(f"{path}: no store: {_said(error)}") from error
+            self._aside()
+            try:
+                self._open()
+            except SQLAlchemyError as second:
+                raise OutputError(f"{path}: no store: {_said(second)}") from second
+
+    def _open(self) -> None:
+        self._engine = create_engine(f"sqlite:///{self.path}")
+
+        @event.listens_for(self._engine, "connect")
+        def _settings(connection: Any, record: Any) -> None:
+            cursor = connection.cursor()
+            cursor.execute("PRAGMA journal_mode=WAL")
+            cursor.execute("PRAGMA synchronous=NORMAL")  # whole after a crash; a second may lack
+            cursor.execute("PRAGMA busy_timeout=200")
+            cursor.close()
+
+        with self._engine.begin() as connection:
+            sound = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+            if sound != "ok":
+                raise SQLAlchemyError(f"the store is corrupt: {sound}")
+            _Base.metadata.create_all(connection)
+            connection.exec_driver_sql(f"PRAGMA user_version={SCHEMA}")
+
+    def _aside(self) -> None:
+        self._engine.dispose()
+        number = 1
+        while (to := self.path.with_name(f"{self.path.name}.corrupt-{number}")).exists():
+            number += 1
+        for suffix in ("", "-wal", "-shm"):
+            part = self.path.with_name(self.path.name + suffix)
+            if part.exists():
+                part.rename(to.with_name(to.name + suffix))
+        self.moved = to
+
+    # --- writing ----------------------------------------------------------------------------
+
+    def transition(self, at_ns: int, told: Mapping[str, Any]) -> None:
+        """Put a transition on record."""
+        self._put(TransitionRow, at_ns=at_ns, told=json.dumps(told))
+
+    def event(self, at_ns: int, kind: str, subject: str, evidence: Mapping[str, Any]) -> None:
+        """Put an event on record."""
+        self._put(
+            EventRow, at_ns=at_ns, kind=kind[:80], subject=subject[:200],
+            evidence=json.dumps(dict(evidence), default=str),
+        )  # fmt: skip
+
+    def counters(self, at_ns: int, ledger: LedgerSnapshot, state: State, reason: Reason) -> None:
+        """Put the counters on record."""
+        self._put(
+            CountersRow, at_ns=at_ns, state=state.value, reason=reason.value,
+            ledger=json.dumps(ledger.as_dict()),
+        )  # fmt: skip
+
+    def _put(self, table: type[_Base], **row: Any) -> None:
+        if len(self._pending) >= PENDING:
+            self._pending.popleft()
+            self.lost += 1
+        self._pending.append((table, row))
+        self.flush()
+
+    def flush(self) -> bool:
+        """Write what waits; whether all is written. A store found corrupt is begun anew."""
+        try:
+            with self._engine.begin() as connection:
+                for table, row in self._pending:
+                    connection.execute(insert(table), row)
+            self._pending.clear()
+            self.error = ""
+        except SQLAlchemyError as error:
+            self.error = _said(error)
+            if "malformed" in self.error or "not a database" in self.error:
+                try:
+                    self._aside()
+                    self._open()
+                except (SQLAlchemyError, OSError) as second:
+                    self.error = _said(second)
+        return not self._pending
+
+    def trim(self) -> None:
+        """Let the oldest rows go when there are very many."""
+        try:
+            with self._engine.begin() as connection:
+                for table in (TransitionRow, EventRow, CountersRow):
+                    newest = connection.execute(select(func.max(table.id))).scalar() or 0
+                    connection.execute(delete(table).where(table.id <= newest - KEPT))
+        except SQLAlchemyError as error:
+            self.error = _said(error)
+
+    # --- reading ----------------------------------------------------------------------------
+
+    def transitions(self, most: int = 20) -> list[dict[str, Any]]:
+        """The newest, newest first, those that could not be written yet among them; `wall_ns` is
+        the time since the epoch. Raises OutputError."""
+        waiting = [(row["at_ns"], row["told"]) for table, row in self._pending
+                   if table is TransitionRow]  # fmt: skip
+        try:
+            with self._engine.connect() as connection:
+                rows = connection.execute(
+                    select(TransitionRow.at_ns, TransitionRow.told)
+                    .order_by(TransitionRow.id.desc())
+                    .limit(most)
+                ).all()
+        except SQLAlchemyError as error:
+            raise OutputError(f"{self.path} cannot be read: {_said(error)}") from error
+        found = [*reversed(waiting), *((row.at_ns, row.told) for row in rows)][:most]
+        return [{"wall_ns": at_ns, **json.loads(told)} for at_ns, told in found]
+
+    def last(self) -> dict[str, Any] | None:
+        """State, reason and ledger as they were last put on record. Raises OutputError."""
+        try:
+            with self._engine.connect() as connection:
+                row = connection.execute(
+                    select(CountersRow).order_by(CountersRow.id.desc()).limit(1)
+                ).first()
+        except SQLAlchemyError as error:
+            raise OutputError(f"{self.path} cannot be read: {_said(error)}") from error
+        if row is None:
+            return None
+        return {"at_ns": row.at_ns, "state": row.state, "reason": row.reason,
+                "ledger": json.loads(row.ledger)}  # fmt: skip
+
+    def close(self) -> None:
+        """Write what waits, and let go."""
+        self.flush()
+        self._engine.dispose()
+
+
+def _said(error: Exception) -> str:
+    return str(getattr(error, "orig", None) or error).splitlines()[0]

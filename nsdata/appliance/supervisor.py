@@ -1,0 +1,453 @@
+"""The supervisor: it observes, asks those who decide, and does what they decide.
+
+    status pages, exits, memory ─► Watch ─► start, kill, fault ─┐
+    the port's counters         ─► Guard ─► state ──────────────┴─► orders to the port, EVE, store
+
+It looks at least every `watch.interval`, and at once when a process ends or says something. It
+holds no frame, so traffic does not wait for it; when it falls silent the port permits everything.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from nsdata.appliance import port as port_process
+from nsdata.appliance.channel import Message
+from nsdata.appliance.commands import Commands
+from nsdata.appliance.control import Control
+from nsdata.appliance.figures import Figures
+from nsdata.appliance.memory import new_page
+from nsdata.appliance.notify import Notify
+from nsdata.appliance.processes import PORT, Process, Processes, log_file
+from nsdata.appliance.record import Record
+from nsdata.appliance.sensors import SensorReader, sources
+from nsdata.appliance.settings import ApplianceSettings
+from nsdata.appliance.store import Store
+from nsdata.config import Settings
+from nsdata.errors import EngineError, LedgerError
+from nsdata.fallback.controller import Moment, Transition
+from nsdata.fallback.decisions import (
+    Decision,
+    FaultCleared,
+    FaultHeld,
+    Kill,
+    Note,
+    Start,
+)
+from nsdata.fallback.guard import Guard
+from nsdata.fallback.health import Health
+from nsdata.fallback.ledger import LedgerSnapshot
+from nsdata.fallback.reasons import Reason, State
+from nsdata.fallback.reentry import FallBackAgain, SetShare, TryRestore
+from nsdata.fallback.watch import Watch
+from nsdata.path.port import FULL_SHARE
+from nsdata.path.status import StatusPage
+
+STOP_NS = 15_000_000_000  # for all to stop when asked to
+PAUSE_S = 0.01  # after what nobody expected
+TOLD = (
+    "capture", "output", "failed", "refused", "reloaded", "detached", "best effort",
+)  # fmt: skip
+MEMORY_NS = 100_000_000  # between two looks at resident memory
+
+
+class Supervisor:
+    """One appliance. Raises NsdataError for what keeps it from being set up."""
+
+    def __init__(self, settings: ApplianceSettings) -> None:
+        self.settings = settings
+        directory = Path(settings.directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        self.control = Control(directory / "control.sock", Commands(self).answer)
+        self.page_fd, self.page = new_page("supervisor")
+        self.page.enter()
+        self.log = log_file(directory)
+        self.processes = Processes(settings, self.page_fd, self.log)
+        store = Store(directory / "appliance.db")
+        self.before = store.last()
+        self.record = Record(settings.name, store, self.processes.writer_end)
+        self.figures = Figures()
+        self.notify = Notify()
+        self.options = options = Settings.load(sets=self.processes.options)
+        if (best := options.protection.best_effort).enabled:
+            self.processes.best_effort = (best.latency, best.leave)
+        meter = options.drop_meter.build()
+        self.guard = Guard.build(meter)
+        self.watch = Watch(options.watch.build())
+        self.reentry = options.restore.build(meter)
+        self.health = Health(options.health.policy())
+        self.sensors = SensorReader(sources(options.health, directory), options.health)
+        self.sensors_ns = 0
+        self.health_told: dict[str, Any] = {}
+        self.share = FULL_SHARE
+        self.order = 0
+        self.clock_ns = 0  # the latest time stamp of ports that ended
+        self.obeyed: Message = {}  # the port's last word on what it does
+        self.fpga_held = False
+        self.stopping = False
+        self.reload_asked = False
+        self.ready = False  # the port was, once
+        self.selector = selectors.DefaultSelector()
+        self.memory_ns = 0
+
+    # --- figures ----------------------------------------------------------------------------
+
+    def _page(self) -> StatusPage | None:
+        port = self.processes.running.get(PORT)
+        return None if port is None else port.page
+
+    def ledger(self) -> LedgerSnapshot:
+        """Of all frames that are settled, since the appliance started. Raises LedgerError."""
+        return self.figures.ledger(self._page())
+
+    def moment(self) -> Moment:
+        """Now, for the deciders."""
+        return self.figures.moment(time.monotonic_ns(), self._page())
+
+    # --- what is decided --------------------------------------------------------------------
+
+    def carry_out(self, decisions: tuple[Decision, ...]) -> None:
+        """In order: what is decided may lead to more."""
+        for decision in decisions:
+            match decision:
+                case Start():
+                    self._start(decision)
+                case Kill():
+                    self._kill(decision)
+                case FaultHeld():
+                    moment = self.moment()
+                    self.apply(self.guard.fault(decision.reason, moment, decision.evidence))
+                    self.record.note(f"{decision.reason.value} holds", "", decision.evidence)
+                case FaultCleared():
+                    moment = self.moment()
+                    self.apply(self.guard.clear_fault(decision.reason, moment))
+                    self.record.note(f"{decision.reason.value} is over", "", decision.evidence)
+                case SetShare():
+                    self.share = decision.threshold
+                    self._mode()
+                    self.record.note("share", "port", decision.evidence)
+                case TryRestore():
+                    moment = self.moment()
+                    self.apply(self.guard.restore_automatically(moment, decision.evidence))
+                case FallBackAgain():
+                    moment = self.moment()
+                    self.apply(self.guard.judge(decision.reading, moment, decision.evidence))
+                case Note():
+                    self.record.note(decision.kind, decision.subject, decision.evidence)
+
+    def apply(self, transitions: list[Transition]) -> None:
+        """New states: to the port first, then on the record."""
+        for transition in transitions:
+            if transition.from_state is not transition.to_state:
+                self._mode()
+                if transition.to_state is State.NORMAL:
+                    self.carry_out(self.watch.restored(time.monotonic_ns()))
+            self.record.transition(transition)
+            self.carry_out(self.reentry.on_transition(transition, self.moment()))
+
+    def _mode(self) -> None:
+        """Tell the port what to do from now on."""
+        port = self.processes.running.get(PORT)
+        if port is None or not port.ready:
+            return
+        self.order += 1
+        normal = self.guard.state is State.NORMAL
+        block = self.settings.in_fallback == "block"
+        mode = port_process.INSPECT if normal else (
+            port_process.BLOCK if block else port_process.PERMIT)  # fmt: skip
+        port.send("mode", mode=mode, share=self.share, order=self.order)
+
+    def _permit(self) -> None:
+        """Whatever the state: permit everything, until the next order."""
+        if port := self.processes.running.get(PORT):
+            self.order += 1
+            port.send("mode", mode=port_process.PERMIT, share=FULL_SHARE, order=self.order)
+
+    def _start(self, decision: Start) -> None:
+        name, attempt = decision.name, decision.attempt
+        more = {}
+        if name == PORT:
+            clock_ns = self.clock_ns = max(self.clock_ns, self.figures.port.get("clock_ns", 0))
+            more = {"inspect": self.guard.state is State.NORMAL, "after_ns": clock_ns}
+        try:
+            process = self.processes.start(name, attempt, **more)
+        except EngineError as error:
+            now = time.monotonic_ns()
+            self.carry_out(self.watch.not_started(name, attempt, str(error), now))
+            return
+        self.selector.register(process.pidfd, selectors.EVENT_READ, ("gone", process))
+        self.selector.register(process.channel, selectors.EVENT_READ, ("said", process))
+        now = time.monotonic_ns()
+        self.carry_out(self.watch.started(name, attempt, process.pid, now))
+        self.record.note(
+            "started", name, {"pid": process.pid, "attempt": attempt, "why": decision.why}
+        )
+
+    def _kill(self, decision: Kill) -> None:
+        process = self.processes.running.get(decision.name)
+        if process is not None and process.attempt == decision.attempt:
+            self._leave(process)
+            self.processes.kill(process)
+            self.record.note("killed", decision.name, {"pid": process.pid, "why": decision.why})
+
+    def _leave(self, process: Process) -> None:
+        """The port is to settle itself what this worker has."""
+        port = self.processes.running.get(PORT)
+        if process.worker is not None and port is not None:
+            port.send("detach", worker=process.worker)
+
+    # --- what is seen -----------------------------------------------------------------------
+
+    def _gone(self, process: Process) -> None:
+        """A process has ended."""
+        self._leave(process)
+        self._said(process)
+        for end in (process.pidfd, process.channel):
+            self.selector.unregister(end)
+        if process.name == PORT:
+            self.clock_ns = max(self.clock_ns, self.figures.port.get("clock_ns", 0))
+            self.processes.port_gone()
+            if lost := self.figures.port_gone(process.page):
+                self.record.note("port gone", PORT, lost)
+        code, number = self.processes.gone(process)
+        now = time.monotonic_ns()
+        if process.worker is not None:
+            self.figures.worker_gone(process.name)
+        self.carry_out(
+            self.watch.exited(process.name, process.attempt, now, code=code, signal=number)
+        )
+
+    def _said(self, process: Process) -> None:
+        """Messages of a process."""
+        for message in process.messages():
+            what = message["what"]
+            if what == "ready":
+                now = time.monotonic_ns()
+                self.carry_out(self.watch.ready(process.name, process.attempt, now))
+                self.processes.join(process)
+                if process.name == PORT:
+                    self._mode()
+                    self._ready()
+                if process.worker is not None:
+                    self._fpga_over({"why": "the worker began anew"})
+                for text in message.get("refused", []):
+                    self.record.note("rule refused", process.name, {"rule": text})
+            elif what == "drops":
+                self.figures.dropped(process.name, message["by_rule"])
+            elif what == "mode":
+                self.obeyed = message
+            elif what == "fpga":
+                self._fpga(process, message)
+            elif what == "fpga over":
+                self._fpga_over({"why": "the block was brought back"})
+            elif what == "mad":
+                self._mad(message)
+            elif what in TOLD:
+                self._told(process, message)
+
+    def _ready(self) -> None:
+        if not self.ready:
+            self.ready = True
+            self.notify.tell(f"READY=1\nMAINPID={os.getpid()}")
+
+    def _fpga(self, process: Process, message: Message) -> None:
+        """The block beside a worker has failed; in software inspection goes on without it."""
+        evidence = {"process": process.name, "fpga": message["fpga"]}
+        if message["software"]:
+            self.record.note("FPGA out of use", process.name, evidence)
+        else:
+            self.fpga_held = True
+            self.carry_out((FaultHeld(time.monotonic_ns(), Reason.FPGA, evidence),))
+
+    def _fpga_over(self, evidence: Mapping[str, Any]) -> None:
+        if self.fpga_held:
+            self.fpga_held = False
+            self.carry_out((FaultCleared(time.monotonic_ns(), Reason.FPGA, evidence),))
+
+    def _mad(self, message: Message) -> None:
+        """A worker that accounts for what it was not given: its word is worth nothing."""
+        name = f"worker-{message['worker']}"
+        now = time.monotonic_ns()
+        self.carry_out(self.watch.unexpected(name, message["why"], now))
+        process = self.processes.running.get(name)
+        if process is not None:
+            self.processes.kill(process)
+
+    def _told(self, process: Process, message: Message) -> None:
+        rest = {key: value for key, value in message.items() if key != "what"}
+        if message["what"] != "detached" or message["held"]:
+            self.record.note(message["what"], process.name, rest)
+
+    def _look(self, now: int) -> None:
+        """Status pages, memory, the ledger; then what time alone brings about."""
+        memory = now >= self.memory_ns
+        for process in list(self.processes.running.values()):
+            name, attempt = process.name, process.attempt
+            beat_ns, beats = process.page.beat_ns, process.page.beats
+            if beat_ns:
+                seen = self.watch.beat(name, attempt, beat_ns, beats, time.monotonic_ns())
+                self.carry_out(seen)
+            if memory:
+                rss = process.rss()
+                self.carry_out(self.watch.memory(name, attempt, rss, time.monotonic_ns()))
+        if memory:
+            self.memory_ns = now + MEMORY_NS
+        try:
+            self.ledger()
+            self.carry_out(self.watch.ledger(None, time.monotonic_ns()))
+        except LedgerError as error:
+            self.carry_out(self.watch.ledger(str(error), time.monotonic_ns()))
+        moment = self.moment()
+        self.apply(self.guard.evaluate(moment))
+        self.carry_out(self.reentry.tick(self.moment(), self.guard.controller))
+        self._sensors(now)
+        self.carry_out(self.watch.tick(time.monotonic_ns()))
+
+    def _sensors(self, now: int) -> None:
+        """The health score, when sensors have answered."""
+        if now >= self.sensors_ns:
+            self.sensors_ns = now + self.options.health.interval
+            self.sensors.ask()
+        readings = self.sensors.poll()
+        if readings is None:
+            return
+        now = time.monotonic_ns()
+        report = self.health.evaluate(readings, now)
+        level = self.health_told.get("level")
+        self.health_told = report.as_dict()
+        if self.health_told["level"] != level:
+            self.record.say("health", {"health": self.health_told})
+        if report.entered:
+            self.carry_out((FaultHeld(now, Reason.HEALTH, report.evidence()),))
+        elif report.cleared:
+            self.carry_out((FaultCleared(now, Reason.HEALTH, report.evidence()),))
+
+    # --- the loop ---------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Until it is told to stop. What nobody expected is reason *unknown*, and it goes on."""
+        for number, handler in (
+            (signal.SIGTERM, self._stop), (signal.SIGINT, self._stop), (signal.SIGHUP, self._hup),
+        ):  # fmt: skip
+            signal.signal(number, handler)
+        self.selector.register(self.control, selectors.EVENT_READ, ("asked", None))
+        self._begin()
+        for name in self.processes.names():
+            limits = self.options.watch.limits(name)
+            self.carry_out(self.watch.add(name, time.monotonic_ns(), limits))
+        self.record.note(
+            "appliance started", self.settings.name, {"workers": self.settings.workers}
+        )
+        while not self.stopping:
+            self._guarded("loop", self._turn)
+        self._guarded("stop", self._end)
+        self.close()
+
+    def _begin(self) -> None:
+        """In the state it was put into by hand; causes of other states are found again."""
+        self.guard.start(self.moment())
+        last = self.before
+        if last and (last["state"], last["reason"]) == (State.FALLBACK, Reason.NO_ERROR):
+            note = "it was in fallback by hand when it was stopped"
+            self.apply(self.guard.fallback(self.moment(), note))
+
+    def _guarded(self, where: str, work: Callable[[], None]) -> None:
+        """Whatever goes wrong in the supervisor's watch is reason *unknown*, on the record."""
+        try:
+            work()
+        except Exception as error:
+            told = f"{type(error).__name__}: {error}"
+            traceback.print_exc()
+            try:
+                self.carry_out(self.watch.unexpected(where, told, time.monotonic_ns()))
+            except Exception:
+                # Those who decide have failed, too: traffic flows, and that is all.
+                traceback.print_exc()
+                with suppress(Exception):
+                    self._permit()
+            time.sleep(PAUSE_S)  # what fails at every turn is not to use up a core
+
+    def _turn(self) -> None:
+        wait = max(0, self.watch.next_due_ns() - time.monotonic_ns())
+        for key, _ in self.selector.select(wait / 1e9):
+            what, process = key.data
+            if what == "gone":
+                self._gone(process)
+            elif what == "said":
+                if process.channel.end.fileno() >= 0:
+                    self._said(process)
+            else:
+                self.control.serve()
+        now = time.monotonic_ns()
+        self.page.beat()
+        if self.reload_asked:
+            self.reload_asked = False
+            self.reload(self.processes.rules)
+        self.notify.alive(now)
+        self._look(now)
+        self.record.push()
+        self.record.save(now, self.moment().ledger, self.guard.state, self.guard.controller.reason)
+
+    def reload(self, rules: list[str]) -> tuple[int, list[str]]:
+        """Have the workers take other rules, or the same files read again; (order, workers)."""
+        self.processes.rules = rules
+        self.order += 1
+        asked = [w.name for w in self.processes.workers() if w.ready
+                 and w.send("reload", rules=rules, order=self.order)]  # fmt: skip
+        self.record.note("reload", self.settings.name, {"rules": rules, "workers": asked})
+        return self.order, asked
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self.stopping = True
+
+    def _hup(self, number: int, frame: FrameType | None) -> None:
+        self.reload_asked = True
+
+    def _end(self) -> None:
+        """In order: the port settles what workers hold, they end flows, lines are written."""
+        limit = time.monotonic_ns() + STOP_NS
+        names = [PORT, *[w.name for w in self.processes.workers()]]
+        self.notify.tell("STOPPING=1")
+        self.record.note("appliance stops", self.settings.name, {})
+        for group in ([PORT], names[1:], ["writer"]):
+            for name in group:
+                if process := self.processes.running.get(name):
+                    self.carry_out(self.watch.stop(name, time.monotonic_ns()))
+                    process.send("stop")
+            if group == names[1:]:
+                self.record.say("ledger", {"ledger": self.ledger().as_dict()})
+            while any(name in self.processes.running for name in group):
+                if time.monotonic_ns() > limit:
+                    for name in group:
+                        if process := self.processes.running.get(name):
+                            self.processes.kill(process)
+                for key, _ in self.selector.select(0.02):
+                    what, process = key.data
+                    if what == "gone":
+                        self._gone(process)
+                    elif what == "said" and process.channel.end.fileno() >= 0:
+                        self._said(process)
+                self.page.beat()
+        state, reason = self.guard.state, self.guard.controller.reason
+        self.record.counters(self.moment().ledger, state, reason)
+
+    def close(self) -> None:
+        """Let go of everything."""
+        for process in list(self.processes.running.values()):
+            self.processes.kill(process)
+            self.processes.gone(process)
+        self.sensors.close()
+        self.control.close()
+        self.record.close()
+        self.notify.close()
+        self.selector.close()
+        self.log.close()

@@ -1,0 +1,152 @@
+"""The writer's process: the lines of all others into the EVE file, whole ones only.
+
+A line that was torn by a death in the middle of a write is cut off at the next start. A disk that
+is full is reported, and tried again: what comes meanwhile is counted as lost.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nsdata.appliance.channel import LARGEST, Message
+from nsdata.appliance.child import BEAT_NS, Child
+from nsdata.errors import OutputError
+from nsdata.output.eve_file import EveFile, output_error
+
+FIGURES = ("lines", "bytes", "lines_lost", "failures", "torn_bytes")
+RETRY_NS = 1_000_000_000
+TAIL = 1 << 20  # bytes looked at for the end of the last whole line, at a time
+
+
+def mend(path: str) -> int:
+    """Cut a torn last line off; its bytes. Raises OutputError."""
+    if path == "-" or not Path(path).is_file():
+        return 0
+    try:
+        with open(path, "r+b") as file:
+            size = whole = file.seek(0, os.SEEK_END)
+            while whole:
+                start = max(0, whole - TAIL)
+                file.seek(start)
+                newline = file.read(whole - start).rfind(b"\n")
+                whole = start + newline + 1 if newline >= 0 else start
+                if newline >= 0:
+                    break
+            if whole < size:
+                file.truncate(whole)
+    except OSError as error:
+        raise output_error(path, "mend the last line of", error) from error
+    return size - whole
+
+
+class WriterProcess:
+    """The loop. `plan`: eve (the file), others (descriptors to read from)."""
+
+    def __init__(self, child: Child, plan: dict[str, Any]) -> None:
+        self.child = child
+        self.path = plan["eve"]
+        self.ends: dict[int, socket.socket] = {}
+        self.file: EveFile | None = None
+        self.lines = self.bytes = self.lost = self.failures = self.torn = 0
+        self.retry_ns = 0
+        self.words = np.zeros(len(FIGURES), np.uint64)
+        child.on("from", self._from)
+
+    def _from(self, message: Message, descriptors: list[int]) -> None:
+        end = socket.socket(fileno=descriptors[0])
+        end.setblocking(False)
+        self.ends[end.fileno()] = end
+
+    def _open(self, now: int) -> None:
+        if self.file is not None or now < self.retry_ns:
+            return
+        try:
+            self.torn += mend(self.path)
+            self.file = EveFile(self.path, append=True)
+            if self.failures:
+                self.child.tell("output", why="", lost=self.lost)
+        except OutputError as error:
+            self._failed(error, now)
+
+    def _failed(self, error: OutputError, now: int) -> None:
+        self.failures += 1
+        self.retry_ns = now + RETRY_NS
+        self.child.tell("output", why=str(error), lost=self.lost)
+        if self.file is not None:
+            broken, self.file = self.file, None
+            with suppress(OutputError):  # said above
+                broken.close()
+
+    def write(self, lines: bytes, now: int) -> None:
+        """Write whole lines, or count them as lost."""
+        self._open(now)
+        count = lines.count(b"\n")
+        if self.file is None or not lines.endswith(b"\n"):
+            self.lost += count
+            return
+        before = self.file.lines
+        file = self.file
+        try:
+            file.write(lines)
+            file.flush()
+        except OutputError as error:
+            self._failed(error, now)
+        written = file.lines - before
+        self.lines += written
+        self.lost += count - written
+        self.bytes += len(lines) if written == count else 0
+
+    def take(self) -> bool:
+        """Write what has come; whether anything had."""
+        ready, _, _ = select.select(list(self.ends), [], [], 0)
+        now = time.monotonic_ns()
+        for number in ready:
+            end = self.ends[number]
+            try:
+                data = end.recv(LARGEST)
+            except BlockingIOError:
+                continue
+            except OSError:
+                data = b""
+            if not data:
+                end.close()
+                del self.ends[number]
+            else:
+                self.write(data, now)
+        return bool(ready)
+
+    def publish(self) -> None:
+        """The counters."""
+        self.words[:] = (self.lines, self.bytes, self.lost, self.failures, self.torn)
+        self.child.page.publish(self.words)
+
+    def loop(self) -> None:
+        """Until it is told to stop or the supervisor is gone, and all has been written."""
+        while True:
+            self.child.listen()
+            took = self.take()
+            self.publish()
+            if not took:
+                if self.child.stopping or self.child.orphan:
+                    break
+                self._open(time.monotonic_ns())
+                self.child.pause(BEAT_NS, *self.ends)
+        if self.file is not None:
+            self.file.close()
+        self.child.tell("stopped", lost=self.lost)
+
+
+def run(child: Child, plan: dict[str, Any]) -> None:
+    """Be the writer."""
+    process = WriterProcess(child, plan)
+    process._open(time.monotonic_ns())
+    child.tell("ready")
+    process.loop()

@@ -1,0 +1,123 @@
+"""`nsdata appliance …`: run an appliance, and talk to the one that runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+app = typer.Typer(
+    help="Run an appliance: inspect live, fall back when it cannot be trusted, say why.",
+    no_args_is_help=True,
+)
+Directory = Annotated[
+    Path, typer.Argument(help="The directory of the appliance (its socket is in there).")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="The whole answer as JSON.")]
+
+
+def _ask(directory: Path, command: str, **members: Any) -> dict[str, Any]:
+    from nsdata.appliance.control import ask
+
+    return ask(directory, {"command": command, **members})
+
+
+@app.command()
+def run(
+    config: Annotated[Path, typer.Option(help="TOML file: docs/appliance.md explains it.")],
+) -> None:
+    """Run an appliance in the foreground until SIGTERM or Ctrl-C; SIGHUP reads the rules again."""
+    from nsdata.appliance.settings import ApplianceSettings
+    from nsdata.appliance.supervisor import Supervisor
+
+    supervisor = Supervisor(ApplianceSettings.load(config))
+    print(f"nsdata: appliance {supervisor.settings.name} in {supervisor.settings.directory}",
+          flush=True)  # fmt: skip
+    supervisor.run()
+
+
+@app.command()
+def status(directory: Directory, as_json: AsJson = False) -> None:
+    """State, reason, what became of the packets, processes."""
+    told = _ask(directory, "status")
+    if as_json:
+        print(json.dumps(told))
+        return
+    from nsdata.output.console import safe
+
+    console = Console(highlight=False)
+    console.print(f"{safe(told['name'])}: {told['state']} ({told['reason']}, {told['severity']})")
+    if told["state"] != "normal":
+        console.print(f"  {told['cause']} {told['resolution']}")
+    ledger = told["ledger"]
+    table = Table("fate", "packets", "bytes")
+    for fate in ("received", "inspected", "bypassed", "blocked", "lost"):
+        table.add_row(fate, f"{ledger[fate]['packets']:,}", f"{ledger[fate]['bytes']:,}")
+    console.print(table)
+    table = Table("process", "phase", "pid", "memory")
+    for name, one in told["processes"].items():
+        memory = one.get("rss_bytes") or 0
+        table.add_row(name, str(one.get("phase")), str(one.get("pid")), f"{memory >> 20} MiB")
+    console.print(table)
+
+
+def _say_transitions(told: dict[str, Any]) -> None:
+    for one in told["transitions"]:
+        print(f"{one['from']} -> {one['to']}: {one['reason']} ({one['outcome']})")
+        if one["outcome"] == "refused":
+            print(f"  {one['evidence'].get('recheck', {}).get('why', '')}; --force overrides")
+            raise typer.Exit(1)
+
+
+@app.command()
+def fallback(
+    directory: Directory,
+    note: Annotated[str, typer.Option(help="Why, for the record.")] = "",
+) -> None:
+    """Put it into fallback by hand: all traffic is permitted, none inspected."""
+    _say_transitions(_ask(directory, "fallback", note=note))
+
+
+@app.command()
+def restore(
+    directory: Directory,
+    force: Annotated[bool, typer.Option("--force", help="Even while the cause holds.")] = False,
+) -> None:
+    """Restore it to normal; refused while the cause still holds."""
+    _say_transitions(_ask(directory, "restore", force=force))
+
+
+@app.command()
+def reload(
+    directory: Directory,
+    rules: Annotated[list[Path], typer.Option("--rules", "-r", help="Other rule files.")] = [],  # noqa: B006
+) -> None:
+    """Read the rules again (or others) without losing or skipping a packet."""
+    more = {"rules": [str(path.resolve()) for path in rules]} if rules else {}
+    told = _ask(directory, "reload", **more)
+    print(f"asked {', '.join(told['workers']) or 'nobody'}")
+
+
+@app.command()
+def stop(directory: Directory) -> None:
+    """Stop it in order."""
+    _ask(directory, "stop")
+
+
+@app.command()
+def transitions(
+    directory: Directory,
+    most: Annotated[int, typer.Option(help="How many, newest first.", min=1)] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """What it went through, with the evidence."""
+    told = _ask(directory, "transitions", most=most)["transitions"]
+    if as_json:
+        print(json.dumps(told))
+        return
+    for one in told:
+        print(f"{one['wall_ns']} {one['from']} -> {one['to']}: {one['reason']} ({one['outcome']})")

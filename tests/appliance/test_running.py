@@ -1,0 +1,106 @@
+"""Reasons of a fallback from their real causes, in a running appliance."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from box import QUICK, Box, is_entry
+
+
+def test_by_hand_and_back(tmp_path: Path) -> None:
+    """no error: the operator's own fallback, told apart from normal by its state."""
+    with Box(tmp_path) as box:
+        assert box.ask("fallback", note="maintenance")["transitions"][0]["outcome"] == "entered"
+        entered = box.fallen("no error")
+        assert is_entry(entered, "Info")["note"] == "maintenance"
+        assert entered["trigger"] == "manual"
+        box.permits()
+        assert box.ask("restore")["transitions"][0]["outcome"] == "restored"
+        box.inspects()
+    kinds = [(e["fallback"]["from"], e["fallback"]["to"]) for e in box.events("fallback")]
+    assert kinds == [("normal", "fallback"), ("fallback", "normal")]
+
+
+def test_a_hung_worker_is_a_heartbeat_error(tmp_path: Path) -> None:
+    with Box(tmp_path, settings=QUICK) as box:
+        pid = box.signal("worker-0", signal.SIGSTOP)
+        entered = box.fallen("heartbeat error")
+        evidence = is_entry(entered, "Critical")
+        assert evidence["process"] == "worker-0" and evidence["pid"] == pid
+        box.permits()
+        box.refused("heartbeat error")
+        box.wait(lambda t: t["processes"]["worker-0"]["pid"] not in (None, pid), "restarted")
+        box.restored()
+
+
+def test_a_worker_that_crashes_once_is_an_event(tmp_path: Path) -> None:
+    """Restarted, its packets accounted for, no fallback."""
+    with Box(tmp_path, settings=QUICK) as box:
+        pid = box.signal("worker-0", signal.SIGKILL)
+        box.wait(lambda t: t["processes"]["worker-0"]["pid"] not in (None, pid)
+                 and t["processes"]["worker-0"]["phase"] == "running", "restarted")  # fmt: skip
+        box.inspects()
+        assert box.status()["state"] == "normal"
+        assert not box.ask("transitions")["transitions"]
+        ledger = box.stop()
+        assert ledger["bypassed"]["reasons"]["worker"] > 0
+    assert any(e["event"] == "recovered" for e in box.events("appliance"))
+
+
+def test_a_worker_that_crashes_again_and_again_is_a_process_error(tmp_path: Path) -> None:
+    with Box(tmp_path, settings=QUICK) as box:
+        for _ in range(3):
+            pid = box.signal("worker-0", signal.SIGSEGV)
+            box.wait(lambda t, pid=pid: t["processes"]["worker-0"]["pid"] not in (None, pid)
+                     or t["state"] == "fallback", "restarted or fallen")  # fmt: skip
+        entered = box.fallen("process error")
+        assert is_entry(entered, "Critical")["process"] == "worker-0"
+        box.permits()
+        box.restored()
+
+
+def test_a_supervisor_that_is_stopped_leaves_traffic_flowing(tmp_path: Path) -> None:
+    """The port permits everything by itself, and goes back to orders when there is one again."""
+    with Box(tmp_path) as box:
+        assert box.process is not None
+        port = box.status()["port"]
+        os.kill(box.process.pid, signal.SIGSTOP)
+        try:
+            subprocess.run([sys.executable, "-c", "import time; time.sleep(2.5)"], check=True)
+        finally:
+            os.kill(box.process.pid, signal.SIGCONT)
+        told = box.wait(lambda t: t["port"]["alone"] == 0, "supervised again")
+        assert told["port"]["forwarded_packets"] > port["forwarded_packets"] + 5000
+        assert told["ledger"]["bypassed"]["reasons"]["fallback"] > 1000
+        box.inspects()
+
+
+def test_a_fallback_by_hand_outlives_a_restart(tmp_path: Path) -> None:
+    """Only a person ends it; of other reasons the causes are looked for anew."""
+    with Box(tmp_path, settings=QUICK) as box:
+        box.ask("fallback", note="maintenance")
+        box.stop()
+        box.start(inspects=False)
+        told = box.wait(lambda t: t["ledger"]["received"]["packets"] > 100, "traffic flows")
+        assert (told["state"], told["reason"]) == ("fallback", "no error")
+        assert [one["outcome"] for one in box.ask("transitions")["transitions"]] == ["entered"] * 2
+        box.permits()
+        box.signal("worker-0", signal.SIGSTOP)
+        box.wait(lambda t: t["reason"] == "heartbeat error", "it hangs")
+        box.stop()
+        box.start()
+        assert box.status()["state"] == "normal"
+
+
+@pytest.mark.parametrize("name", ["port", "writer"])
+def test_port_and_writer_come_back(tmp_path: Path, name: str) -> None:
+    with Box(tmp_path, settings=QUICK) as box:
+        pid = box.signal(name, signal.SIGKILL)
+        box.wait(lambda t: t["processes"][name]["pid"] not in (None, pid)
+                 and t["processes"][name]["phase"] == "running", "restarted")  # fmt: skip
+        box.inspects()
+    alerts = [e for e in box.events("alert")]
+    assert alerts

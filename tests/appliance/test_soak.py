@@ -1,0 +1,163 @@
+"""Faults at random against a running appliance under load; NSDATA_FULL=1 brings about 500.
+
+After each: the state and reason that it should lead to, a ledger that balances, the way back. At
+the end no line of EVE is torn, and the supervisor is the one that was started.
+"""
+
+import mmap
+import os
+import random
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+from box import Box, balances
+
+FAULTS = 500 if os.environ.get("NSDATA_FULL", "") not in ("", "0") else 20
+SEED = int(os.environ.get("NSDATA_SEED", "1"))
+WINDOW_S = 30.0
+NORMAL = "no error"
+SETTINGS = """
+"watch.heartbeat-clear" = "300ms"
+"watch.stable" = "300ms"
+"watch.unknown-clear" = "300ms"
+"watch.restart-delay" = "50ms"
+"watch.restart-delay-max" = "200ms"
+"watch.crash-window" = "30s"
+"health.interval" = "300ms"
+"health.deadline" = "300ms"
+"health.stale-after" = "5s"
+"health.required" = []
+"""
+
+
+class Soak:
+    """The faults, and what each has to lead to: the reasons that are right."""
+
+    def __init__(self, box: Box, lab: Path, dice: random.Random) -> None:
+        self.box, self.lab, self.dice = box, lab, dice
+        self.crashes: dict[str, list[float]] = {}
+
+    def after_crash(self, name: str) -> set[str]:
+        """A crash is an event until the third in 30 s; near their end either is right."""
+        now = time.monotonic()
+        times = self.crashes.setdefault(name, [])
+        times.append(now)
+        surely, perhaps = (
+            sum(now - at < WINDOW_S + slack for at in times) >= 3 for slack in (-5, 5)
+        )
+        return {"process error"} if surely else {NORMAL, "process error"} if perhaps else {NORMAL}
+
+    def kill(self) -> set[str]:
+        name = self.dice.choice(["worker-0", "worker-1", "writer", "port"])
+        self.box.signal(name, self.dice.choice([signal.SIGKILL, signal.SIGSEGV]))
+        return self.after_crash(name)
+
+    def hang(self) -> set[str]:
+        name = self.dice.choice(["worker-0", "worker-1", "writer", "port"])
+        self.box.signal(name, signal.SIGSTOP)
+        return {"heartbeat error"}
+
+    def pause(self) -> set[str]:
+        """Shorter than the limit: nobody falls back."""
+        pid = self.box.signal(self.dice.choice(["worker-0", "writer"]), signal.SIGSTOP)
+        time.sleep(0.1)
+        os.kill(pid, signal.SIGCONT)
+        return {NORMAL}
+
+    def blind(self) -> set[str]:
+        """The supervisor does not look for a while; the port goes on."""
+        assert self.box.process is not None
+        os.kill(self.box.process.pid, signal.SIGSTOP)
+        time.sleep(0.4)
+        os.kill(self.box.process.pid, signal.SIGCONT)
+        return {NORMAL}
+
+    def heat(self) -> set[str]:
+        self.sensors("99", "0")
+        return {"low health score error"}
+
+    def by_hand(self) -> set[str]:
+        self.box.ask("fallback", note="soak")
+        return {NORMAL}
+
+    def reload(self) -> set[str]:
+        self.box.ask("reload")
+        return {NORMAL}
+
+    def madness(self) -> set[str]:
+        """A worker's answers are written over."""
+        assert self.box.process is not None
+        self.box.wait(lambda t: all(p["phase"] == "running" for p in t["processes"].values()), "up")
+        for number in os.listdir(f"/proc/{self.box.process.pid}/fd"):
+            path = f"/proc/{self.box.process.pid}/fd/{number}"
+            if "memfd:nsdata-worker-0-answers" in os.readlink(path):
+                with open(path, "r+b") as file, mmap.mmap(file.fileno(), 0) as memory:
+                    memory[8:16] = (1 << 60).to_bytes(8, "little")
+        return {"unknown"} if self.after_crash("worker-0") == {NORMAL} else {
+            "unknown", "process error"}  # fmt: skip
+
+    def corrupt(self) -> set[str]:
+        """Somebody writes into the store."""
+        with open(self.box.directory / "appliance.db", "r+b") as file:
+            file.write(os.urandom(4096))
+        return {NORMAL}
+
+    def sensors(self, temperature: str, power: str) -> None:
+        for name, value in (("temperature-inlet", temperature), ("power-supply-1", power)):
+            part = self.lab / f".{name}"
+            part.write_text(value)
+            part.rename(self.lab / name)
+
+    def back(self) -> None:
+        """Everything runs, and it is restored."""
+        self.sensors("40", "1")
+        self.box.wait(
+            lambda t: (
+                len(t["processes"]) == 4
+                and all(one["phase"] == "running" for one in t["processes"].values())
+            ),
+            "all run",
+        )
+        self.box.wait(
+            lambda t: t["state"] == "normal" or (self.box.ask("restore") and False), "restored"
+        )
+        self.box.inspects()
+
+
+def test_faults_at_random(tmp_path: Path) -> None:
+    lab = tmp_path / "sensors"
+    lab.mkdir()
+    settings = SETTINGS + f'"health.sensor-directory" = "{lab}"\n'
+    dice = random.Random(SEED)
+    done: Counter[str] = Counter()
+    with Box(tmp_path, rate="10kpps", more="workers = 2", settings=settings) as box:
+        assert box.process is not None
+        soak = Soak(box, lab, dice)
+        soak.sensors("40", "1")
+        faults = (soak.kill, soak.hang, soak.pause, soak.blind, soak.heat, soak.by_hand,
+                  soak.reload, soak.madness, soak.corrupt)  # fmt: skip
+        received = 0
+        for number in range(FAULTS):
+            fault = dice.choice(faults)
+            expected = fault()
+            if NORMAL in expected:
+                time.sleep(0.05)
+                told = box.status()
+                assert told["reason"] in expected, (number, fault.__name__, expected, told)
+            else:
+                told = box.wait(
+                    lambda t, wanted=expected: t["state"] == "fallback" and t["reason"] in wanted,
+                    f"fault {number}, {fault.__name__}: {expected}",
+                )
+            balances(told["ledger"])
+            assert told["ledger"]["received"]["packets"] >= received
+            soak.back()
+            told = box.status()
+            balances(told["ledger"])
+            received = told["ledger"]["received"]["packets"]
+            done[fault.__name__] += 1
+        box.stop()
+    print(f"{sum(done.values())} faults, {received} frames: {dict(done)}")
+    assert box.events("alert")  # every line of it is whole

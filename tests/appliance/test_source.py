@@ -1,0 +1,105 @@
+"""Sources: looped captures and a directory, their rate and their time stamps."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from capture_frames import write_capture
+
+from nsdata.appliance.source import (
+    BATCH,
+    GAP_NS,
+    DirectorySource,
+    LoopSource,
+    Pace,
+    Source,
+    is_capture,
+)
+from nsdata.errors import CaptureError, SettingError
+
+MS = 1_000_000
+FRAME = bytes(60)
+
+
+def capture(path: Path, frames: int, first_ns: int = 1_000 * MS) -> Path:
+    return write_capture(path, [FRAME] * frames, [first_ns + i * MS for i in range(frames)])
+
+
+def taken(source: Source, now_ns: int, rounds: int = 20) -> list[int]:
+    """The time stamps of what is due now."""
+    stamps: list[int] = []
+    for _ in range(rounds):
+        batch = source.next(now_ns)
+        if batch is not None:
+            stamps += [int(at) for at in batch.ts_ns]
+    return stamps
+
+
+def test_time_goes_on_from_loop_to_loop(tmp_path: Path) -> None:
+    one, two = capture(tmp_path / "a.pcap", 3), capture(tmp_path / "b.pcap", 2, 10 * MS)
+    source = LoopSource([str(one), str(two)], loops=2)
+    stamps = taken(source, 0)
+    assert len(stamps) == 10 and source.ended and source.last_ns == stamps[-1]
+    gaps = [b - a for a, b in pairwise(stamps)]
+    assert gaps == [MS, MS, GAP_NS, MS, GAP_NS, MS, MS, GAP_NS, MS]
+
+
+def test_it_goes_on_where_another_source_ended(tmp_path: Path) -> None:
+    path = str(capture(tmp_path / "a.pcap", 2))
+    source = LoopSource([path], loops=1, after_ns=10**18)
+    assert taken(source, 0) == [10**18 + GAP_NS, 10**18 + GAP_NS + MS]
+
+
+def test_a_rate_is_kept_and_what_was_missed_is_not_made_up_for() -> None:
+    pace = Pace(1000)
+    assert pace.wait_ns(0) == 0
+    pace.took(BATCH)
+    assert pace.wait_ns(0) == BATCH * MS
+    assert pace.wait_ns(BATCH * MS) == 0
+    assert pace.wait_ns(10**12) == 0  # stopped for a quarter of an hour
+    pace.took(1)
+    assert pace.wait_ns(10**12) == MS
+    with pytest.raises(SettingError, match="0 to 1e9 is legal"):
+        Pace(-1)
+
+
+def test_captures_without_a_frame_end_it(tmp_path: Path) -> None:
+    source = LoopSource([str(capture(tmp_path / "a.pcap", 0))])
+    with pytest.raises(CaptureError, match="no capture holds a frame"):
+        taken(source, 0)
+    assert source.ended and source.next(0) is None
+
+
+def test_a_directory_is_read_as_it_is_filled(tmp_path: Path) -> None:
+    capture(tmp_path / "b.pcap", 2)
+    capture(tmp_path / "a.pcap", 1)
+    capture(tmp_path / "c.pcap.part", 1)
+    source = DirectorySource(tmp_path)
+    assert len(taken(source, 0)) == 3
+    assert source.wait_ns(1) > 0
+    (tmp_path / "c.pcap.part").rename(tmp_path / "c.pcap")
+    assert len(taken(source, 10**9)) == 1
+    assert taken(source, 2 * 10**9) == []  # each is read once
+    assert not source.ended
+
+
+def test_a_capture_that_is_none_is_told_and_the_next_one_read(tmp_path: Path) -> None:
+    (tmp_path / "a.pcap").write_bytes(b"nothing of the kind, at some length")
+    capture(tmp_path / "b.pcap", 2)
+    source = DirectorySource(tmp_path)
+    with pytest.raises(CaptureError, match=r"a\.pcap"):
+        taken(source, 0)
+    assert len(taken(source, 0)) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "yes"), [("a.pcap", True), ("a.pcapng.gz", True), ("a.cap.zst", True),
+                      ("a.pcap.part", False), ("eve.json", False), (".gz", False)],
+)  # fmt: skip
+def test_names_of_captures(name: str, yes: bool) -> None:
+    assert is_capture(name) is yes
+
+
+def test_a_directory_that_is_none() -> None:
+    with pytest.raises(SettingError, match="is no directory"):
+        DirectorySource("/nowhere/at/all")

@@ -1,0 +1,91 @@
+"""The supervisor without its processes: what goes wrong in its own watch, and on record."""
+
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nsdata.appliance.settings import ApplianceSettings
+from nsdata.appliance.supervisor import Supervisor
+from nsdata.appliance.writer import mend
+from nsdata.fallback.ledger import Count, LedgerSnapshot
+from nsdata.fallback.reasons import Reason, State
+
+
+@pytest.fixture
+def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
+    file = tmp_path / "box.toml"
+    file.write_text('directory = "run"\n[source]\ncaptures = ["a.pcap"]\n')
+    found = Supervisor(ApplianceSettings.load(file))
+    found._begin()
+    yield found
+    found.close()
+
+
+def test_an_exception_nobody_expected_is_unknown(supervisor: Supervisor) -> None:
+    supervisor._guarded("here", lambda: [][1])
+    controller = supervisor.guard.controller
+    assert (controller.state, controller.reason) == (State.FALLBACK, Reason.UNKNOWN)
+    told = supervisor.record.store.transitions()[0]["evidence"]["given"]
+    assert told["where"] == "here" and "IndexError" in told["error"]
+
+
+def test_an_exception_in_what_deals_with_exceptions_ends_nothing(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    permitted = []
+
+    def fail(*given: object) -> None:
+        raise RuntimeError("this one as well")
+
+    monkeypatch.setattr(supervisor.watch, "unexpected", fail)
+    monkeypatch.setattr(supervisor, "_permit", lambda: permitted.append(True))
+    supervisor._guarded("here", lambda: [][1])
+    assert permitted == [True]
+
+
+def test_a_ledger_that_does_not_balance_is_unknown(supervisor: Supervisor) -> None:
+    empty = LedgerSnapshot.empty()
+    supervisor.figures._ended = LedgerSnapshot(Count(3, 300), empty.by_fate, empty.by_why)
+    supervisor._look(supervisor.moment().now_ns)
+    controller = supervisor.guard.controller
+    assert (controller.state, controller.reason) == (State.FALLBACK, Reason.UNKNOWN)
+    told = supervisor.record.store.transitions()[0]["evidence"]["given"]
+    assert told["where"] == "ledger balance" and "(+3)" in told["error"]
+
+
+def test_lines_wait_for_a_writer_and_a_failing_store_is_said_once(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record, (mine, theirs) = (
+        supervisor.record,
+        socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET),
+    )
+    record.note("before there is a writer", "x", {})
+    monkeypatch.setattr(record.store, "flush", lambda: False)
+    record.store.error = "disk full"
+    monkeypatch.setattr(record, "_writer_end", lambda: mine)
+    for now in (10**12, 10**12 + 2 * 10**9):
+        record.save(now, LedgerSnapshot.empty(), State.NORMAL, Reason.NO_ERROR)
+    record.store.error = ""
+    record.save(10**12 + 4 * 10**9, LedgerSnapshot.empty(), State.NORMAL, Reason.NO_ERROR)
+    theirs.setblocking(False)
+    heard = []
+    with pytest.raises(BlockingIOError):
+        while True:
+            heard.append(json.loads(theirs.recv(65536))["event"])
+    assert heard[-3:] == ["before there is a writer", "store failed", "store works again"]
+    theirs.close()
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(b'{"a":1}\n{"b"', b'{"a":1}\n'), (b'{"a":1}\n', b'{"a":1}\n'), (b"torn", b""), (b"", b"")],
+)
+def test_a_torn_line_is_cut_off(tmp_path: Path, before: bytes, after: bytes) -> None:
+    path = tmp_path / "eve.json"
+    path.write_bytes(before)
+    assert mend(str(path)) == len(before) - len(after)
+    assert path.read_bytes() == after
