@@ -10,12 +10,9 @@ docs/appliance.md.
 from __future__ import annotations
 
 import argparse
-import mmap
-import os
 import re
 import signal
 import statistics
-import struct
 import sys
 import tempfile
 import time
@@ -36,7 +33,6 @@ QUICK = """
 "watch.unknown-clear" = "300ms"
 "watch.restart-delay" = "50ms"
 """
-RING_MAGIC = struct.pack("<Q", 0x6E73642D72696E67)
 PAGE = re.compile(r"<!-- latency -->.*?<!-- /latency -->", re.S)
 
 
@@ -63,18 +59,6 @@ def resume(box: Box) -> None:
     """Let it go on, if it is the one that was stopped."""
     with suppress(ProcessLookupError):
         box.signal("worker-0", signal.SIGCONT)
-
-
-def scribble(box: Box) -> None:
-    """Write over the worker's answers: it claims slots that it was never given."""
-    assert box.process is not None
-    for number in os.listdir(f"/proc/{box.process.pid}/fd"):
-        path = f"/proc/{box.process.pid}/fd/{number}"
-        if "memfd:nsdata-worker-0-answers" in os.readlink(path):
-            with open(path, "r+b") as file, mmap.mmap(file.fileno(), 0) as memory:
-                at = memory.find(RING_MAGIC) + 8
-                struct.pack_into("<Q", memory, at, 1 << 60)
-            return
 
 
 def heat(box: Box) -> None:
@@ -117,7 +101,9 @@ CASES = (
     Case("FPGA reported error", "the block notes an error of class SEU",
          lambda box: box.ask("inject", error="SEU") and None,
          more='offload = "model:64"\ntesting = true\n'),
-    Case("unknown", "a worker accounts for frames that it was never given", scribble),
+    Case("unknown", "a worker accounts for frames that it was never given",
+         lambda box: box.madden(0),
+         settings='"watch.crashes" = 1000\n'),
     Case("no error", "an operator asks for it", lambda box: box.ask("fallback") and None),
 )  # fmt: skip
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from nsdata.errors import EngineError
 ROOT = Path(__file__).parents[1]
 CAPTURE = ROOT / "tests" / "captures" / "office.pcap"
 RULE = 'alert tcp any any -> any any (msg:"session"; flags:S; sid:1;)\n'
+RING_MAGIC = (0x6E73642D72696E67).to_bytes(8, "little")
 PATIENCE_S = 40.0  # the machine may be busy
 QUICK = """
 "watch.heartbeat-clear" = "1s"
@@ -146,6 +149,19 @@ class Box:
         pid = self.pid(name)
         os.kill(pid, number)
         return pid
+
+    def madden(self, worker: int) -> None:
+        """Write over the memory in which a worker answers, as a bug of its own would: it claims to
+        have judged slots that it was never given."""
+        assert self.process is not None
+        for path in Path(f"/proc/{self.process.pid}/fd").iterdir():
+            with suppress(FileNotFoundError):  # closed since
+                if f"memfd:nsdata-worker-{worker}-answers" in os.readlink(path):
+                    with open(path, "r+b") as file, mmap.mmap(file.fileno(), 0) as memory:
+                        assert memory[:8] == RING_MAGIC
+                        memory[8:16] = (1 << 60).to_bytes(8, "little")
+                    return
+        raise AssertionError(f"worker {worker} has no ring")
 
     # --- what it left -----------------------------------------------------------------------
 

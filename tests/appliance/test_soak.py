@@ -4,7 +4,6 @@ After each: the state and reason that it should lead to, a ledger that balances,
 the end no line of EVE is torn, and the supervisor is the one that was started.
 """
 
-import mmap
 import os
 import random
 import signal
@@ -88,13 +87,8 @@ class Soak:
 
     def madness(self) -> set[str]:
         """A worker's answers are written over."""
-        assert self.box.process is not None
         self.box.wait(lambda t: all(p["phase"] == "running" for p in t["processes"].values()), "up")
-        for number in os.listdir(f"/proc/{self.box.process.pid}/fd"):
-            path = f"/proc/{self.box.process.pid}/fd/{number}"
-            if "memfd:nsdata-worker-0-answers" in os.readlink(path):
-                with open(path, "r+b") as file, mmap.mmap(file.fileno(), 0) as memory:
-                    memory[8:16] = (1 << 60).to_bytes(8, "little")
+        self.box.madden(0)
         return {"unknown"} if self.after_crash("worker-0") == {NORMAL} else {
             "unknown", "process error"}  # fmt: skip
 
