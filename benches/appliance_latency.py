@@ -32,6 +32,7 @@ QUICK = """
 "watch.stable" = "300ms"
 "watch.unknown-clear" = "300ms"
 "watch.restart-delay" = "50ms"
+"watch.restart-delay-max" = "100ms"
 """
 PAGE = re.compile(r"<!-- latency -->.*?<!-- /latency -->", re.S)
 

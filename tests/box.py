@@ -47,15 +47,28 @@ class Box:
         self.process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Box:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.kill()
+            raise
         return self
 
     def __exit__(self, *error: object) -> None:
         if error[0] is None and self.process is not None:
             self.stop()
-        elif self.process is not None and self.process.poll() is None:
+        self.kill()
+
+    def kill(self) -> None:
+        """Whatever runs of it ends."""
+        if self.process is not None and self.process.poll() is None:
+            pid = self.process.pid
+            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
             self.process.kill()
             self.process.wait()
+            for child in map(int, children):  # the port would go on alone
+                with suppress(ProcessLookupError):
+                    os.kill(child, signal.SIGKILL)
 
     def start(self, inspects: bool = True) -> None:
         """Run it, until it inspects."""
