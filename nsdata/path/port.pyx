@@ -114,7 +114,8 @@ cdef class Port:
 
         mode: 0 inspect, 1 permit, 2 block. share: 0 to FULL_SHARE, of flows that are inspected;
         a flow inside stays inside as it grows. best_effort: with no slot free a frame is permitted
-        rather than lost. passing: workers (a bit each) whose frames pass uninspected. Raises EngineError for arrays that do not fit each other.
+        rather than lost. passing: workers (a bit each) whose frames pass uninspected. Raises
+        EngineError for arrays that do not fit each other.
         """
         cdef Py_ssize_t n = offset.shape[0]
         cdef Py_ssize_t i
