@@ -14,6 +14,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from capture_frames import write_capture
+from traffic import udp
+
 from nsdata.appliance.control import ask
 from nsdata.errors import EngineError
 
@@ -21,6 +24,7 @@ ROOT = Path(__file__).parents[1]
 CAPTURE = ROOT / "tests" / "captures" / "office.pcap"
 RULE = 'alert tcp any any -> any any (msg:"session"; flags:S; sid:1;)\n'
 RING_MAGIC = (0x6E73642D72696E67).to_bytes(8, "little")
+FLOWS = 60_000  # of a capture of many
 PATIENCE_S = 40.0  # the machine may be busy
 QUICK = """
 "watch.heartbeat-clear" = "1s"
@@ -189,6 +193,12 @@ class Box:
         assert all(line.endswith(b"\n") for line in lines)
         found = [json.loads(line) for line in lines]
         return [one for one in found if not kind or one["event_type"] == kind]
+
+
+def many_flows(path: Path) -> Path:
+    """A flow of its own in every frame."""
+    frames = [udp(b"x", f"10.{i >> 16}.{i >> 8 & 255}.{i & 255}", "10.9.9.9") for i in range(FLOWS)]
+    return write_capture(path, frames, [10**18 + i * 1000 for i in range(FLOWS)])
 
 
 def balances(ledger: dict[str, Any]) -> None:
