@@ -10,6 +10,7 @@ docs/appliance.md.
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import signal
 import statistics
@@ -24,7 +25,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from box import Box  # noqa: E402
+from box import CAPTURE, Box, many_flows  # noqa: E402
 
 PERMIT = 1  # the port's mode
 QUICK = """
@@ -32,6 +33,7 @@ QUICK = """
 "watch.stable" = "300ms"
 "watch.unknown-clear" = "300ms"
 "watch.restart-delay" = "50ms"
+"watch.restart-delay-max" = "100ms"
 """
 PAGE = re.compile(r"<!-- latency -->.*?<!-- /latency -->", re.S)
 
@@ -42,12 +44,23 @@ class Case:
 
     reason: str
     cause: str
-    act: Callable[[Box], None]
+    act: Callable[[Box], int | None]  # its time, when it is not that of the call
     undo: Callable[[Box], None] = lambda box: None
     settings: str = ""
     more: str = ""
     limit_ms: float = 0.0  # what has to pass before it is one: taken off
     bar: str = ""
+    capture: Callable[[Path], Path] = lambda path: CAPTURE
+
+
+def passes_its_limit(box: Box) -> int:
+    """The time at which the worker was first seen past its memory limit, every 0.2 ms."""
+    found = re.search(r'max-memory-of.worker" = "(\d+)b"', box.config.read_text())
+    assert found
+    statm, page = Path(f"/proc/{box.pid('worker-0')}/statm"), os.sysconf("SC_PAGE_SIZE")
+    while int(statm.read_text().split()[1]) * page <= int(found[1]):
+        time.sleep(0.0002)
+    return time.monotonic_ns()
 
 
 def hang(box: Box) -> None:
@@ -82,6 +95,11 @@ HOT = """
 "health.stale-after" = "2s"
 "health.required" = []
 """
+MEMORY = """
+"watch.memory-clear" = "300ms"
+"watch.memory-clear-share" = 0.99
+"watch.max-memory-of.worker" = "LIMITb"
+"""
 METER = """
 "drop-meter.window" = "200ms"
 "drop-meter.interval" = "200ms"
@@ -93,6 +111,8 @@ CASES = (
          settings='"watch.crashes" = 1\n', bar="≤ 50 ms"),
     Case("heartbeat error", "a worker is stopped; less its limit of 500 ms", hang, resume,
          limit_ms=500, bar="≤ 20 ms"),
+    Case("memory error", "a worker grows past its limit, which is looked at every 100 ms",
+         passes_its_limit, settings=MEMORY, capture=many_flows),
     Case("threshold error", "a worker gets no CPU, its ring of 128 frames is full; less the 180 ms "
          "until 90 % of a window of 200 ms are lost", hang, resume, settings=METER,
          more="[ring]\nslots = 2\n", limit_ms=180, bar="≤ an evaluation interval (200 ms)"),
@@ -111,8 +131,8 @@ CASES = (
 def once(box: Box, case: Case) -> float:
     """Milliseconds from the cause until the port obeyed; back to normal afterwards."""
     order = box.status()["obeyed"].get("order", 0)
-    at_ns = time.monotonic_ns()
-    case.act(box)
+    called_ns = time.monotonic_ns()
+    at_ns = case.act(box) or called_ns
     told = box.wait(
         lambda t: (t["state"], t["reason"]) == ("fallback", case.reason)
         and t["obeyed"].get("order", 0) > order and t["obeyed"]["mode"] == PERMIT,
@@ -128,7 +148,8 @@ def once(box: Box, case: Case) -> float:
         ),
         "restored",
     )
-    box.inspects()
+    if case.capture is not many_flows:  # there it grows on
+        box.inspects()
     return float((first - at_ns) / 1e6 - case.limit_ms)
 
 
@@ -139,7 +160,12 @@ def measure(case: Case, runs: int) -> list[float]:
         (directory / "sensors").mkdir()
         settings = QUICK + case.settings.replace("SENSORS", str(directory / "sensors"))
         more, ring = ("", case.more) if "[" in case.more else (case.more, "")
-        box = Box(directory, rate="20kpps", settings=settings, more=more)
+        if "LIMIT" in settings:
+            with Box(directory) as box:
+                small = int(box.status()["processes"]["worker-0"]["rss_bytes"])
+            settings = settings.replace("LIMIT", str(small + (6 << 20)))
+        capture = case.capture(directory / "made.pcap")
+        box = Box(directory, rate="20kpps", settings=settings, more=more, capture=capture)
         cool(box)
         box.config.write_text(box.config.read_text() + ring)
         with box:

@@ -14,6 +14,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from capture_frames import write_capture
+from traffic import udp
+
 from nsdata.appliance.control import ask
 from nsdata.errors import EngineError
 
@@ -21,6 +24,7 @@ ROOT = Path(__file__).parents[1]
 CAPTURE = ROOT / "tests" / "captures" / "office.pcap"
 RULE = 'alert tcp any any -> any any (msg:"session"; flags:S; sid:1;)\n'
 RING_MAGIC = (0x6E73642D72696E67).to_bytes(8, "little")
+FLOWS = 60_000  # of a capture of many
 PATIENCE_S = 40.0  # the machine may be busy
 QUICK = """
 "watch.heartbeat-clear" = "1s"
@@ -47,15 +51,28 @@ class Box:
         self.process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Box:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.kill()
+            raise
         return self
 
     def __exit__(self, *error: object) -> None:
         if error[0] is None and self.process is not None:
             self.stop()
-        elif self.process is not None and self.process.poll() is None:
+        self.kill()
+
+    def kill(self) -> None:
+        """Whatever runs of it ends."""
+        if self.process is not None and self.process.poll() is None:
+            pid = self.process.pid
+            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
             self.process.kill()
             self.process.wait()
+            for child in map(int, children):  # the port would go on alone
+                with suppress(ProcessLookupError):
+                    os.kill(child, signal.SIGKILL)
 
     def start(self, inspects: bool = True) -> None:
         """Run it, until it inspects."""
@@ -171,11 +188,22 @@ class Box:
         return "\n".join(p.read_text(errors="replace")[-3000:] for p in logs if p.exists())
 
     def events(self, kind: str = "") -> list[dict[str, Any]]:
-        """EVE events; every line of the file is whole."""
-        lines = (self.directory / "eve.json").read_bytes().splitlines(keepends=True)
+        """EVE events; every line of the file is whole, once it has stopped."""
+        file = self.directory / "eve.json"
+        if not file.exists():  # the writer has not begun yet
+            return []
+        lines = file.read_bytes().splitlines(keepends=True)
+        if self.process is not None and lines and not lines[-1].endswith(b"\n"):
+            lines.pop()  # it is being written
         assert all(line.endswith(b"\n") for line in lines)
         found = [json.loads(line) for line in lines]
         return [one for one in found if not kind or one["event_type"] == kind]
+
+
+def many_flows(path: Path) -> Path:
+    """A flow of its own in every frame."""
+    frames = [udp(b"x", f"10.{i >> 16}.{i >> 8 & 255}.{i & 255}", "10.9.9.9") for i in range(FLOWS)]
+    return write_capture(path, frames, [10**18 + i * 1000 for i in range(FLOWS)])
 
 
 def balances(ledger: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ later, bounded, and the appliance goes on.
 from __future__ import annotations
 
 import json
+import time
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +23,7 @@ from nsdata.fallback.ledger import LedgerSnapshot
 from nsdata.fallback.reasons import Reason, State
 
 PENDING = 10_000  # rows kept while they cannot be written
+RETRY_NS = 1_000_000_000  # after a write that failed
 KEPT = 100_000  # rows of a table; the oldest go
 SCHEMA = 1
 
@@ -69,6 +71,7 @@ class Store:
         self.moved: Path | None = None  # where a corrupt one went
         self.error = ""  # of the last write; "": it went well
         self.lost = 0  # rows that could not be kept
+        self._retry_ns = 0  # not before: who writes into it does not wait for it each time
         self._pending: deque[tuple[type[_Base], dict[str, Any]]] = deque()
         try:
             self._open()
@@ -89,7 +92,7 @@ class Store:
             cursor = connection.cursor()
             cursor.execute("PRAGMA journal_mode=WAL")
             cursor.execute("PRAGMA synchronous=NORMAL")  # whole after a crash; a second may lack
-            cursor.execute("PRAGMA busy_timeout=200")
+            cursor.execute("PRAGMA busy_timeout=50")
             cursor.close()
 
         with self._engine.begin() as connection:
@@ -135,7 +138,8 @@ class Store:
             self._pending.popleft()
             self.lost += 1
         self._pending.append((table, row))
-        self.flush()
+        if time.monotonic_ns() >= self._retry_ns:
+            self.flush()
 
     def flush(self) -> bool:
         """Write what waits; whether all is written. A store found corrupt is begun anew."""
@@ -147,6 +151,7 @@ class Store:
             self.error = ""
         except SQLAlchemyError as error:
             self.error = _said(error)
+            self._retry_ns = time.monotonic_ns() + RETRY_NS
             if "malformed" in self.error or "not a database" in self.error:
                 try:
                     self._aside()

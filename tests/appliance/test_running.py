@@ -4,10 +4,12 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from box import QUICK, Box, is_entry
+from box import PATIENCE_S, QUICK, Box, is_entry
 
 
 def test_by_hand_and_back(tmp_path: Path) -> None:
@@ -76,6 +78,40 @@ def test_a_supervisor_that_is_stopped_leaves_traffic_flowing(tmp_path: Path) -> 
         assert told["port"]["forwarded_packets"] > port["forwarded_packets"] + 5000
         assert told["ledger"]["bypassed"]["reasons"]["fallback"] > 1000
         box.inspects()
+
+
+def test_a_supervisor_that_is_killed_leaves_traffic_flowing(tmp_path: Path) -> None:
+    """Workers and writer end with it, the port goes on alone; another appliance can begin."""
+    with Box(tmp_path, more='[output]\nforward = "out.pcap"\n') as box:
+        assert box.process is not None
+        pids = {name: one["pid"] for name, one in box.status()["processes"].items()}
+        out = box.directory / "out.pcap"
+        box.process.kill()
+        box.process.wait()
+        try:
+            patience(lambda: not alive(pids["worker-0"]) and not alive(pids["writer"]), "they end")
+            size = out.stat().st_size
+            patience(lambda: out.stat().st_size > size + 100_000, "traffic flows")
+        finally:
+            os.kill(pids["port"], signal.SIGTERM)
+        patience(lambda: not alive(pids["port"]), "the port ends when told to")
+        box.start()
+
+
+def alive(pid: int) -> bool:
+    """Whether it runs; a zombie does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def patience(true: Callable[[], bool], what: str) -> None:
+    """Wait until it is true."""
+    end = time.monotonic() + PATIENCE_S
+    while not true():
+        assert time.monotonic() < end, f"never: {what}"
+        time.sleep(0.02)
 
 
 def test_a_fallback_by_hand_outlives_a_restart(tmp_path: Path) -> None:

@@ -94,6 +94,21 @@ def test_with_no_slot_free_frames_are_lost_or_permitted() -> None:
     assert found.lost.packets == 5 and found.bypassed.packets == 3
 
 
+def test_frames_of_a_queue_that_is_too_slow_pass() -> None:
+    """Those of the workers named, and of no other."""
+    port = Port(2)
+    for worker in (0, 1):
+        port.attach(worker, make_ring()[0])
+    frames = [frame(i, i + 1) for i in range(20)]
+    everywhere = offer(port, frames, passing=0b11)
+    assert (everywhere == Why.BEST_EFFORT).all()
+    first = offer(port, frames, passing=0b01)
+    port.detach(0)
+    without = offer(port, frames)
+    assert ((first == Why.BEST_EFFORT) == (without == Why.WORKER)).all()
+    assert 0 < (first == PENDING).sum() < 20
+
+
 def test_a_failed_worker_loses_nothing() -> None:
     """What it handed back stands, what it did not is permitted; so is what comes after."""
     port, (mine, theirs) = Port(1), make_ring()

@@ -5,18 +5,9 @@ import signal
 from pathlib import Path
 
 import pytest
-from box import QUICK, RULE, Box, is_entry
-from capture_frames import write_capture
-from traffic import udp
+from box import QUICK, RULE, Box, is_entry, many_flows
 
-FLOWS = 60_000
 FAST_METER = '"drop-meter.window" = "1s"\n"drop-meter.interval" = "200ms"\n'
-
-
-def many_flows(path: Path) -> Path:
-    """A flow of its own in every frame."""
-    frames = [udp(b"x", f"10.{i >> 16}.{i >> 8 & 255}.{i & 255}", "10.9.9.9") for i in range(FLOWS)]
-    return write_capture(path, frames, [10**18 + i * 1000 for i in range(FLOWS)])
 
 
 def test_rules_that_drop_too_much_are_a_threshold_error(tmp_path: Path) -> None:

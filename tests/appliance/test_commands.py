@@ -1,0 +1,54 @@
+"""The command line of a running appliance."""
+
+import json
+from pathlib import Path
+
+from box import QUICK, Box
+from typer.testing import CliRunner, Result
+
+from nsdata.appliance.control import ask
+from nsdata.cli_appliance import app
+from nsdata.errors import EngineError
+
+
+def test_an_operators_day(tmp_path: Path) -> None:
+    runner = CliRunner()
+    with Box(tmp_path, settings=QUICK) as box:
+        directory = str(box.directory)
+
+        def say(*words: str) -> Result:
+            return runner.invoke(app, [words[0], directory, *words[1:]])
+
+        told = say("status")
+        assert told.exit_code == 0 and "box: normal (no error, Info)" in told.output
+        assert "worker-0" in told.output and "received" in told.output
+        assert json.loads(say("status", "--json").output)["state"] == "normal"
+
+        assert "already normal" in (refused := say("restore")).output and refused.exit_code == 1
+        assert "normal -> fallback: no error (entered)" in say("fallback", "--note", "x").output
+        assert "put into fallback by hand" in say("status").output
+        again = say("fallback")
+        assert again.exit_code == 1 and "already in fallback" in again.output
+        assert "fallback -> normal: no error (restored)" in say("restore").output
+
+        assert "asked worker-0" in say("reload").output
+        other = tmp_path / "other.rules"
+        other.write_text('alert udp any any -> any any (msg:"u"; sid:9;)\n')
+        assert "asked worker-0" in say("reload", "--rules", str(other)).output
+
+        lines = say("transitions").output.splitlines()
+        assert len(lines) == 4 and "(refused)" in lines[-1] and "(restored)" in lines[0]
+        assert len(json.loads(say("transitions", "--most", "2", "--json").output)) == 2
+
+        try:
+            ask(box.directory, {"command": "inject", "error": "SEU"})
+        except EngineError as error:
+            assert "there is no command 'inject'" in str(error)
+        else:
+            raise AssertionError("a command for tests was taken")
+
+        assert say("stop").exit_code == 0
+        assert box.process is not None and box.process.wait(40) == 0
+        box.process = None
+    nobody = runner.invoke(app, ["status", directory])
+    assert isinstance(nobody.exception, EngineError)
