@@ -89,9 +89,14 @@ class PortProcess:
 
     def _attach(self, message: Message, descriptors: list[int]) -> None:
         worker = message["worker"]
-        self.port.attach(worker, port_ring(*descriptors))
-        close_all(descriptors)
-        self.child.tell("attached", worker=worker)
+        try:
+            self.port.attach(worker, port_ring(*descriptors))
+        except EngineError as error:  # it has written into it already: its word is worth nothing
+            self.child.tell("mad", worker=worker, why=str(error), held=0)
+        else:
+            self.child.tell("attached", worker=worker)
+        finally:
+            close_all(descriptors)
 
     def _detach(self, message: Message, descriptors: list[int]) -> None:
         worker = message["worker"]

@@ -117,10 +117,9 @@ def test_a_full_disk_has_a_low_health_score(tmp_path: Path) -> None:
         with Box(tmp_path, settings=settings) as box:
             box.wait(lambda t: t["health"].get("score", 0) > 60, "it is well")
             ballast = where / "ballast"
-            with open(ballast, "wb") as file, pytest.raises(OSError):
+            with open(ballast, "wb", buffering=0) as file, pytest.raises(OSError):
                 while True:
                     file.write(bytes(1 << 16))
-                    file.flush()
             evidence = is_entry(box.fallen("low health score error"), "Critical")
             assert any(one["resource"] == "file-system" for one in evidence["sensors"])
             box.permits()

@@ -104,7 +104,7 @@ def test_a_disk_that_fills_up_becomes_yellow_then_red_and_recovers(mounted: Path
     filler = mounted / "filler"
     filler.write_bytes(bytes(3300 * 1024))
     assert levels(source.read()) == {"file-system/free": "yellow"}
-    with filler.open("ab") as file, contextlib.suppress(OSError):
+    with filler.open("ab", buffering=0) as file, contextlib.suppress(OSError):
         while True:
             file.write(bytes(65536))
             file.flush()
