@@ -432,6 +432,7 @@ def test_flow(sets_log2: int) -> None:
     simulate("nsd_flow", __name__, parameters={"SETS_LOG2": sets_log2})
 
 
+@pytest.mark.full
 def test_flow_full_size() -> None:
     """The table of the ECP5 build."""
     simulate("nsd_flow", __name__, parameters={"SETS_LOG2": 9},
