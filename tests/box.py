@@ -151,6 +151,16 @@ class Box:
         )
         assert received == bypassed, (first, last)
 
+    def forwards_what_it_permits(self) -> None:
+        """What was inspected and permitted, or bypassed, has gone on: as many packets."""
+
+        def alike(told: dict[str, Any]) -> bool:
+            ledger = told["ledger"]
+            permitted = ledger["inspected"]["packets"] + ledger["bypassed"]["packets"]
+            return bool(told["port"]["forwarded_packets"] == permitted)
+
+        self.wait(alike, "what is permitted is forwarded")
+
     def inspects(self) -> None:
         """It inspects what comes."""
         first = self.status()["ledger"]["inspected"]["packets"]

@@ -25,7 +25,9 @@ LONG_FILES: dict[str, str] = {  # path -> why it may be longer
 }
 
 # nsdata/path: what every stage may see, and the modules that run them all.
-VOCABULARY = {"packet", "events", "rulebase", "prefilter", "hs", "pcre2", "ring", "status"}
+VOCABULARY = {
+    "packet", "events", "rulebase", "prefilter", "hs", "pcre2", "ring", "shared", "status",
+}  # fmt: skip
 BORDER = ("engine", "inspector", "port")
 
 HOSTS = ("nsdata.replay", "nsdata.appliance")

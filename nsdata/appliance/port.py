@@ -101,8 +101,16 @@ class PortProcess:
     def _detach(self, message: Message, descriptors: list[int]) -> None:
         worker = message["worker"]
         self._collect(worker)
-        held = self.port.detach(worker)
-        self.child.tell("detached", worker=worker, held=held, **self._now())
+        self.child.tell("detached", worker=worker, held=self._let_go(worker), **self._now())
+
+    def _let_go(self, worker: int) -> int:
+        """A worker takes no more frames; what it had goes on uninspected. How many frames."""
+        held = 0
+        for slot in self.port.detach(worker):
+            batch = Batch(*slot[:-1])
+            held += len(batch)
+            self._forward(batch, np.ones(len(batch), np.bool_))
+        return held
 
     def _mode(self, message: Message, descriptors: list[int]) -> None:
         self.told, self.share = message["mode"], message["share"]
@@ -154,7 +162,7 @@ class PortProcess:
         try:
             done = self.port.collect(worker)
         except EngineError as error:
-            held = self.port.detach(worker)
+            held = self._let_go(worker)
             self.child.tell("mad", worker=worker, why=str(error), held=held)
             return True
         for data, offset, caplen, wirelen, ts_ns, linktype, verdicts in done:
@@ -230,7 +238,7 @@ class PortProcess:
                 time.sleep(QUIET_NS / 1e9)
         for worker in self.workers:
             self._collect(worker)
-            self.port.detach(worker)
+            self._let_go(worker)
         self._publish()
         self.source.close()
         if self.forward is not None:

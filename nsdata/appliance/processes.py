@@ -17,7 +17,7 @@ from typing import IO, Any
 from nsdata.appliance import child
 from nsdata.appliance.channel import Channel, Gone, Message, pair
 from nsdata.appliance.memory import RingMemory, new_page
-from nsdata.appliance.settings import ApplianceSettings
+from nsdata.appliance.settings import ApplianceSettings, flat
 from nsdata.errors import EngineError
 from nsdata.path.status import StatusPage
 
@@ -218,15 +218,6 @@ class Processes:
             signal.pidfd_send_signal(process.pidfd, signal.SIGKILL)
         except ProcessLookupError:
             return
-
-
-def flat(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """A tree of tables as dotted keys."""
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            yield from flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _text(value: Any) -> str:

@@ -20,10 +20,19 @@ file, line and key.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from nsdata.errors import SettingError
 from nsdata.path.port import WORKERS_MOST
@@ -32,6 +41,11 @@ from nsdata.toml_text import place_of, read_toml
 from nsdata.units import parse_rate
 
 Rate = Annotated[float, BeforeValidator(lambda value: parse_rate(str(value)))]
+
+
+# Settings whose decisions the appliance does not carry out yet: none is ignored in silence.
+IDLE = ("exposure.", "protection.")
+CARRIED_OUT = ("protection.best-effort.",)
 
 
 class _Part(BaseModel):
@@ -83,6 +97,14 @@ class ApplianceSettings(_Part):
     output: OutputSettings = OutputSettings()
     ring: RingSettings = RingSettings()
     settings: dict[str, Any] = {}
+
+    @field_validator("settings")
+    @classmethod
+    def _carried_out(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for key, _ in flat(value):
+            if key.startswith(IDLE) and not key.startswith(CARRIED_OUT):
+                raise ValueError(f"{key} is decided and not carried out yet; leave it out")
+        return value
 
     @model_validator(mode="after")
     def _one_block(self) -> Self:
@@ -139,3 +161,12 @@ class ApplianceSettings(_Part):
         if source.directory:
             return {"directory": source.directory, "rate": source.rate}
         return {"captures": source.captures, "rate": source.rate, "loops": source.loops}
+
+
+def flat(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """A tree of tables as dotted keys."""
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

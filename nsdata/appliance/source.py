@@ -98,7 +98,42 @@ class Pace:
         self._sent += frames
 
 
-class LoopSource:
+class _Reading:
+    """A capture that is being read, at a rate; time stamps go on after `after_ns`."""
+
+    def __init__(self, rate: float, after_ns: int) -> None:
+        self._pace = Pace(rate)
+        self._stamps = _Stamps(after_ns)
+        self._reader: CaptureReader | None = None
+        self._batches: Iterator[Batch] = iter(())
+
+    @property
+    def last_ns(self) -> int:
+        """The latest time stamp given."""
+        return self._stamps.last
+
+    def _read(self, path: str) -> None:
+        self._stamps.begin()
+        self._reader = open_capture(path)
+        self._batches = self._reader.batches(BATCH)
+
+    def _batch(self) -> Batch | None:
+        """The next of the capture, or None at its end."""
+        batch = next(self._batches, None)
+        if batch is None:
+            return None
+        self._pace.took(len(batch))
+        return self._stamps.put(batch)
+
+    def close(self) -> None:
+        """Let go of the capture."""
+        self._batches = iter(())
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+
+
+class LoopSource(_Reading):
     """Captures played in order, again and again (`loops` times; 0: for ever), at a rate."""
 
     def __init__(
@@ -106,12 +141,9 @@ class LoopSource:
     ) -> None:
         if not captures:
             raise SettingError("appliance.source.captures: name at least one capture")
+        super().__init__(rate, after_ns)
         self._captures = [os.fspath(path) for path in captures]
-        self._pace = Pace(rate)
         self._loops = loops
-        self._stamps = _Stamps(after_ns)
-        self._reader: CaptureReader | None = None
-        self._batches: Iterator[Batch] = iter(())
         self._at = 0  # captures begun
         self._frames = 0  # of this round
         self.ended = False
@@ -123,11 +155,9 @@ class LoopSource:
         if self.ended or self.wait_ns(now_ns):
             return None
         for _ in range(len(self._captures) + 1):
-            batch = next(self._batches, None)
-            if batch is not None:
-                self._pace.took(len(batch))
+            if (batch := self._batch()) is not None:
                 self._frames += len(batch)
-                return self._stamps.put(batch)
+                return batch
             self.close()
             if not self._open():
                 return None
@@ -145,23 +175,11 @@ class LoopSource:
                 self.ended = True
                 return False
         self._at += 1
-        self._stamps.begin()
-        self._reader = open_capture(self._captures[index])
-        self._batches = self._reader.batches(BATCH)
+        self._read(self._captures[index])
         return True
 
-    @property
-    def last_ns(self) -> int:
-        return self._stamps.last
 
-    def close(self) -> None:
-        self._batches = iter(())
-        if self._reader is not None:
-            self._reader.close()
-            self._reader = None
-
-
-class DirectorySource:
+class DirectorySource(_Reading):
     """Captures in the order their names are sorted, as they appear in a directory.
 
     A file counts once it has its name: write it under another (`.part`) and rename it. Each is read
@@ -174,12 +192,9 @@ class DirectorySource:
         self._directory = Path(directory)
         if not self._directory.is_dir():
             raise SettingError(f"appliance.source.directory: {directory} is no directory")
-        self._pace = Pace(rate)
-        self._stamps = _Stamps(after_ns)
+        super().__init__(rate, after_ns)
         self._seen: set[str] = set()
         self._waiting: list[str] = []
-        self._reader: CaptureReader | None = None
-        self._batches: Iterator[Batch] = iter(())
         self._look_ns = 0
         self.ended = False
 
@@ -191,18 +206,13 @@ class DirectorySource:
     def next(self, now_ns: int) -> Batch | None:
         if self.wait_ns(now_ns):
             return None
-        batch = next(self._batches, None)
-        if batch is not None:
-            self._pace.took(len(batch))
-            return self._stamps.put(batch)
+        if (batch := self._batch()) is not None:
+            return batch
         self.close()
         if not self._waiting:
             self._look(now_ns)
         if self._waiting:
-            path = self._directory / self._waiting.pop(0)
-            self._stamps.begin()
-            self._reader = open_capture(str(path))
-            self._batches = self._reader.batches(BATCH)
+            self._read(str(self._directory / self._waiting.pop(0)))
         return None
 
     def _look(self, now_ns: int) -> None:
@@ -216,16 +226,6 @@ class DirectorySource:
         self._seen &= here  # a name that went may come again
         self._waiting = [name for name in names if name in here and name not in self._seen]
         self._seen.update(self._waiting)
-
-    @property
-    def last_ns(self) -> int:
-        return self._stamps.last
-
-    def close(self) -> None:
-        self._batches = iter(())
-        if self._reader is not None:
-            self._reader.close()
-            self._reader = None
 
 
 def is_capture(name: str) -> bool:

@@ -36,7 +36,7 @@ from nsdata.rules.ruleset import load_rules
 
 IDLE_NS = 200_000  # between two looks at an empty ring
 EVENT_ROOM = 1 << 22  # bytes of events kept while the writer does not take them
-FIGURES = ("batches", "frames", "alerts_lines", "events_lost", "reloads", "rules")
+FIGURES = ("batches", "frames", "lines_sent", "events_lost", "reloads", "rules")
 NOBODY_JUDGES = 1 << 62  # packets in a window
 REPORT_NS = 500_000_000  # between two reports of what rules dropped
 RECOVER_NS = 1_000_000_000  # between two tries to bring the block back

@@ -48,7 +48,7 @@ def mend(path: str) -> int:
 
 
 class WriterProcess:
-    """The loop. `plan`: eve (the file), others (descriptors to read from)."""
+    """The loop. `plan`: eve, the file."""
 
     def __init__(self, child: Child, plan: dict[str, Any]) -> None:
         self.child = child

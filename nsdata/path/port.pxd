@@ -48,3 +48,4 @@ cdef class Port:
     cdef void _publish(self, Line *line) noexcept nogil
     cdef void _book(self, int why, uint64_t packets, uint64_t nbytes) noexcept nogil
     cdef object _known(self, int worker)
+    cdef tuple _settle(self, Ring ring, Line *line)

@@ -14,23 +14,17 @@ both directions of a flow stay together.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
-from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from nsdata.errors import EngineError
 
 from nsdata.path.decode cimport decode_frame
 from nsdata.path.packet cimport *
 from nsdata.path.ring cimport Answer, Slot, answer_of, judged_of, publish, slot_of
+from nsdata.path.shared cimport monotonic_ns
 
 WORKERS_MOST = MAX_WORKERS
 PENDING = PENDING_FRAME
 FULL_SHARE = WHOLE
-
-
-cdef uint64_t _monotonic_ns() noexcept nogil:
-    cdef timespec now
-    clock_gettime(CLOCK_MONOTONIC, &now)
-    return <uint64_t> now.tv_sec * 1000000000 + <uint64_t> now.tv_nsec
 
 
 cdef inline uint64_t _mix(uint64_t x) noexcept nogil:
@@ -77,27 +71,28 @@ cdef class Port:
         line.ring = ring.shape
         self.rings[worker] = ring
 
-    def detach(self, int worker) -> int:
+    def detach(self, int worker) -> list:
         """This worker has failed, or is to go: what it did not hand back is permitted, and its
-        frames from now on, too. How many frames it had. Call `collect` before."""
+        frames from now on, too. The slots it had, as `collect` gives them: they are to be
+        forwarded whole, their verdicts say nothing. Call `collect` before."""
         cdef Line *line
-        cdef uint64_t packets = 0, nbytes = 0
+        cdef Ring ring
+        cdef uint32_t index
         self._known(worker)
+        ring = self.rings[worker]
+        if ring is None:
+            return []
         line = &self.lines[worker]
-        if self.rings[worker] is None:
-            return 0
         if line.filling:
             self._publish(line)
+        left = []
         while line.settled < line.published:
-            packets += line.frames[line.settled & (line.ring.slots - 1)]
-            nbytes += line.wire_bytes[line.settled & (line.ring.slots - 1)]
-            line.settled += 1
-        self.held -= packets
-        self.held_bytes -= nbytes
-        self._book(WHY_WORKER, packets, nbytes)
+            index = line.settled & (line.ring.slots - 1)
+            self._book(WHY_WORKER, line.frames[index], line.wire_bytes[index])
+            left.append(self._settle(ring, line))
         line.ring.head = NULL
         self.rings[worker] = None
-        return packets
+        return left
 
     cdef object _known(self, int worker):
         if not 0 <= worker < self.workers:
@@ -207,7 +202,7 @@ cdef class Port:
         line.frames[line.published & (line.ring.slots - 1)] = line.filling
         slot.head.frames = line.filling
         slot.head.used = line.used
-        slot.head.ready_ns = _monotonic_ns()
+        slot.head.ready_ns = monotonic_ns()
         line.filling = line.used = 0
         line.published += 1
         publish(&line.ring, line.published)
@@ -223,8 +218,8 @@ cdef class Port:
         """Settle what this worker handed back. One tuple a slot: (data, offset, caplen, wirelen,
         ts_ns, linktype, verdicts), valid until the next `offer`.
 
-        Raises EngineError when its counts are not those of its frames: then it is mad, the slot is
-        not settled, and it is to be detached.
+        Raises EngineError when the counts of the first slot are not those of its frames: then it
+        is mad, the slot is not settled, and it is to be detached.
         """
         cdef Line *line
         cdef Answer *answer
@@ -249,18 +244,26 @@ cdef class Port:
                 packets += answer.packets[k]
                 nbytes += answer.bytes[k]
             if packets != line.frames[index] or nbytes != line.wire_bytes[index]:
+                if done:
+                    break             # what is settled is to be forwarded first
                 raise EngineError(
                     f"worker {worker} accounts for {packets} frames and {nbytes} bytes of a slot "
                     f"of {line.frames[index]} and {line.wire_bytes[index]}")
             for k in range(WHY_COUNT):
                 self._book(k, answer.packets[k], answer.bytes[k])
-            self.held -= packets
-            self.held_bytes -= nbytes
-            views = ring.views[index]
-            used, n = slot_of(&line.ring, line.settled).head.used, line.frames[index]
-            done.append((views[0][:used], *(view[:n] for view in views[1:])))
-            line.settled += 1
+            done.append(self._settle(ring, line))
         return done
+
+    cdef tuple _settle(self, Ring ring, Line *line):
+        """The oldest slot is held no more; its arrays."""
+        cdef uint32_t index = line.settled & (line.ring.slots - 1)
+        cdef uint32_t n = line.frames[index]
+        self.held -= n
+        self.held_bytes -= line.wire_bytes[index]
+        used = slot_of(&line.ring, line.settled).head.used
+        line.settled += 1
+        views = ring.views[index]
+        return (views[0][:used], *(view[:n] for view in views[1:]))
 
     cdef void _book(self, int why, uint64_t packets, uint64_t nbytes) noexcept nogil:
         self.why_packets[why] += packets
@@ -277,7 +280,7 @@ cdef class Port:
         if line.ring.head == NULL or judged_of(&line.ring) >= line.published:
             return 0
         since = slot_of(&line.ring, judged_of(&line.ring)).head.ready_ns
-        now = _monotonic_ns()
+        now = monotonic_ns()
         return now - since if now > since else 0
 
     def counts(self) -> tuple:

@@ -19,13 +19,7 @@ import numpy as np
 
 from nsdata.errors import EngineError
 
-cdef extern from *:
-    """
-    #define nsd_ring_load(at) __atomic_load_n(at, __ATOMIC_ACQUIRE)
-    #define nsd_ring_store(at, value) __atomic_store_n(at, value, __ATOMIC_RELEASE)
-    """
-    uint64_t nsd_ring_load(const uint64_t *at) noexcept nogil
-    void nsd_ring_store(uint64_t *at, uint64_t value) noexcept nogil
+from nsdata.path.shared cimport nsd_load, nsd_store
 
 cdef uint64_t MAGIC = 0x6E73642D72696E67ULL   # "nsd-ring"
 cdef uint32_t VERSION = 1
@@ -90,15 +84,15 @@ cdef Answer *answer_of(const Shape *ring, uint64_t number) noexcept nogil:
 
 
 cdef uint64_t published_of(const Shape *ring) noexcept nogil:
-    return nsd_ring_load(&ring.head.published)
+    return nsd_load(&ring.head.published)
 
 
 cdef uint64_t judged_of(const Shape *ring) noexcept nogil:
-    return nsd_ring_load(&ring.answers.judged)
+    return nsd_load(&ring.answers.judged)
 
 
 cdef void publish(const Shape *ring, uint64_t count) noexcept nogil:
-    nsd_ring_store(&ring.head.published, count)
+    nsd_store(&ring.head.published, count)
 
 
 cdef class Ring:
@@ -121,7 +115,7 @@ cdef class Ring:
         self.shape.answers = <AnswerHead *> &back[0]
         fresh = slots > 0
         if not fresh:
-            if nsd_ring_load(&self.shape.head.magic) != MAGIC or self.shape.head.version != VERSION:
+            if nsd_load(&self.shape.head.magic) != MAGIC or self.shape.head.version != VERSION:
                 raise EngineError("this memory is no ring of this version")
             slots, per_slot = self.shape.head.slots, self.shape.head.frames
             room = self.shape.head.room
@@ -141,28 +135,33 @@ cdef class Ring:
             self.shape.head.slots, self.shape.head.frames = slots, per_slot
             self.shape.head.room = room
             self.shape.answers.magic = MAGIC
-            nsd_ring_store(&self.shape.head.magic, MAGIC)
+            nsd_store(&self.shape.head.magic, MAGIC)
         elif self.shape.answers.magic != MAGIC:
             raise EngineError("this memory is no ring's answers")
         self.views = [self._views(i) for i in range(slots)]
 
     def _views(self, uint64_t number):
-        """The arrays of a slot: data, offset, caplen, wirelen, ts_ns, linktype, verdicts."""
+        """The arrays of a slot: data, offset, caplen, wirelen, ts_ns, linktype, verdicts.
+
+        They keep the memory: who has one may read it when the ring is gone.
+        """
         cdef Slot s = slot_of(&self.shape, number)
+        cdef uint8_t *front = <uint8_t *> self.shape.head
         cdef Py_ssize_t n = self.shape.frames
-        cdef uint8_t *verdicts = (<uint8_t *> answer_of(&self.shape, number)
-                                  + _aligned(sizeof(Answer)))
-        frames = (
-            np.asarray(<uint8_t[:self.shape.room]> s.data),
-            np.asarray(<uint64_t[:n]> s.offset),
-            np.asarray(<uint32_t[:n]> s.caplen),
-            np.asarray(<uint32_t[:n]> s.wirelen),
-            np.asarray(<uint64_t[:n]> s.ts_ns),
-            np.asarray(<uint16_t[:n]> s.linktype),
+        frames = self.frame_memory
+        views = (
+            np.frombuffer(frames, np.uint8, self.shape.room, <uint8_t *> s.data - front),
+            np.frombuffer(frames, np.uint64, n, <uint8_t *> s.offset - front),
+            np.frombuffer(frames, np.uint32, n, <uint8_t *> s.caplen - front),
+            np.frombuffer(frames, np.uint32, n, <uint8_t *> s.wirelen - front),
+            np.frombuffer(frames, np.uint64, n, <uint8_t *> s.ts_ns - front),
+            np.frombuffer(frames, np.uint16, n, <uint8_t *> s.linktype - front),
         )
-        for array in frames:
+        for array in views:
             array.flags.writeable = False
-        return *frames, np.asarray(<uint8_t[:n]> verdicts)
+        verdicts = (<uint8_t *> answer_of(&self.shape, number) + _aligned(sizeof(Answer))
+                    - <uint8_t *> self.shape.answers)
+        return *views, np.frombuffer(self.answer_memory, np.uint8, n, verdicts)
 
     # --- the worker's side ------------------------------------------------------------------
 
@@ -211,4 +210,4 @@ cdef class Ring:
         for k in range(WHY_COUNT):
             answer.packets[k] = packets[k]
             answer.bytes[k] = nbytes[k]
-        nsd_ring_store(&self.shape.answers.judged, number + 1)
+        nsd_store(&self.shape.answers.judged, number + 1)

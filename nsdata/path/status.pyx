@@ -9,34 +9,19 @@ import mmap
 
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy, memset
-from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from posix.unistd cimport getpid
 
 import numpy as np
 
 from nsdata.errors import EngineError
 
-cdef extern from *:
-    """
-    #define nsd_load(at) __atomic_load_n(at, __ATOMIC_ACQUIRE)
-    #define nsd_store(at, value) __atomic_store_n(at, value, __ATOMIC_RELEASE)
-    #define nsd_fence() __atomic_thread_fence(__ATOMIC_SEQ_CST)
-    """
-    uint64_t nsd_load(const uint64_t *at) noexcept nogil
-    void nsd_store(uint64_t *at, uint64_t value) noexcept nogil
-    void nsd_fence() noexcept nogil
+from nsdata.path.shared cimport monotonic_ns, nsd_fence, nsd_load, nsd_store
 
 cdef uint64_t MAGIC = 0x6E73642D70616765ULL   # "nsd-page"
 cdef uint32_t VERSION = 1
 TRIES = 64
 PAGE_BYTES = (sizeof(StatusWords) + mmap.PAGESIZE - 1) // mmap.PAGESIZE * mmap.PAGESIZE
 COUNTERS = STATUS_COUNTERS
-
-
-cdef uint64_t monotonic_ns() noexcept nogil:
-    cdef timespec now
-    clock_gettime(CLOCK_MONOTONIC, &now)
-    return <uint64_t> now.tv_sec * 1000000000 + <uint64_t> now.tv_nsec
 
 
 cdef class StatusPage:

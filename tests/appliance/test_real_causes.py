@@ -163,3 +163,4 @@ def test_a_mad_worker_is_an_unknown_error(tmp_path: Path) -> None:
         box.permits()
         box.refused("unknown")
         box.restored()
+        box.forwards_what_it_permits()

@@ -36,6 +36,7 @@ def test_a_hung_worker_is_a_heartbeat_error(tmp_path: Path) -> None:
         box.refused("heartbeat error")
         box.wait(lambda t: t["processes"]["worker-0"]["pid"] not in (None, pid), "restarted")
         box.restored()
+        box.forwards_what_it_permits()
 
 
 def test_a_worker_that_crashes_once_is_an_event(tmp_path: Path) -> None:
@@ -47,6 +48,7 @@ def test_a_worker_that_crashes_once_is_an_event(tmp_path: Path) -> None:
         box.inspects()
         assert box.status()["state"] == "normal"
         assert not box.ask("transitions")["transitions"]
+        box.forwards_what_it_permits()
         ledger = box.stop()
         assert ledger["bypassed"]["reasons"]["worker"] > 0
     assert any(e["event"] == "recovered" for e in box.events("appliance"))

@@ -36,6 +36,8 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
         ('name = "two words"\n' + LEAST, 1, "name"),
         ("wrokers = 2\n" + LEAST, 1, "wrokers"),
         (LEAST + 'directory = "x"\n', 1, "either captures or a directory"),
+        ('settings."protection.loss" = 0.02\n' + LEAST, 1, "not carried out yet"),
+        ('settings."exposure.max-time.lan" = "5s"\n' + LEAST, 1, "not carried out yet"),
         ('offload = "model"\nworkers = 2\n' + LEAST, None, "one block serves one worker"),
     ],
 )

@@ -1,5 +1,6 @@
 """The port, its rings and status pages: nothing is lost, whatever the other side does."""
 
+import gc
 import mmap
 import os
 import signal
@@ -63,6 +64,12 @@ def judge(ring: Ring) -> list[bytes]:
     return frames
 
 
+def frames_of(slots: list) -> list[bytes]:
+    """The frames of slots that were collected or left."""
+    return [bytes(data[o : o + n]) for data, offset, caplen, *_ in slots
+            for o, n in zip(offset, caplen, strict=True)]  # fmt: skip
+
+
 def ledger(port: Port) -> LedgerSnapshot:
     found = LedgerSnapshot.from_counts(*port.counts())
     found.check()
@@ -113,12 +120,15 @@ def test_a_failed_worker_loses_nothing() -> None:
     """What it handed back stands, what it did not is permitted; so is what comes after."""
     port, (mine, theirs) = Port(1), make_ring()
     port.attach(0, mine)
-    offer(port, [frame(1, i) for i in range(3 * FRAMES + 2)])
+    sent = [frame(1, i) for i in range(3 * FRAMES + 2)]
+    offer(port, sent)
     port.flush()
     judge(theirs)
     theirs.take()  # and dies
     assert len(port.collect(0)) == 1
-    assert port.detach(0) == 2 * FRAMES + 2
+    left = port.detach(0)
+    assert [slot[1].size for slot in left] == [FRAMES, FRAMES, 2]
+    assert frames_of(left) == sent[FRAMES:]
     assert (offer(port, [frame(1, 2)] * 4) == Why.WORKER).all()
     found = ledger(port)
     assert found.why(Why.INSPECTED).packets == FRAMES
@@ -128,7 +138,19 @@ def test_a_failed_worker_loses_nothing() -> None:
     offer(port, [frame(1, 2)])
     port.flush()
     assert len(judge(theirs)) == 1 and len(port.collect(0)) == 1
-    assert port.detach(0) == 0 and port.holding == (0, 0)
+    assert not port.detach(0) and port.holding == (0, 0)
+
+
+def test_slots_outlive_their_ring() -> None:
+    """A slot that was let go of is memory still: rings go before what they held is forwarded."""
+    port, (mine, theirs) = Port(1), make_ring()
+    port.attach(0, mine)
+    sent = [frame(1, i) for i in range(FRAMES)]
+    offer(port, sent)
+    left = port.detach(0)
+    del port, mine, theirs
+    gc.collect()
+    assert frames_of(left) == sent
 
 
 def test_a_mad_worker_is_found_out() -> None:
@@ -142,7 +164,7 @@ def test_a_mad_worker_is_found_out() -> None:
     theirs.hand_back([3] + [0] * (len(Why) - 1), [1] + [0] * (len(Why) - 1))
     with pytest.raises(EngineError, match="accounts for 3 frames and 1 bytes"):
         port.collect(0)
-    assert port.detach(0) == 3
+    assert len(frames_of(port.detach(0))) == 3
     assert ledger(port).why(Why.WORKER).packets == 3
 
 
