@@ -17,7 +17,7 @@ from typing import IO, Any
 from nsdata.appliance import child
 from nsdata.appliance.channel import Channel, Gone, Message, pair
 from nsdata.appliance.memory import RingMemory, new_page
-from nsdata.appliance.settings import ApplianceSettings, flat
+from nsdata.appliance.settings import ApplianceSettings
 from nsdata.errors import EngineError
 from nsdata.path.status import StatusPage
 
@@ -41,6 +41,7 @@ class Process:
     channel: Channel
     worker: int | None = None  # its number, of a worker
     ready: bool = False
+    unprotected: bool = False  # a worker that did not take what holds
     ring: RingMemory | None = None
     told: list[Message] = field(default_factory=list)
 
@@ -94,7 +95,7 @@ class Processes:
         self.running: dict[str, Process] = {}
         self.silence_ns = 1_000_000_000
         self.best_effort: tuple[int, float] | None = None  # of a queue: enter_ns, leave_percent
-        self.options = [f"{key}={_text(value)}" for key, value in flat(settings.settings)]
+        self.options = settings.options
 
     def names(self) -> list[str]:
         """Who there is to be, in the order to be started."""
@@ -140,8 +141,8 @@ class Processes:
             return {
                 "workers": settings.workers, "source": settings.source_plan(),
                 "supervisor": self.supervisor_page, "silence_ns": self.silence_ns,
-                "forward": settings.output.forward, "block": settings.in_fallback == "block",
-                "best_effort": self.best_effort,
+                "forward": settings.output.forward, "best_effort": self.best_effort,
+                "segments": settings.segment_plan(),
             }  # fmt: skip
         return {
             "rules": self.rules, "settings": self.options, "inline": settings.inline,
@@ -218,14 +219,6 @@ class Processes:
             signal.pidfd_send_signal(process.pidfd, signal.SIGKILL)
         except ProcessLookupError:
             return
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, list):
-        return ",".join(map(_text, value))
-    return str(value)
 
 
 def log_file(directory: Path) -> IO[bytes]:

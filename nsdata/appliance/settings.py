@@ -10,6 +10,9 @@
     [output]
     eve = "eve.json"
     forward = "forwarded.pcap"           # optional
+    [segment.guests]                     # virtual segments, the first that takes a frame has it
+    vlan = [20, 21]
+    networks = ["192.0.2.0/24"]
     [settings]                           # as in docs/operations.md
     drop-meter.threshold = 0.9
 
@@ -20,32 +23,34 @@ file, line and key.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
+    IPvAnyNetwork,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 
+from nsdata.config import Settings
 from nsdata.errors import SettingError
+from nsdata.fallback.exposure import DEFAULT_SEGMENT, Exposure, SegmentAction
 from nsdata.path.port import WORKERS_MOST
+from nsdata.path.port_segments import SEGMENTS_MOST
 from nsdata.path.ring import LARGEST_FRAME
 from nsdata.toml_text import place_of, read_toml
 from nsdata.units import parse_rate
 
 Rate = Annotated[float, BeforeValidator(lambda value: parse_rate(str(value)))]
-
-
-# Settings whose decisions the appliance does not carry out yet: none is ignored in silence.
-IDLE = ("exposure.", "protection.")
-CARRIED_OUT = ("protection.best-effort.",)
+SegmentName = Annotated[str, Field(pattern=r"^\w[\w -]{0,62}$")]
+Vlan = Annotated[int, Field(ge=0, le=4094)]
 
 
 class _Part(BaseModel):
@@ -82,6 +87,21 @@ class RingSettings(_Part):
     room: int = LARGEST_FRAME  # bytes of a slot's frames
 
 
+class SegmentSettings(_Part):
+    """Which frames are of a virtual segment: of these VLANs (where any are named) and from or to
+    these networks (where any are named)."""
+
+    vlan: list[Vlan] = []
+    networks: list[IPvAnyNetwork] = []
+
+    @model_validator(mode="after")
+    def _some(self) -> Self:
+        if not self.vlan and not self.networks:
+            raise ValueError("name VLANs (vlan = [20]), networks (networks = [\"192.0.2.0/24\"]), "
+                             "or both")  # fmt: skip
+        return self
+
+
 class ApplianceSettings(_Part):
     """The whole file."""
 
@@ -92,18 +112,38 @@ class ApplianceSettings(_Part):
     workers: int = Field(1, ge=1, le=WORKERS_MOST)
     offload: str | None = None  # the FPGA block, as --offload of replay; with one worker
     testing: bool = False  # the command `inject` is there
-    in_fallback: Literal["permit", "block"] = "permit"  # what the segment does then
+    in_fallback: SegmentAction = SegmentAction.PERMIT  # of segments without exposure.action
     source: SourceSettings
     output: OutputSettings = OutputSettings()
     ring: RingSettings = RingSettings()
+    segment: dict[SegmentName, SegmentSettings] = {}
     settings: dict[str, Any] = {}
+
+    @field_validator("segment")
+    @classmethod
+    def _segments(cls, value: dict[str, SegmentSettings]) -> dict[str, SegmentSettings]:
+        if DEFAULT_SEGMENT in value:
+            raise ValueError(f"{DEFAULT_SEGMENT} is what no other segment takes: it has no VLANs "
+                             "and no networks of its own")  # fmt: skip
+        if len(value) > SEGMENTS_MOST:
+            raise ValueError(f"at most {SEGMENTS_MOST} segments are possible, not {len(value)}")
+        return value
 
     @field_validator("settings")
     @classmethod
-    def _carried_out(cls, value: dict[str, Any]) -> dict[str, Any]:
-        for key, _ in flat(value):
-            if key.startswith(IDLE) and not key.startswith(CARRIED_OUT):
-                raise ValueError(f"{key} is decided and not carried out yet; leave it out")
+    def _sound(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        if "segment" not in info.data or "in_fallback" not in info.data:
+            return value  # these are wrong already
+        try:
+            options = Settings.load(sets=_options(value))
+            names = segment_names(info.data["segment"])
+            for name in options.exposure.named():
+                if name not in names:
+                    raise ValueError(f"exposure settings for the segment {name!r}, which there is "
+                                     f"not; there are {', '.join(names)}")  # fmt: skip
+            options.exposure.build(names, info.data["in_fallback"])
+        except SettingError as error:
+            raise ValueError(str(error)) from None
         return value
 
     @model_validator(mode="after")
@@ -155,12 +195,51 @@ class ApplianceSettings(_Part):
             }
         )
 
+    @property
+    def options(self) -> list[str]:
+        """`settings` as `key=value`."""
+        return _options(self.settings)
+
+    @property
+    def segments(self) -> list[str]:
+        """Their names, in the order of their numbers; `default` last."""
+        return segment_names(self.segment)
+
+    def exposure(self) -> Exposure:
+        """Who decides about segments."""
+        options = Settings.load(sets=self.options)
+        return options.exposure.build(self.segments, self.in_fallback)
+
+    def segment_plan(self) -> list[dict[str, Any]]:
+        """The named segments, as the port's plan has them."""
+        return [
+            {"vlan": one.vlan, "networks": list(map(str, one.networks))}
+            for one in self.segment.values()
+        ]
+
     def source_plan(self) -> dict[str, Any]:
         """The source, as the port's plan has it."""
         source = self.source
         if source.directory:
             return {"directory": source.directory, "rate": source.rate}
         return {"captures": source.captures, "rate": source.rate, "loops": source.loops}
+
+
+def segment_names(named: Iterable[str]) -> list[str]:
+    """All segments; `default` last."""
+    return [*named, DEFAULT_SEGMENT]
+
+
+def _options(settings: dict[str, Any]) -> list[str]:
+    return [f"{key}={_text(value)}" for key, value in flat(settings)]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return ",".join(map(_text, value))
+    return str(value)
 
 
 def flat(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

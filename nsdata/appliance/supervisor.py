@@ -36,10 +36,11 @@ from nsdata.assembly import build_deciders
 from nsdata.config import Settings
 from nsdata.errors import EngineError, LedgerError
 from nsdata.fallback.controller import Moment, Transition
+from nsdata.fallback.deciders import Measures
 from nsdata.fallback.decisions import Kill, Start
+from nsdata.fallback.exposure import SegmentAction
 from nsdata.fallback.ledger import LedgerSnapshot
 from nsdata.fallback.reasons import Reason, State
-from nsdata.path.port import FULL_SHARE
 from nsdata.path.status import StatusPage
 
 STOP_NS = 15_000_000_000  # for all to stop when asked to
@@ -65,16 +66,16 @@ class Supervisor:
         store = Store(directory / "appliance.db")
         self.before = store.last()
         self.record = Record(settings.name, store, self.processes.writer_end)
-        self.figures = Figures()
+        self.figures = Figures(settings.segments)
         self.notify = Notify()
         self.options = options = Settings.load(sets=self.processes.options)
         if (best := options.protection.best_effort).enabled:
             self.processes.best_effort = (best.latency, best.leave)
-        self.deciders = build_deciders(options, self)
+        self.deciders = build_deciders(options, self, settings.exposure())
         self.watch = self.deciders.watch
         self.sensors = SensorReader(sources(options.health, directory), options.health)
         self.sensors_ns = 0
-        self.order = 0
+        self.order = self.reloaded_order = 0
         self.clock_ns = 0  # the latest time stamp of ports that ended
         self.obeyed: Message = {}  # the port's last word on what it does
         self.fpga_held = False
@@ -98,6 +99,10 @@ class Supervisor:
         """Now, for the deciders."""
         return self.figures.moment(time.monotonic_ns(), self._page())
 
+    def measures(self) -> Measures:
+        """What the protections are decided by."""
+        return self.figures.measures()
+
     # --- what the deciders need done: nsdata.fallback.deciders.Hands ---------------------------
 
     def transition(self, entry: Transition) -> None:
@@ -119,16 +124,37 @@ class Supervisor:
             return
         self.order += 1
         normal = self.deciders.state is State.NORMAL
-        block = self.settings.in_fallback == "block"
-        mode = port_process.INSPECT if normal else (
-            port_process.BLOCK if block else port_process.PERMIT)  # fmt: skip
-        port.send("mode", mode=mode, share=self.deciders.share, order=self.order)
+        self._mode(port, port_process.INSPECT if normal else port_process.FALLBACK)
 
-    def _permit(self) -> None:
-        """Whatever the state: permit everything, until the next order."""
+    def _mode(self, port: Process, mode: int) -> None:
+        port.send(
+            "mode", mode=mode, share=self.deciders.share, blocked=self._blocked(), order=self.order
+        )
+
+    def _blocked(self) -> int:
+        """The segments whose frames are blocked while they are not inspected, a bit each."""
+        action = self.deciders.exposure.action
+        return sum(
+            1 << number for number, name in enumerate(self.settings.segments)
+            if action(name) is SegmentAction.BLOCK
+        )  # fmt: skip
+
+    def _fall_back(self) -> None:
+        """Whatever the state: inspect nothing, until the next order."""
         if port := self.processes.running.get(PORT):
             self.order += 1
-            port.send("mode", mode=port_process.PERMIT, share=FULL_SHARE, order=self.order)
+            self._mode(port, port_process.FALLBACK)
+
+    def protect(self) -> None:
+        """Tell the workers what holds: whether alerts are written, and which rules are off."""
+        for worker in self.processes.workers():
+            if worker.ready:
+                self._protect(worker)
+
+    def _protect(self, worker: Process) -> None:
+        worker.unprotected = not worker.send(
+            "protect", suspended=self.deciders.suspended, disabled=self.deciders.disabled
+        )
 
     def start(self, decision: Start) -> None:
         """Start a process, and see to it."""
@@ -136,7 +162,8 @@ class Supervisor:
         more = {}
         if name == PORT:
             clock_ns = self.clock_ns = max(self.clock_ns, self.figures.port.get("clock_ns", 0))
-            more = {"inspect": self.deciders.state is State.NORMAL, "after_ns": clock_ns}
+            more = {"inspect": self.deciders.state is State.NORMAL, "after_ns": clock_ns,
+                    "blocked": self._blocked()}  # fmt: skip
         try:
             process = self.processes.start(name, attempt, **more)
         except EngineError as error:
@@ -181,7 +208,7 @@ class Supervisor:
         code, number = self.processes.gone(process)
         now = time.monotonic_ns()
         if process.worker is not None:
-            self.figures.worker_gone(process.name)
+            self.figures.worker_gone(process.name, process.page)
         self.deciders.carry_out(
             self.watch.exited(process.name, process.attempt, now, code=code, signal=number)
         )
@@ -193,6 +220,8 @@ class Supervisor:
             if what == "ready":
                 now = time.monotonic_ns()
                 self.deciders.carry_out(self.watch.ready(process.name, process.attempt, now))
+                if process.worker is not None:
+                    self._protect(process)  # before the first frame
                 self.processes.join(process)
                 if process.name == PORT:
                     self.obey()
@@ -203,6 +232,8 @@ class Supervisor:
                     self.record.note("rule refused", process.name, {"rule": text})
             elif what == "drops":
                 self.figures.dropped(process.name, message["by_rule"])
+            elif what == "costs":
+                self.figures.spent(message["by_rule"])
             elif what == "mode":
                 self.obeyed = message
             elif what == "fpga":
@@ -213,6 +244,17 @@ class Supervisor:
                 self._mad(message)
             elif what in TOLD:
                 self._told(process, message)
+                if what == "reloaded" and message["ok"]:
+                    self._reloaded(process, message["order"])
+
+    def _reloaded(self, worker: Process, order: int) -> None:
+        """A worker has other rules, all of them on; with the first of an order all are decided
+        about anew."""
+        if order != self.reloaded_order:
+            self.reloaded_order = order
+            self.deciders.reloaded()
+        else:
+            self._protect(worker)
 
     def _ready(self) -> None:
         if not self.ready:
@@ -256,6 +298,10 @@ class Supervisor:
             if beat_ns:
                 seen = self.watch.beat(name, attempt, beat_ns, beats, time.monotonic_ns())
                 self.deciders.carry_out(seen)
+            if process.worker is not None:
+                self.figures.worker(name, process.page)
+                if process.unprotected:
+                    self._protect(process)
             if memory:
                 rss = process.rss()
                 self.deciders.carry_out(self.watch.memory(name, attempt, rss, time.monotonic_ns()))
@@ -321,7 +367,7 @@ class Supervisor:
                 # Those who decide have failed, too: traffic flows, and that is all.
                 traceback.print_exc()
                 with suppress(Exception):
-                    self._permit()
+                    self._fall_back()
             time.sleep(PAUSE_S)  # what fails at every turn is not to use up a core
 
     def _turn(self) -> None:

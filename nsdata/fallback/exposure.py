@@ -23,6 +23,7 @@ from nsdata.fallback.decisions import Decision
 from nsdata.fallback.drop_meter import SECOND_NS
 from nsdata.units import duration_text
 
+DEFAULT_SEGMENT = "default"  # what no other segment takes
 DEFAULT_REFILL_NS = 600 * SECOND_NS
 
 

@@ -206,12 +206,14 @@ class AlertSuppression:
 
 
 class RuleCost(NamedTuple):
-    """Of one rule, cumulative: packets it was checked against, matches, and work (nanoseconds
-    or units of the engine; all 0 where it is not measured: the checks count then)."""
+    """Of one rule, cumulative: packets it was checked against, matches, work (nanoseconds or
+    units of the engine; all 0 where it is not measured: the checks count then), and packets it was
+    verified in full."""
 
     checked: int = 0
     matches: int = 0
     work: int = 0
+    verified: int = 0
 
 
 class AdaptiveRules:

@@ -61,5 +61,5 @@ def test_drops_are_summed_over_workers() -> None:
     figures.dropped("worker-0", {"7": 3, "8": 1})
     figures.dropped("worker-1", {"7": 2})
     assert figures.moment(1, None).drops_by_rule == {7: 5, 8: 1}
-    figures.worker_gone("worker-0")
+    figures.worker_gone("worker-0", new_page("worker-0")[1])
     assert figures.moment(1, None).drops_by_rule == {7: 2}

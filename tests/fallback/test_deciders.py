@@ -5,12 +5,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nsdata.fallback.controller import Moment, Transition
-from nsdata.fallback.deciders import Deciders
+from nsdata.fallback.deciders import Deciders, Measures
 from nsdata.fallback.decisions import Kill, Start
 from nsdata.fallback.drop_meter import SECOND_NS, DropMeter
+from nsdata.fallback.exposure import Exposure, SegmentAction, SegmentPolicy
 from nsdata.fallback.guard import Guard
 from nsdata.fallback.health import Health
 from nsdata.fallback.ledger import LedgerSnapshot, Why
+from nsdata.fallback.protection import Adaptive, Protection, ProtectionPolicy, RuleCost
 from nsdata.fallback.reasons import Reason, State
 from nsdata.fallback.reentry import Graduated, Reentry, ReentryPolicy
 from nsdata.fallback.sensor import Bad, Reading, Resource, Sensor
@@ -25,13 +27,18 @@ class Bench:
     now_ns: int = SECOND_NS
     packets: list[int] = field(default_factory=lambda: [0] * len(Why))
     done: list[tuple[Any, ...]] = field(default_factory=list)
+    measured: Measures = field(default_factory=Measures)
 
     def __post_init__(self) -> None:
         meter = DropMeter(SECOND_NS, SECOND_NS, 0.9, 10)
         policy = ReentryPolicy(automatic=True, wait_ns=5 * SECOND_NS, graduated=Graduated.AUTOMATIC,
                                steps=(Step.parse("1%:10s"), Step.parse("100%:10s")))  # fmt: skip
         reentry = Reentry(policy, DropMeter(SECOND_NS, SECOND_NS, 0.5, 10))
-        self.deciders = Deciders(self, Guard.build(meter), Watch(), reentry, Health())
+        limits = ProtectionPolicy(window_ns=SECOND_NS, minimum_packets=10, adaptive=Adaptive.AUTO,
+                                  suppression_ns=3 * SECOND_NS, calm_ns=3 * SECOND_NS)  # fmt: skip
+        segments = {"dmz": SegmentPolicy(SegmentAction.BLOCK), "lan": SegmentPolicy(max_bytes=500)}
+        self.deciders = Deciders(self, Guard.build(meter), Watch(), reentry, Health(),
+                                 Protection(limits), Exposure(segments))  # fmt: skip
         self.deciders.start()
         self.deciders.carry_out(self.deciders.watch.add("worker-0", self.now_ns))
 
@@ -39,6 +46,9 @@ class Bench:
         received, nbytes = sum(self.packets), [100 * n for n in self.packets]
         ledger = LedgerSnapshot.from_counts(received, 100 * received, self.packets, nbytes)
         return Moment(self.now_ns, received + 1, ledger, {})
+
+    def measures(self) -> Measures:
+        return self.measured
 
     def start(self, decision: Start) -> None:
         self.done.append(("start", decision.name, decision.attempt))
@@ -48,6 +58,9 @@ class Bench:
 
     def obey(self) -> None:
         self.done.append(("obey", self.deciders.state.value, self.deciders.share))
+
+    def protect(self) -> None:
+        self.done.append(("protect", self.deciders.suspended, *self.deciders.disabled))
 
     def transition(self, entry: Transition) -> None:
         self.done.append(("transition", entry.to_state.value, entry.reason.value))
