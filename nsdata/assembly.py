@@ -209,9 +209,7 @@ def build_engine(
     )
 
 
-def build_deciders(
-    settings: Settings, hands: Hands, exposure: Exposure | None = None
-) -> Deciders:
+def build_deciders(settings: Settings, hands: Hands, exposure: Exposure | None = None) -> Deciders:
     """What decides over an appliance with these settings; exposure: over its segments, without it
     over those that the settings name."""
     meter = settings.drop_meter.build()

@@ -29,7 +29,7 @@ class Figures:
 
     def __init__(self, segments: Sequence[str] = (DEFAULT_SEGMENT,)) -> None:
         self.port: dict[str, int] = {}  # the words of the port's page, when last read
-        self.costs: dict[int, RuleCost] = {}  # by sid
+        self.costs: dict[int, RuleCost] = {}  # by sid, since the rules were loaded
         self._segments = segments
         shape = (len(segments), len(EXPOSED))
         self._exposed = np.zeros(shape, np.uint64)  # of the port that runs, when last read
@@ -78,6 +78,10 @@ class Figures:
             self.costs[int(sid)] = RuleCost(
                 *(then + now for then, now in zip(before, more, strict=True))
             )
+
+    def reloaded(self) -> None:
+        """Costs are those of other rules from now on."""
+        self.costs = {}
 
     def worker(self, worker: str, page: StatusPage) -> None:
         """What stands on a worker's page now."""

@@ -252,6 +252,7 @@ class Supervisor:
         about anew."""
         if order != self.reloaded_order:
             self.reloaded_order = order
+            self.figures.reloaded()
             self.deciders.reloaded()
         else:
             self._protect(worker)
@@ -418,7 +419,8 @@ class Supervisor:
                     self.deciders.carry_out(self.watch.stop(name, time.monotonic_ns()))
                     process.send("stop")
             if group == names[1:]:
-                self.record.say("ledger", {"ledger": self.ledger().as_dict()})
+                told = {"ledger": self.ledger().as_dict(), "segments": self.figures.exposed()}
+                self.record.say("ledger", told)
             while any(name in self.processes.running for name in group):
                 if time.monotonic_ns() > limit:
                     for name in group:

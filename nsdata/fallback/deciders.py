@@ -150,9 +150,7 @@ class Deciders:
         fallback counts from its beginning."""
         moment, measures = self.hands.moment(), self.hands.measures()
         now_ns, ledger = moment.now_ns, moment.ledger
-        self.carry_out(
-            self.protection.tick(now_ns, ledger, measures.costs, measures.suppressed)
-        )
+        self.carry_out(self.protection.tick(now_ns, ledger, measures.costs, measures.suppressed))
         exposed = self.state is State.FALLBACK or self.share < ALL or measures.missing > 0
         self.carry_out(self.exposure.observe(now_ns, exposed, measures.permitted_bytes))
         self.tiers.observe(now_ns, entered(ledger, measures.verified))
