@@ -64,10 +64,10 @@ class Commands:
         return {"transitions": [one.as_dict() for one in done]}
 
     def reload(self, message: Message) -> Message:
-        """Other rules, or the same files read again, without a packet lost."""
-        rules = message.get("rules", self.box.processes.rules)
-        order, workers = self.box.reload([str(path) for path in rules])
-        return {"order": order, "workers": workers}
+        """The configuration file read again, or other rules, without a packet lost."""
+        rules = message.get("rules")
+        order, workers, changed = self.box.reload(rules and [str(path) for path in rules])
+        return {"order": order, "workers": workers, "changed": list(changed)}
 
     def stop(self, message: Message) -> Message:
         """Stop in order."""
