@@ -25,7 +25,7 @@ SUPPRESSED, VERIFIED_PACKETS, VERIFIED_BYTES = (
 
 
 class Figures:
-    """What has been counted since the appliance started. `segments`: their names, `default` last."""
+    """What has been counted since the appliance started. `segments`: names, `default` last."""
 
     def __init__(self, segments: Sequence[str] = (DEFAULT_SEGMENT,)) -> None:
         self.port: dict[str, int] = {}  # the words of the port's page, when last read

@@ -1,8 +1,8 @@
 """The port's process: frames from the source to the workers, and out by their verdicts.
 
-It does what it was last told (inspect or fall back; the share; which segments are blocked while they
-are not inspected), and falls back by itself when the supervisor has not given a sign of life for
-too long or is gone: whoever else fails, traffic flows. In its own words on the status page:
+It does what it was last told (inspect or fall back; the share; which segments are blocked while
+they are not inspected), and falls back by itself when the supervisor has not given a sign of life
+for too long or is gone: whoever else fails, traffic flows. In its own words on the status page:
 `FIGURES`.
 """
 

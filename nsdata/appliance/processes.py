@@ -17,7 +17,7 @@ from typing import IO, Any
 from nsdata.appliance import child
 from nsdata.appliance.channel import Channel, Gone, Message, pair
 from nsdata.appliance.memory import RingMemory, new_page
-from nsdata.appliance.settings import ApplianceSettings
+from nsdata.appliance.settings import ApplianceSettings, flat
 from nsdata.errors import EngineError
 from nsdata.path.status import StatusPage
 
@@ -64,6 +64,10 @@ class Process:
         except Gone:
             return False
 
+    def protect(self, suspended: bool, disabled: list[int]) -> None:
+        """Tell a worker what holds: whether alerts are written, and which rules (sid) are off."""
+        self.unprotected = not self.send("protect", suspended=suspended, disabled=disabled)
+
     def messages(self) -> Iterator[Message]:
         """What it has said since. Ends quietly when it has gone: its exit says so."""
         try:
@@ -95,7 +99,7 @@ class Processes:
         self.running: dict[str, Process] = {}
         self.silence_ns = 1_000_000_000
         self.best_effort: tuple[int, float] | None = None  # of a queue: enter_ns, leave_percent
-        self.options = settings.options
+        self.options = option_list(settings)
 
     def names(self) -> list[str]:
         """Who there is to be, in the order to be started."""
@@ -219,6 +223,19 @@ class Processes:
             signal.pidfd_send_signal(process.pidfd, signal.SIGKILL)
         except ProcessLookupError:
             return
+
+
+def option_list(settings: ApplianceSettings) -> list[str]:
+    """The settings of the file as KEY=VALUE."""
+    return [f"{key}={_text(value)}" for key, value in flat(settings.settings)]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return ",".join(map(_text, value))
+    return str(value)
 
 
 def log_file(directory: Path) -> IO[bytes]:

@@ -33,8 +33,8 @@ from pydantic import (
     ConfigDict,
     Field,
     IPvAnyNetwork,
+    PrivateAttr,
     ValidationError,
-    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -111,13 +111,19 @@ class ApplianceSettings(_Part):
     inline: bool = True
     workers: int = Field(1, ge=1, le=WORKERS_MOST)
     offload: str | None = None  # the FPGA block, as --offload of replay; with one worker
-    testing: bool = False  # the command `inject` is there
+    testing: bool = False  # the commands `inject` and `bloat` are there
     in_fallback: SegmentAction = SegmentAction.PERMIT  # of segments without exposure.action
     source: SourceSettings
     output: OutputSettings = OutputSettings()
     ring: RingSettings = RingSettings()
     segment: dict[SegmentName, SegmentSettings] = {}
     settings: dict[str, Any] = {}
+    _options: Settings = PrivateAttr(default_factory=Settings)
+
+    @property
+    def options(self) -> Settings:
+        """The table `settings`, checked, with defaults."""
+        return self._options
 
     @field_validator("segment")
     @classmethod
@@ -127,23 +133,6 @@ class ApplianceSettings(_Part):
                              "and no networks of its own")  # fmt: skip
         if len(value) > SEGMENTS_MOST:
             raise ValueError(f"at most {SEGMENTS_MOST} segments are possible, not {len(value)}")
-        return value
-
-    @field_validator("settings")
-    @classmethod
-    def _sound(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
-        if "segment" not in info.data or "in_fallback" not in info.data:
-            return value  # these are wrong already
-        try:
-            options = Settings.load(sets=_options(value))
-            names = segment_names(info.data["segment"])
-            for name in options.exposure.named():
-                if name not in names:
-                    raise ValueError(f"exposure settings for the segment {name!r}, which there is "
-                                     f"not; there are {', '.join(names)}")  # fmt: skip
-            options.exposure.build(names, info.data["in_fallback"])
-        except SettingError as error:
-            raise ValueError(str(error)) from None
         return value
 
     @model_validator(mode="after")
@@ -168,6 +157,14 @@ class ApplianceSettings(_Part):
             place = place_of(lines, str(path), tuple(first["loc"]))
             key = ".".join(map(str, first["loc"]))
             raise SettingError(f"{place}: {key or 'the file'}: {first['msg']}") from error
+        found._options = Settings.from_mapping(
+            found.settings, lambda key: place_of(lines, str(path), ("settings", *key))
+        )
+        try:
+            found.exposure()
+        except SettingError as error:
+            place = place_of(lines, str(path), _exposure_key(found.settings))
+            raise SettingError(f"{place}: {error}") from None
         return found._absolute(file.resolve().parent)
 
     def _absolute(self, base: Path) -> Self:
@@ -196,19 +193,19 @@ class ApplianceSettings(_Part):
         )
 
     @property
-    def options(self) -> list[str]:
-        """`settings` as `key=value`."""
-        return _options(self.settings)
-
-    @property
     def segments(self) -> list[str]:
         """Their names, in the order of their numbers; `default` last."""
         return segment_names(self.segment)
 
     def exposure(self) -> Exposure:
-        """Who decides about segments."""
-        options = Settings.load(sets=self.options)
-        return options.exposure.build(self.segments, self.in_fallback)
+        """Who decides about segments. Raises SettingError for settings that make no sense, or of a
+        segment that there is not."""
+        settings, names = self.options.exposure, self.segments
+        for name in settings.named():
+            if name not in names:
+                raise SettingError(f"exposure.*.{name}: there is no segment {name!r}; there are "
+                                   f"{', '.join(names)}")  # fmt: skip
+        return settings.build(names, self.in_fallback)
 
     def segment_plan(self) -> list[dict[str, Any]]:
         """The named segments, as the port's plan has them."""
@@ -230,16 +227,10 @@ def segment_names(named: Iterable[str]) -> list[str]:
     return [*named, DEFAULT_SEGMENT]
 
 
-def _options(settings: dict[str, Any]) -> list[str]:
-    return [f"{key}={_text(value)}" for key, value in flat(settings)]
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, list):
-        return ",".join(map(_text, value))
-    return str(value)
+def _exposure_key(settings: dict[str, Any]) -> tuple[str, ...]:
+    """Where the first setting of exposure stands."""
+    first = next((key for key in settings if key.split(".")[0] == "exposure"), "")
+    return ("settings", first)
 
 
 def flat(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

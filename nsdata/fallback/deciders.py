@@ -27,6 +27,7 @@ from nsdata.fallback.sensor import Reading
 from nsdata.fallback.share import ALL
 from nsdata.fallback.tiers import Tiers, entered
 from nsdata.fallback.watch import Watch
+from nsdata.fallback.watch_policy import ProcessLimits
 
 
 class Measures(NamedTuple):
@@ -125,6 +126,22 @@ class Deciders:
         self.guard.start(moment)
         self.protection.start(moment.now_ns, moment.ledger, measures.costs)
 
+    def adopt(self, other: Deciders, limits: Mapping[str, ProcessLimits]) -> None:
+        """The policies of `other` from now on, and these limits of processes; what has been
+        observed, and the state, stay. Windows of the drop meter and of loss begin anew if they are
+        others."""
+        self.look()
+        mine, theirs, moment = self.guard.meter, other.guard.meter, self.hands.moment()
+        if mine.policy != theirs.policy:
+            self.guard.adopt(theirs, moment)
+        self.reentry.adopt(other.reentry)
+        self.protection.adopt(other.protection, moment.now_ns, moment.ledger)
+        self.exposure.adopt(other.exposure)
+        self.health.policy = other.health.policy
+        self.watch.policy = other.watch.policy
+        for name, limit in limits.items():
+            self.carry_out(self.watch.limit(name, limit, self.hands.moment().now_ns))
+
     def next_due_ns(self) -> int:
         """When to `look` again, at the latest. EngineError before the watch was told anything."""
         due = (
@@ -160,8 +177,16 @@ class Deciders:
         self.protection.rules.reloaded(self.hands.measures().costs)
         self.hands.protect()
 
-    def read_sensors(self, readings: Iterable[Reading], now_ns: int) -> None:
-        """The health score of these readings."""
+    def read_sensors(
+        self, readings: Iterable[Reading], now_ns: int, *, forget: bool = False
+    ) -> None:
+        """The health score of these readings.
+
+        `forget`: sensors that are not among them are expected no more (other settings).
+        """
+        readings = list(readings)
+        if forget:
+            self.health.keep({reading.name for reading in readings})
         report = self.health.evaluate(readings, now_ns)
         level = self.health_told.get("level")
         self.health_told = report.as_dict()

@@ -129,6 +129,13 @@ class LossWindows:
         """The end of the window, or None before the start."""
         return None if self._start is None else self._next_ns
 
+    def alike(self, other: LossWindows) -> bool:
+        """Whether `other` reads as this does."""
+        mine, theirs = (
+            (one.window_ns, one.minimum_packets, one._loss) for one in (self, other)
+        )
+        return mine == theirs
+
     def start(self, now_ns: int, ledger: LedgerSnapshot) -> None:
         """The first window begins."""
         self._start = (now_ns, ledger.received.packets, ledger.lost.packets)
@@ -163,7 +170,7 @@ class AlertSuppression:
     """When alerts are suspended."""
 
     def __init__(self, policy: ProtectionPolicy) -> None:
-        self._policy = policy
+        self.policy = policy
         self._streak: list[LossReading] = []
         self.until_ns: int | None = None  # suspended until then
         self._since_ns = 0
@@ -172,7 +179,7 @@ class AlertSuppression:
 
     def on_window(self, reading: LossReading, suppressed: int) -> list[Decision]:
         """A window has ended; `suppressed`: alerts left out so far, cumulative."""
-        policy = self._policy
+        policy = self.policy
         if not policy.suppression_ns:
             return []
         self._streak = [*self._streak, reading][-policy.windows :] if reading.over else []
@@ -220,7 +227,7 @@ class AdaptiveRules:
     """Which rules cost too much while packets are lost."""
 
     def __init__(self, policy: ProtectionPolicy) -> None:
-        self._policy = policy
+        self.policy = policy
         self._before: dict[int, RuleCost] = {}
         self._named: set[int] = set()  # since it was calm last
         self._loss_ns: int | None = None  # end of the last window with loss
@@ -230,7 +237,7 @@ class AdaptiveRules:
     @property
     def next_due_ns(self) -> int | None:
         """When it will have been calm for long enough."""
-        return None if self._loss_ns is None else self._loss_ns + self._policy.calm_ns
+        return None if self._loss_ns is None else self._loss_ns + self.policy.calm_ns
 
     def start(self, costs: Mapping[int, RuleCost]) -> None:
         """Costs count from here."""
@@ -245,7 +252,7 @@ class AdaptiveRules:
     def on_window(self, reading: LossReading, costs: Mapping[int, RuleCost]) -> list[Decision]:
         """A window has ended; `costs` by rule number, cumulative (one that began anew is
         counted from 0)."""
-        policy = self._policy
+        policy = self.policy
         spent = {rule: _since(self._before.get(rule), cost) for rule, cost in costs.items()}
         self._before = dict(costs)
         if policy.adaptive is Adaptive.OFF or not reading.over:
@@ -288,7 +295,7 @@ class AdaptiveRules:
         due = self.next_due_ns
         if due is None or now_ns < due:
             return []
-        told = {"calm_ns": self._policy.calm_ns, "loss_until_ns": self._loss_ns}
+        told = {"calm_ns": self.policy.calm_ns, "loss_until_ns": self._loss_ns}
         out: list[Decision] = [
             SetRule(due, rule, True, {"rule": rule, "disabled_since_ns": since, **told})
             for rule, since in self.disabled.items()
@@ -384,6 +391,15 @@ class Protection:
         self._now = now_ns
         self.windows.start(now_ns, ledger)
         self.rules.start(costs or {})
+
+    def adopt(self, other: Protection, now_ns: int, ledger: LedgerSnapshot) -> None:
+        """The policy of `other` from now on. A suspension under way, and rules that are disabled,
+        end as they would have; the window begins anew when it is another."""
+        same = self.windows.alike(other.windows)
+        self.policy = self.alerts.policy = self.rules.policy = other.policy
+        if not same:
+            self.windows = other.windows
+            self.windows.start(now_ns, ledger)
 
     def next_due_ns(self) -> int:
         """When `tick` is due. EngineError before `start`."""

@@ -27,8 +27,8 @@ def stats_page(told: Told) -> RenderableType:
 
 
 def _tiers(told: Told) -> Table:
-    table = Table("tier", "packets/s", "highest", "Mbit/s", "highest", "ratio to next", title="Tiers",
-                  title_justify="left")  # fmt: skip
+    table = Table("tier", "packets/s", "highest", "Mbit/s", "highest", "ratio to next",
+                  title="Tiers", title_justify="left")  # fmt: skip
     for tier in told["tiers"]:
         ratio = tier["ratio_to_next"]
         table.add_row(

@@ -6,13 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-from box import QUICK, Box, balances
+from box import QUICK, Box
 from capture_frames import write_capture
 from traffic import udp
 from typer.testing import CliRunner
 
-from nsdata.capture import open_capture
 from nsdata.cli import app
 
 # Every `a` of the payload begins a search through the rest of it: some 350 µs a packet.
@@ -100,9 +98,7 @@ def test_a_rule_that_costs_too_much_is_named(tmp_path: Path) -> None:
         stats = box.ask("stats")
         assert stats["rules"][0]["rule"] == 10 and stats["rules"][0]["share"] > 0.5
         assert stats["rules"][0]["verified"] > 100
-        tiers = box.wait(lambda _: box.ask("stats")["tiers"][3]["ratio_to_next"] is None
-                         and box.ask("stats")["tiers"][3]["packets_per_second"] > 0, "tiers")  # fmt: skip
-        assert tiers["state"] == "normal"
+        box.wait(lambda _: box.ask("stats")["tiers"][3]["packets_per_second"] > 0, "tiers")
         found = [tier["highest_packets_per_second"] for tier in box.ask("stats")["tiers"]]
         assert found[0] >= found[1] > found[2] >= found[3] > 0  # what is lost does not enter tier 3
         shown = CliRunner().invoke(app, ["appliance", "stats", str(box.directory)])

@@ -148,13 +148,15 @@ def test_a_budget_of_bytes_is_used_up_and_whole_again(tmp_path: Path) -> None:
 def test_a_budget_of_time_lasts_over_fallbacks(tmp_path: Path) -> None:
     """Going in and out of fallback does not make it endless."""
     with box_of(tmp_path, '"exposure.max-time.guests" = "1s"\n') as box:
-        for number in range(6):
+        fallbacks = 0
+        while True:
             box.ask("fallback")
+            fallbacks += 1
             time.sleep(0.3)
             if box.status()["segments"]["guests"]["action"] == "block":
                 break
             box.ask("restore")
-        assert 0 < number < 5  # 300 ms each
+        assert 1 < fallbacks < 6  # 300 ms each, or longer
         exposed(box, "blocked_packets", 200, "guests")
         exposed(box, "permitted_packets", 200, "dmz")
         found = agree(box, box.stop())

@@ -133,3 +133,57 @@ def test_a_level_of_health_is_told_once_and_a_low_score_is_a_fault() -> None:
     # yellow: sensors that are required of a box are missing on this bench
     assert bench.asked("health") == [("health", "yellow"), ("health", "red")]
     assert bench.deciders.reason is Reason.HEALTH
+
+
+def test_loss_suspends_alerts_and_disables_the_costliest_rule() -> None:
+    """Workers are told what holds, each time it changes; and again after a reload."""
+    bench = Bench()
+    bench.deciders.watch.stop("worker-0", bench.now_ns)
+    for spent in (100, 200, 300):
+        bench.measured = Measures({1: RuleCost(spent, 0, spent), 2: RuleCost(9, 0, 1)}, spent)
+        bench.pass_by(1, Why.INSPECTED)
+        bench.packets[Why.OVERSUBSCRIBED] += 5
+    order = bench.asked("protect", "note")
+    assert order[:2] == [("protect", False, 1), ("note", "rule disabled", "1")]
+    assert order[2:] == [("protect", True, 1), ("note", "alerts suspended", "")]
+    bench.deciders.reloaded()
+    assert bench.asked("protect") == [("protect", True)]
+    bench.pass_by(5, Why.INSPECTED)
+    assert bench.asked("protect", "note") == [
+        ("protect", False), ("note", "alerts written again", ""),
+    ]  # fmt: skip
+
+
+def test_a_budget_counts_while_something_is_not_inspected() -> None:
+    """In fallback, and while a worker is missing; not otherwise."""
+    bench = Bench()
+    deciders = bench.deciders
+    deciders.watch.stop("worker-0", bench.now_ns)
+    assert deciders.exposure.blocked(["lan", "dmz", "other"]) == 0b010
+    bench.measured = Measures(permitted_bytes={"lan": 400})
+    bench.pass_by(1, Why.INSPECTED)
+    deciders.fallback()
+    bench.pass_by(1, Why.FALLBACK)
+    bench.measured = Measures(permitted_bytes={"lan": 800})
+    bench.pass_by(1, Why.FALLBACK)
+    assert not bench.asked("note")
+    deciders.restore()
+    bench.measured = Measures(permitted_bytes={"lan": 800}, missing=1)
+    bench.pass_by(1, Why.WORKER)
+    bench.measured = Measures(permitted_bytes={"lan": 900}, missing=1)
+    bench.asked("note")
+    bench.pass_by(1, Why.WORKER)
+    assert bench.asked("obey", "note") == [("obey", "normal", ALL), ("note", "segment", "lan")]
+    assert deciders.exposure.blocked(["lan", "dmz", "other"]) == 0b011
+    bench.measured = Measures(permitted_bytes={"lan": 900})
+    bench.pass_by(1, Why.INSPECTED)
+    assert bench.asked("obey", "note") == [("obey", "normal", ALL), ("note", "segment", "lan")]
+    assert deciders.exposure.blocked(["lan", "dmz", "other"]) == 0b010
+
+
+def test_tiers_are_read_every_second() -> None:
+    bench = Bench()
+    bench.deciders.watch.stop("worker-0", bench.now_ns)
+    bench.pass_by(3, Why.INSPECTED)
+    first, _, third, _ = bench.deciders.tiers.as_dict()
+    assert first["packets_per_second"] == third["packets_per_second"] == 100
