@@ -34,8 +34,8 @@ class Figures:
         shape = (len(segments), len(EXPOSED))
         self._exposed = np.zeros(shape, np.uint64)  # of the port that runs, when last read
         self._exposed_before = np.zeros(shape, np.uint64)  # of ports that ended
-        self._workers: dict[str, npt.NDArray[np.uint64]] = {}  # the pages, when last read
-        self._workers_before = np.zeros(len(FIGURES), np.uint64)  # of workers that ended
+        self._workers: dict[str, list[int]] = {}  # the pages, when last read
+        self._workers_before = [0] * len(FIGURES)  # of workers that ended
         self._ended = LedgerSnapshot.empty()  # of ports that ended
         self._sound = self._ended  # the last that balanced
         self._drops: dict[str, dict[int, int]] = {}  # by worker, by rule
@@ -84,26 +84,30 @@ class Figures:
         self.costs = {}
 
     def worker(self, worker: str, page: StatusPage) -> None:
-        """What stands on a worker's page now."""
+        """What stands on a worker's page now. A counter that runs back is a worker gone mad, and
+        stands still here."""
         at_ns, counters = page.read()
         if at_ns:
-            self._workers[worker] = counters[: len(FIGURES)]
+            words = counters[: len(FIGURES)].tolist()
+            self._workers[worker] = list(map(max, words, self._workers.get(worker, words)))
 
     def worker_gone(self, worker: str, page: StatusPage) -> None:
         """Its rules drop no more; what it counted goes on."""
         self._drops.pop(worker, None)
         self.worker(worker, page)
         if worker in self._workers:
-            self._workers_before += self._workers.pop(worker)
+            self._workers_before = _sum(self._workers_before, self._workers.pop(worker))
 
     def measures(self) -> Measures:
         """What the protections are decided by; as last read."""
-        words = sum(self._workers.values(), self._workers_before)
+        words = self._workers_before
+        for more in self._workers.values():
+            words = _sum(words, more)
         exposed = self.exposed()
         return Measures(
             costs=self.costs,
-            suppressed=int(words[SUPPRESSED]),
-            verified=Count(int(words[VERIFIED_PACKETS]), int(words[VERIFIED_BYTES])),
+            suppressed=words[SUPPRESSED],
+            verified=Count(words[VERIFIED_PACKETS], words[VERIFIED_BYTES]),
             permitted_bytes={name: one["permitted_bytes"] for name, one in exposed.items()},
             missing=self.port.get("missing", 0),
         )
@@ -127,6 +131,10 @@ class Figures:
         self._exposed = np.zeros_like(self._exposed_before)
         self.port = {}
         return {"lost_packets": words["held_packets"], "lost_bytes": words["held_bytes"]}
+
+
+def _sum(one: list[int], other: list[int]) -> list[int]:
+    return [a + b for a, b in zip(one, other, strict=True)]
 
 
 def total(one: LedgerSnapshot, other: LedgerSnapshot) -> LedgerSnapshot:

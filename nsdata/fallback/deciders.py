@@ -159,8 +159,8 @@ class Deciders:
         """What time alone brings about, up to now; after what was seen has been told."""
         self.apply(self.guard.evaluate(self.hands.moment()))
         self.carry_out(self.reentry.tick(self.hands.moment(), self.guard.controller))
-        self._protect()
         self.carry_out(self.watch.tick(self.hands.moment().now_ns))
+        self._protect()
 
     def _protect(self) -> None:
         """What gives way before a fallback, and what is not inspected; after the guard, so that a

@@ -4,8 +4,9 @@
     collect ◄── slots handed back: verdicts, and what became of the frames
 
 Whatever a worker does, a frame received is settled once: by the worker's answer, or by the port,
-which has the frame: in fallback, for a worker that has failed, outside the share (these three by
-what the frame's segment does with what is not inspected), with no slot free. `received = held + the sum of what became of the others` holds after every call.
+which has the frame: in fallback, for a worker that has failed, outside the share (these three as
+the frame's segment says), with no slot free. `received = held + the sum of what became of the
+others` holds after every call.
 
 Frames between two addresses go to one worker whatever their ports: fragments, ICMP errors and
 both directions of a flow stay together.

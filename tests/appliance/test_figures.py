@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from nsdata.appliance import worker
 from nsdata.appliance.figures import Figures
 from nsdata.appliance.memory import new_page
-from nsdata.appliance import worker
 from nsdata.appliance.port import EXPOSED, FIGURES
 from nsdata.errors import LedgerError
 from nsdata.fallback.ledger import Why
@@ -105,6 +105,11 @@ def test_what_workers_counted_goes_on_over_workers() -> None:
     assert figures.measures().suppressed == 8 and figures.measures().verified == (13, 1300)
     figures.worker_gone("worker-1", new_page("worker-1")[1])  # one that never said anything
     figures.worker("worker-0", a_worker(1, 1))
+    for mad in ("worker-0", "worker-1"):  # nothing runs back, nothing overflows
+        figures.worker(mad, a_worker(0, 2**57))
+    assert figures.measures().suppressed == 9 and figures.measures().verified.bytes > 2**64
+    figures = Figures()
+    figures.worker("worker-0", a_worker(9, 14))
     assert figures.measures().suppressed == 9 and figures.measures().verified == (14, 1400)
 
 

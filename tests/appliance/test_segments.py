@@ -164,6 +164,17 @@ def test_a_budget_of_time_lasts_over_fallbacks(tmp_path: Path) -> None:
     assert told(box, "guests")[0]["used_up"] == ["time"]
 
 
+def test_another_action_is_taken_over_in_fallback(tmp_path: Path) -> None:
+    with box_of(tmp_path, '"exposure.action.guests" = "permit"\n') as box:
+        box.ask("fallback")
+        exposed(box, "permitted_packets", 200, "guests", "dmz", "default")
+        text = box.config.read_text().replace('guests" = "permit"', 'guests" = "block"')
+        box.config.write_text('in_fallback = "block"\n' + text)
+        box.ask("reload")
+        exposed(box, "blocked_packets", 200, "guests", "dmz", "default")
+        assert not set(agree(box, box.stop())) - {"guests", "dmz", "default"}
+
+
 def test_the_port_alone_keeps_the_last_actions(tmp_path: Path) -> None:
     """A supervisor that is stopped: guests stay blocked, the others go on."""
     with box_of(tmp_path, '"exposure.action.guests" = "block"\n') as box:
