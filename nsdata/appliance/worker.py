@@ -11,7 +11,7 @@ import gc
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,13 +106,23 @@ def split(lines: bytes) -> list[bytes]:
     return [*parts, lines[at:]] if at < len(lines) else parts
 
 
-class Spent:
-    """What the rules of an engine cost, told a part at a time; from their load on."""
+class RunningRules:
+    """The rules of an engine from their load on: switched by sid, and what they cost told a part
+    at a time."""
 
     def __init__(self, engine: Engine, sids: Sequence[int]) -> None:
         self._engine = engine
         self._sids = sids
         self._told = np.zeros_like(self._now())
+        self._disabled: frozenset[int] = frozenset()
+
+    def disable(self, sids: Iterable[int]) -> None:
+        """These are off from now on, and no others; those it does not have are left out."""
+        disabled = frozenset(sids)
+        for number, sid in enumerate(self._sids):
+            if (sid in disabled) is not (sid in self._disabled):
+                self._engine.switch_rule(number, sid not in disabled)
+        self._disabled = disabled
 
     def _now(self) -> npt.NDArray[np.uint64]:
         """Rows: the fields of RuleCost; columns: source rules."""
@@ -168,8 +178,7 @@ class WorkerProcess:
         self.reported: dict[int, int] = {}
         self.report_ns = self.publish_ns = 0
         self.words = np.zeros(len(FIGURES), np.uint64)
-        self.disabled: set[int] = set()  # sids
-        self.spent = Spent(engine, self.loaded.sids)
+        self.running = RunningRules(engine, self.loaded.sids)
         for what in ("ring", "unring", "writer", "reload", "inject", "protect"):
             child.on(what, getattr(self, f"_{what}"))
 
@@ -197,11 +206,7 @@ class WorkerProcess:
     def _protect(self, message: Message, descriptors: list[int]) -> None:
         """What holds from now on: whether alerts are written, and which rules (sid) are off."""
         self.pipeline.engine.suspend_alerts(message["suspended"])
-        disabled = set(message["disabled"])
-        for number, sid in enumerate(self.loaded.sids):
-            if (sid in disabled) is not (sid in self.disabled):
-                self.pipeline.engine.switch_rule(number, sid not in disabled)
-        self.disabled = disabled
+        self.running.disable(message["disabled"])
 
     def _writer(self, message: Message, descriptors: list[int]) -> None:
         self.events.to(socket.socket(fileno=descriptors[0]))
@@ -253,13 +258,12 @@ class WorkerProcess:
 
     def _take_over(self, loaded: LoadedRules) -> None:
         self.settings = self.new_settings
-        self.spent.tell(self.child)
+        self.running.tell(self.child)
         self.pipeline.swap_rules(loaded.base, loaded.fragments, loaded.sids)
         if self.offload is not None:
             self.pipeline.load_offload(loaded, self.offload.image_for(loaded, self.settings))
         self.loaded = loaded
-        self.disabled = set()  # all of them are on
-        self.spent = Spent(self.pipeline.engine, loaded.sids)
+        self.running = RunningRules(self.pipeline.engine, loaded.sids)
         self.reloads += 1
         self.child.tell("reloaded", ok=True, rules=loaded.numbers, order=self.order,
                         refused=len(loaded.ruleset.refused))  # fmt: skip
@@ -305,7 +309,7 @@ class WorkerProcess:
             return
         # several times in a window of the protections, which compare what rules cost in it
         self.report_ns = now + min(REPORT_NS, self.settings.protection.window // 4)
-        self.spent.tell(self.child)
+        self.running.tell(self.child)
         drops = dict(self.pipeline.drops_by_rule())
         if drops != self.reported:
             most = sorted(drops.items(), key=lambda item: -item[1])[:1000]

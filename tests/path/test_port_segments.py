@@ -35,6 +35,8 @@ specs = st.lists(
     ),
     max_size=6,
 )
+OUTSIDE = {"share": 0}
+UNINSPECTED = ({"mode": FALLBACK}, OUTSIDE, {})  # the last: there is no worker
 ends = st.one_of(*(st.tuples(st.sampled_from(v), st.sampled_from(v)) for v in (V4, V6)))
 tagged = st.lists(st.sampled_from([0, 1, 5, 9, 4095]), max_size=2)
 
@@ -63,18 +65,22 @@ def used(port: Port) -> list[int]:
 
 
 @settings(max_examples=400, deadline=None)
-@given(specs, tagged, ends, st.booleans())
-@example([([], [ipaddress.ip_network("10.0.0.0/24")])], [5], ("10.0.0.7", "10.0.1.1"), True)
+@given(specs, tagged, ends, st.sampled_from(UNINSPECTED))
+@example([([], [ipaddress.ip_network("10.0.0.0/24")])], [5], ("10.0.0.7", "10.0.1.1"), OUTSIDE)
 def test_the_first_segment_that_takes_a_frame_has_it(
-    spec: list[Spec], vlans: list[int], between: tuple[str, str], fallback: bool
+    spec: list[Spec], vlans: list[int], between: tuple[str, str], how: dict[str, int]
 ) -> None:
-    """By the outermost VLAN and either address; in fallback and without a worker alike."""
+    """By the outermost VLAN and either address; in fallback, outside the share of a re-entry and
+    without a worker alike."""
     port = Port(1, 0, table(spec))
     sent = traffic.udp(b"x", *between, vlans=vlans)
-    offer(port, [sent], mode=FALLBACK if fallback else 0)
+    offer(port, [sent], **how)
     mine = meant(spec, vlans, between)
     assert used(port) == [mine]
     assert port.exposure()[mine] == (1, len(sent), 0, 0)
+    port.block(1 << mine)
+    assert offer(port, [sent], **how) == [Why.FALLBACK_BLOCK]
+    assert port.exposure()[mine] == (1, len(sent), 1, len(sent))
 
 
 @settings(max_examples=100, deadline=None)

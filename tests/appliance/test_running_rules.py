@@ -1,13 +1,15 @@
-"""A worker tells what its rules cost: everything once, whatever is not taken again."""
+"""A worker's rules: what they cost is told, everything once; those that are off are as ordered."""
 
 from typing import Any
 
 import pytest
 import traffic
 from engines import Run
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from nsdata.appliance import worker
-from nsdata.appliance.worker import Spent
+from nsdata.appliance.worker import RunningRules
 
 RULES = "\n".join(
     f'alert udp any any -> any {7 + i % 2} (content:"a"; sid:{i + 1}; gid:{g};)'
@@ -41,7 +43,7 @@ def total(ear: Ear, at: int) -> dict[int, int]:
 def test_all_of_it_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "RULES_TOLD", 3)  # of a message
     run, ear = Run(RULES), Ear()
-    spent = Spent(run.engine, run.rules.sids)
+    spent = RunningRules(run.engine, run.rules.sids)
     run.feed([traffic.udp(b"a", dport=7)] * 5)
     spent.tell(ear)  # type: ignore[arg-type]
     assert not ear.told
@@ -59,3 +61,22 @@ def test_all_of_it_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
     said = len(ear.told)
     spent.tell(ear)  # type: ignore[arg-type]
     assert len(ear.told) == said
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.one_of(st.none(), st.sets(st.integers(1, 9))), max_size=8))
+def test_the_last_order_holds_until_rules_are_loaded(orders: list[set[int] | None]) -> None:
+    """None: the rules are loaded anew. An order may name rules that there are not."""
+    run = Run(RULES)
+    rules, off = RunningRules(run.engine, run.rules.sids), set()
+    both = [traffic.udp(b"a", dport=port) for port in (7, 8)]
+    for order in orders:
+        if order is None:
+            run.engine.swap_rules(run.rules.base, run.rules.numbers)
+            rules, off = RunningRules(run.engine, run.rules.sids), set()
+        else:
+            rules.disable(order)
+            off = order
+        before = run.fired()
+        run.feed(both)
+        assert (run.fired() - before).keys() == set(range(1, 8)) - off
