@@ -174,11 +174,11 @@ class AlertSuppression:
         self._streak: list[LossReading] = []
         self.until_ns: int | None = None  # suspended until then
         self._since_ns = 0
-        self._suppressed = 0  # alerts left out before this suspension
+        self._told = 0  # alerts left out that were told
         self._renewed = 0
 
-    def on_window(self, reading: LossReading, suppressed: int) -> list[Decision]:
-        """A window has ended; `suppressed`: alerts left out so far, cumulative."""
+    def on_window(self, reading: LossReading) -> list[Decision]:
+        """A window has ended."""
         policy = self.policy
         if not policy.suppression_ns:
             return []
@@ -191,7 +191,7 @@ class AlertSuppression:
         if not first:
             self._renewed += 1
             return []
-        self._since_ns, self._suppressed, self._renewed = at_ns, suppressed, 0
+        self._since_ns, self._renewed = at_ns, 0
         told = {
             "windows": [window.told() for window in self._streak],
             "loss": policy.loss,
@@ -200,15 +200,17 @@ class AlertSuppression:
         return [SetAlerts(at_ns, until_ns, told)]
 
     def on_time(self, now_ns: int, suppressed: int) -> list[Decision]:
-        """Alerts are written again when the time is over."""
+        """Alerts are written again when the time is over; `suppressed`: those left out so far,
+        cumulative."""
         if self.until_ns is None or now_ns < self.until_ns:
             return []
         at_ns, self.until_ns = self.until_ns, None
         told = {
             "suspended_ns": at_ns - self._since_ns,
             "renewed": self._renewed,
-            "suppressed_alerts": suppressed - self._suppressed,
+            "suppressed_alerts": suppressed - self._told,
         }
+        self._told = suppressed  # what is left out until the engine obeys is told the next time
         return [SetAlerts(at_ns, None, told)]
 
 
@@ -428,7 +430,7 @@ class Protection:
         while (at_ns := self.next_due_ns()) <= now_ns:
             if self.windows.next_due_ns == at_ns:
                 reading = self.windows.read(at_ns, ledger)
-                out += self.alerts.on_window(reading, suppressed)
+                out += self.alerts.on_window(reading)
                 out += self.rules.on_window(reading, costs or {})
                 # late: all that came is of that window, and one empty one tells of the others
                 self.windows.skip_idle(self._others(now_ns))

@@ -33,11 +33,11 @@ def heavy(directory: Path) -> Path:
     return write_capture(directory / "heavy.pcap", frames, [10**18 + i * 1000 for i in range(400)])
 
 
-def overloaded(directory: Path, settings: str, costly: int = 1) -> Box:
+def overloaded(directory: Path, settings: str, costly: int = 1, workers: int = 1) -> Box:
     """More comes than can be searched through, because of the rules from sid 10 on."""
     rules = RULES + "".join(SEARCH.format(10 + i) for i in range(costly))
     return Box(directory, rate="10kpps", rules=rules, capture=heavy(directory),
-               settings=PROTECT + settings)  # fmt: skip
+               more=f"workers = {workers}\n", settings=PROTECT + settings)  # fmt: skip
 
 
 def noted(box: Box, event: str) -> list[dict[str, Any]]:
@@ -82,11 +82,13 @@ def test_loss_suspends_alerts_and_rules_go_on_dropping(tmp_path: Path) -> None:
         told = box.wait(lambda t: t["protection"]["alerts_suspended_until_ns"] is None, "over")
         box.wait(lambda _: len(box.events("alert")) > written + 100, "alerts are written again")
         left_out = suppressed(box.status())
-        assert left_out == suppressed(box.status()) == suppressed(told)
+        grows(box, lambda t: int(t["ledger"]["inspected"]["packets"]), 500, "inspected")
+        assert suppressed(box.status()) == left_out >= suppressed(told)
     first = noted(box, "alerts suspended")[0]["evidence"]
     assert len(first["windows"]) == 2 and all(w["ratio"] > 0.01 for w in first["windows"])
     over = noted(box, "alerts written again")
-    assert sum(e["evidence"]["suppressed_alerts"] for e in over) == left_out
+    said = sum(e["evidence"]["suppressed_alerts"] for e in over)
+    assert 0.8 * left_out < said <= left_out  # the rest: until the worker obeyed
 
 
 def test_a_rule_that_costs_too_much_is_named(tmp_path: Path) -> None:
@@ -109,9 +111,9 @@ def test_a_rule_that_costs_too_much_is_named(tmp_path: Path) -> None:
 
 
 def test_costly_rules_are_disabled_one_by_one_until_loss_ends(tmp_path: Path) -> None:
-    """All but the exempt; a worker that begins anew is told; a reload enables them."""
+    """On all workers; one that begins anew is told; a reload enables them."""
     settings = '"protection.adaptive.mode" = "auto"\n"protection.suppression" = 0\n' + QUICK
-    with overloaded(tmp_path, settings, costly=2) as box:
+    with overloaded(tmp_path, settings, costly=2, workers=2) as box:
         told = box.wait(lambda t: len(t["protection"]["disabled_rules"]) == 2, "both are disabled")
         assert set(told["protection"]["disabled_rules"]) == {10, 11}
 

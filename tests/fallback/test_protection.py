@@ -139,6 +139,17 @@ def test_packets_blocked_by_rules_are_not_lost() -> None:
     assert [box.window(blocked=900) for _ in range(3)] == [[], [], []]
 
 
+def test_what_is_left_out_after_the_end_is_told_with_the_next() -> None:
+    """An engine obeys a little later; no alert that was left out goes untold."""
+    box, told = Box(suppression_ns=10 * SECOND), []
+    for lost in (11, 11, 0, 0, 11, 11, 0, 0):
+        for decision in box.window(lost=lost):
+            assert isinstance(decision, SetAlerts)
+            told.append(decision.evidence.get("suppressed_alerts"))
+        box.suppressed += 5
+    assert told == [None, 15, None, 20]
+
+
 def test_loss_that_goes_on_renews_the_suspension() -> None:
     box = Box()
     box.window(lost=20)
