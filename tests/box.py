@@ -39,14 +39,15 @@ class Box:
     """An appliance in a directory of its own; stopped and looked over at the end of a `with`."""
 
     def __init__(self, directory: Path, *, rate: str = "5kpps", rules: str = RULE,
-                 capture: Path = CAPTURE, more: str = "", settings: str = "") -> None:  # fmt: skip
+                 capture: Path = CAPTURE, more: str = "", settings: str = "",
+                 metrics: str = 'listen = ""') -> None:  # fmt: skip
         self.directory = directory / "run"
         self.config = directory / "box.toml"
         self.rules = directory / "box.rules"
         self.rules.write_text(rules)
         self.config.write_text(
             f'name = "box"\ndirectory = "run"\nrules = ["box.rules"]\n{more}\n'
-            f'[source]\ncaptures = ["{capture}"]\nrate = "{rate}"\n[settings]\n{settings}\n'
+            f'[source]\ncaptures = ["{capture}"]\nrate = "{rate}"\n[metrics]\n{metrics}\n[settings]\n{settings}\n'
         )
         self.process: subprocess.Popen[bytes] | None = None
 

@@ -18,7 +18,6 @@ from __future__ import annotations
 import base64
 import binascii
 import ipaddress
-from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 

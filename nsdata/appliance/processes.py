@@ -83,6 +83,30 @@ class Process:
             self.ring = None
 
 
+def launch(
+    name: str, role: str, attempt: int, plan: dict[str, Any], keep: tuple[int, ...], log: IO[bytes]
+) -> Process:
+    """Start a child in this role, with a page and a channel of its own, and the descriptors to
+    keep. Raises EngineError when it cannot be started."""
+    page_fd, page = new_page(name)
+    mine, theirs = pair()
+    ends = {"name": name, "page": page_fd, "channel": theirs.fileno()}
+    try:
+        popen = subprocess.Popen(
+            child.command(role, {**ends, **plan}), pass_fds=(page_fd, theirs.fileno(), *keep),
+            env=child.environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            start_new_session=True,  # Ctrl-C is the supervisor's to act upon
+        )  # fmt: skip
+        pidfd = os.pidfd_open(popen.pid)
+    except OSError as error:
+        mine.close()
+        raise EngineError(f"{name} cannot be started: {error.strerror}") from error
+    finally:
+        os.close(page_fd)
+        theirs.close()
+    return Process(name, attempt, popen, pidfd, page, Channel(mine))
+
+
 class Processes:
     """All of them by name, at most one start of each."""
 
@@ -94,7 +118,7 @@ class Processes:
         self.running: dict[str, Process] = {}
         self.silence_ns = 1_000_000_000
         self.best_effort: tuple[int, float] | None = None  # of a queue: enter_ns, leave_percent
-        self.options = [f"{key}={_text(value)}" for key, value in flat(settings.settings)]
+        self.options = option_list(settings)
 
     def names(self) -> list[str]:
         """Who there is to be, in the order to be started."""
@@ -106,26 +130,9 @@ class Processes:
 
     def start(self, name: str, attempt: int, **more: Any) -> Process:
         """Start it and wire it to those that run. Raises EngineError when it cannot be started."""
-        page_fd, page = new_page(name)
-        mine, theirs = pair()
-        ends = {"name": name, "page": page_fd, "channel": theirs.fileno()}
-        plan = {**ends, **self._plan(name), **more}
         role = "worker" if name.startswith("worker-") else name
-        keep = (page_fd, theirs.fileno(), self.supervisor_page)
-        try:
-            popen = subprocess.Popen(
-                child.command(role, plan), pass_fds=keep, env=child.environment(),
-                stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
-                start_new_session=True,  # Ctrl-C is the supervisor's to act upon
-            )  # fmt: skip
-            pidfd = os.pidfd_open(popen.pid)
-        except OSError as error:
-            mine.close()
-            raise EngineError(f"{name} cannot be started: {error.strerror}") from error
-        finally:
-            os.close(page_fd)
-            theirs.close()
-        process = Process(name, attempt, popen, pidfd, page, Channel(mine))
+        plan = {**self._plan(name), **more}
+        process = launch(name, role, attempt, plan, (self.supervisor_page,), self.log)
         if role == "worker":
             process.worker = int(name.removeprefix("worker-"))
         self.running[name] = process
@@ -218,6 +225,11 @@ class Processes:
             signal.pidfd_send_signal(process.pidfd, signal.SIGKILL)
         except ProcessLookupError:
             return
+
+
+def option_list(settings: ApplianceSettings) -> list[str]:
+    """The settings of the file as KEY=VALUE."""
+    return [f"{key}={_text(value)}" for key, value in flat(settings.settings)]
 
 
 def _text(value: Any) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -27,11 +27,13 @@ class Clock:
     """Nanoseconds since the epoch that never run back: the wall's at the start, then its own."""
 
     def __init__(self) -> None:
-        self._shift = time.time_ns() - time.monotonic_ns()
+        self.start_ns = self._last = time.time_ns()
+        self._shift = self.start_ns - time.monotonic_ns()
 
     def now(self) -> int:
-        """For the record; deciders get CLOCK_MONOTONIC."""
-        return time.monotonic_ns() + self._shift
+        """For the record, each time another one; deciders get CLOCK_MONOTONIC."""
+        self._last = max(self._last + 1, time.monotonic_ns() + self._shift)
+        return self._last
 
 
 class Record:
@@ -43,6 +45,9 @@ class Record:
         self.name = name
         self.store = store
         self.lost = 0  # lines that found no room
+        self.transitions: Counter[tuple[str, str, str]] = Counter()  # outcome, reason, trigger
+        self.events: Counter[str] = Counter()
+        self.tell: Callable[[int, str, Mapping[str, Any]], None] = _nobody  # what may be notified
         self._writer_end = writer_end
         self._clock = Clock()
         self._end: socket.socket | None = None
@@ -51,9 +56,17 @@ class Record:
         self._trim_ns = 0
         self._failing = False
 
+    @property
+    def since_ns(self) -> int:
+        """When it began, since the epoch: nothing on it is older."""
+        return self._clock.start_ns
+
     def say(self, kind: str, members: Mapping[str, Any]) -> None:
         """An EVE event of the appliance's own."""
-        line = event_line(kind, self._clock.now(), {"appliance": self.name, **members})
+        self._line(kind, self._clock.now(), members)
+
+    def _line(self, kind: str, at_ns: int, members: Mapping[str, Any]) -> None:
+        line = event_line(kind, at_ns, {"appliance": self.name, **members})
         if len(self._lines) >= LINES_KEPT:
             self.lost += 1
             self._lines.popleft()
@@ -62,14 +75,28 @@ class Record:
 
     def note(self, kind: str, subject: str, evidence: Mapping[str, Any]) -> None:
         """Something happened that changes no state."""
-        self.say("appliance", {"event": kind, "subject": subject, "evidence": dict(evidence)})
-        self.store.event(self._clock.now(), kind, subject, evidence)
+        at_ns = self._clock.now()
+        told = {"event": kind, "subject": subject, "evidence": dict(evidence)}
+        self.events[kind] += 1
+        self._line("appliance", at_ns, told)
+        self.store.event(at_ns, kind, subject, evidence)
+        self.tell(at_ns, "event", told)
+
+    def health(self, report: Mapping[str, Any]) -> None:
+        """The level of the health score has changed."""
+        at_ns = self._clock.now()
+        self._line("health", at_ns, {"health": report})
+        self.store.event(at_ns, "health", self.name, report)
+        self.tell(at_ns, "health", report)
 
     def transition(self, transition: Transition) -> None:
         """A change of state or reason, or a refusal."""
+        at_ns = self._clock.now()
         told = transition.as_dict()
-        self.say("fallback", {"fallback": told})
-        self.store.transition(self._clock.now(), told)
+        self.transitions[told["outcome"], told["reason"], told["trigger"]] += 1
+        self._line("fallback", at_ns, {"fallback": told})
+        self.store.transition(at_ns, told)
+        self.tell(at_ns, "transition", told)
 
     def push(self) -> None:
         """Hand over what the writer takes now."""
@@ -113,3 +140,7 @@ class Record:
             self._end.close()
             self._end = None
         self.store.close()
+
+
+def _nobody(at_ns: int, kind: str, told: Mapping[str, Any]) -> None:
+    """Nobody is to be notified."""

@@ -31,6 +31,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PrivateAttr,
     ValidationError,
     field_validator,
     model_validator,
@@ -43,6 +44,7 @@ from nsdata.appliance.monitoring_settings import (
     read_key,
     read_secret,
 )
+from nsdata.config import Settings
 from nsdata.errors import SettingError
 from nsdata.path.port import WORKERS_MOST
 from nsdata.path.ring import LARGEST_FRAME
@@ -109,6 +111,12 @@ class ApplianceSettings(_Part):
     log: LogSettings = LogSettings()
     notify: NotifySettings = NotifySettings()
     settings: dict[str, Any] = {}
+    _options: Settings = PrivateAttr(default_factory=Settings)
+
+    @property
+    def options(self) -> Settings:
+        """The table `settings`, checked, with defaults."""
+        return self._options
 
     @field_validator("settings")
     @classmethod
@@ -140,6 +148,9 @@ class ApplianceSettings(_Part):
             place = place_of(lines, str(path), tuple(first["loc"]))
             key = ".".join(map(str, first["loc"]))
             raise SettingError(f"{place}: {key or 'the file'}: {first['msg']}") from error
+        found._options = Settings.from_mapping(
+            found.settings, lambda key: place_of(lines, str(path), ("settings", *key))
+        )
         found = found._absolute(file.resolve().parent)
         found._secrets(lines, str(path))
         return found

@@ -27,14 +27,15 @@ from nsdata.appliance.control import Control
 from nsdata.appliance.figures import Figures
 from nsdata.appliance.memory import new_page
 from nsdata.appliance.notify import Notify
-from nsdata.appliance.processes import PORT, Process, Processes, log_file
+from nsdata.appliance.processes import PORT, Process, Processes, log_file, option_list
 from nsdata.appliance.record import Record
+from nsdata.appliance.reload import Change, change
+from nsdata.appliance.reporting import Reporting
 from nsdata.appliance.sensors import SensorReader, sources
 from nsdata.appliance.settings import ApplianceSettings
 from nsdata.appliance.store import Store
 from nsdata.assembly import build_deciders
-from nsdata.config import Settings
-from nsdata.errors import EngineError, LedgerError
+from nsdata.errors import EngineError, LedgerError, NsdataError
 from nsdata.fallback.controller import Moment, Transition
 from nsdata.fallback.decisions import Kill, Start
 from nsdata.fallback.ledger import LedgerSnapshot
@@ -45,7 +46,7 @@ from nsdata.path.status import StatusPage
 STOP_NS = 15_000_000_000  # for all to stop when asked to
 PAUSE_S = 0.01  # after what nobody expected
 TOLD = (
-    "capture", "output", "failed", "refused", "reloaded", "detached", "best effort",
+    "capture", "output", "failed", "refused", "detached", "best effort",
 )  # fmt: skip
 MEMORY_NS = 100_000_000  # between two looks at resident memory
 
@@ -53,8 +54,11 @@ MEMORY_NS = 100_000_000  # between two looks at resident memory
 class Supervisor:
     """One appliance. Raises NsdataError for what keeps it from being set up."""
 
-    def __init__(self, settings: ApplianceSettings) -> None:
+    def __init__(
+        self, settings: ApplianceSettings, file: str | os.PathLike[str] | None = None
+    ) -> None:
         self.settings = settings
+        self.file = file  # that a reload reads again
         directory = Path(settings.directory)
         directory.mkdir(parents=True, exist_ok=True)
         self.control = Control(directory / "control.sock", Commands(self).answer)
@@ -67,7 +71,7 @@ class Supervisor:
         self.record = Record(settings.name, store, self.processes.writer_end)
         self.figures = Figures()
         self.notify = Notify()
-        self.options = options = Settings.load(sets=self.processes.options)
+        options = settings.options
         if (best := options.protection.best_effort).enabled:
             self.processes.best_effort = (best.latency, best.leave)
         self.deciders = build_deciders(options, self)
@@ -78,11 +82,17 @@ class Supervisor:
         self.clock_ns = 0  # the latest time stamp of ports that ended
         self.obeyed: Message = {}  # the port's last word on what it does
         self.fpga_held = False
+        self.fpga_unused = False  # inspection goes on without it
         self.stopping = False
         self.reload_asked = False
+        self.good = self.processes.rules, self.processes.options  # that could be compiled
+        self.rules_order = 0  # of the last reload
+        self.other_sensors = False  # since the last reload
         self.ready = False  # the port was, once
         self.selector = selectors.DefaultSelector()
         self.memory_ns = 0
+        self.reporting = Reporting(self)
+        self.record.tell = self.reporting.tell
 
     # --- figures ----------------------------------------------------------------------------
 
@@ -110,7 +120,7 @@ class Supervisor:
 
     def health(self, told: Mapping[str, Any]) -> None:
         """On the record."""
-        self.record.say("health", {"health": told})
+        self.record.health(told)
 
     def obey(self) -> None:
         """Tell the port what to do from now on."""
@@ -122,13 +132,14 @@ class Supervisor:
         block = self.settings.in_fallback == "block"
         mode = port_process.INSPECT if normal else (
             port_process.BLOCK if block else port_process.PERMIT)  # fmt: skip
-        port.send("mode", mode=mode, share=self.deciders.share, order=self.order)
+        port.send("mode", mode=mode, share=self.deciders.share, order=self.order, block=block)
 
     def _permit(self) -> None:
         """Whatever the state: permit everything, until the next order."""
         if port := self.processes.running.get(PORT):
             self.order += 1
-            port.send("mode", mode=port_process.PERMIT, share=FULL_SHARE, order=self.order)
+            port.send("mode", mode=port_process.PERMIT, share=FULL_SHARE, order=self.order,
+                      block=False)  # fmt: skip
 
     def start(self, decision: Start) -> None:
         """Start a process, and see to it."""
@@ -178,6 +189,7 @@ class Supervisor:
             self.processes.port_gone()
             if lost := self.figures.port_gone(process.page):
                 self.record.note("port gone", PORT, lost)
+        self.reporting.snapshots.tallies.gone(process)
         code, number = self.processes.gone(process)
         now = time.monotonic_ns()
         if process.worker is not None:
@@ -211,6 +223,9 @@ class Supervisor:
                 self._fpga_over({"why": "the block was brought back"})
             elif what == "mad":
                 self._mad(message)
+            elif what == "reloaded":
+                self._reloaded(message)
+                self._told(process, message)
             elif what in TOLD:
                 self._told(process, message)
 
@@ -222,13 +237,22 @@ class Supervisor:
     def _fpga(self, process: Process, message: Message) -> None:
         """The block beside a worker has failed; in software inspection goes on without it."""
         evidence = {"process": process.name, "fpga": message["fpga"]}
+        self.fpga_unused = message["software"]
         if message["software"]:
             self.record.note("FPGA out of use", process.name, evidence)
         else:
             self.fpga_held = True
             self.deciders.fault(Reason.FPGA, evidence)
 
+    @property
+    def fpga_state(self) -> str | None:
+        """None: there is none."""
+        if self.settings.offload is None:
+            return None
+        return "failed" if self.fpga_held else "unused" if self.fpga_unused else "working"
+
     def _fpga_over(self, evidence: Mapping[str, Any]) -> None:
+        self.fpga_unused = False
         if self.fpga_held:
             self.fpga_held = False
             self.deciders.clear(Reason.FPGA, evidence)
@@ -272,12 +296,13 @@ class Supervisor:
     def _sensors(self, now: int) -> None:
         """The health score, when sensors have answered."""
         if now >= self.sensors_ns:
-            self.sensors_ns = now + self.options.health.interval
+            self.sensors_ns = now + self.settings.options.health.interval
             self.sensors.ask()
         readings = self.sensors.poll()
         if readings is None:
             return
-        self.deciders.read_sensors(readings, time.monotonic_ns())
+        forget, self.other_sensors = self.other_sensors, False
+        self.deciders.read_sensors(readings, time.monotonic_ns(), forget=forget)
 
     # --- the loop ---------------------------------------------------------------------------
 
@@ -290,11 +315,12 @@ class Supervisor:
         self.selector.register(self.control, selectors.EVENT_READ, ("asked", None))
         self._begin()
         for name in self.processes.names():
-            limits = self.options.watch.limits(name)
+            limits = self.settings.options.watch.limits(name)
             self.deciders.carry_out(self.watch.add(name, time.monotonic_ns(), limits))
         self.record.note(
             "appliance started", self.settings.name, {"workers": self.settings.workers}
         )
+        self.reporting.begin()
         while not self.stopping:
             self._guarded("loop", self._turn)
         self._guarded("stop", self._end)
@@ -339,20 +365,62 @@ class Supervisor:
         self.page.beat()
         if self.reload_asked:
             self.reload_asked = False
-            self.reload(self.processes.rules)
+            try:
+                self.reload(None)
+            except NsdataError as error:
+                self.record.note("reload refused", self.settings.name, {"error": str(error)})
         self.notify.alive(now)
         self._look(now)
+        self.reporting.look(now)
         self.record.push()
         self.record.save(now, self.moment().ledger, self.deciders.state, self.deciders.reason)
 
-    def reload(self, rules: list[str]) -> tuple[int, list[str]]:
-        """Have the workers take other rules, or the same files read again; (order, workers)."""
-        self.processes.rules = rules
+    def reload(self, rules: list[str] | None) -> tuple[int, list[str], tuple[str, ...]]:
+        """Take over the configuration file as it is now; with `rules`, these and nothing else.
+
+        (order, workers asked to compile, keys that changed). Raises NsdataError, and nothing has
+        changed, for a file with errors and for what takes a restart.
+        """
+        changed: tuple[str, ...] = ("rules",)
+        if rules is None and self.file is not None:
+            file = ApplianceSettings.load(self.file)
+            found = change(self.settings, file)
+            self._adopt(found)
+            changed, rules = found.keys, list(file.rules)
+        self.processes.rules = rules = self.processes.rules if rules is None else rules
         self.order += 1
+        self.rules_order = self.order
         asked = [w.name for w in self.processes.workers() if w.ready
-                 and w.send("reload", rules=rules, order=self.order)]  # fmt: skip
-        self.record.note("reload", self.settings.name, {"rules": rules, "workers": asked})
-        return self.order, asked
+                 and w.send("reload", rules=rules, settings=self.processes.options,
+                            order=self.order)]  # fmt: skip
+        told = {"rules": rules, "workers": asked, "changed": list(changed), "order": self.order}
+        self.record.note("reload", self.settings.name, told)
+        return self.order, asked, changed
+
+    def _adopt(self, found: Change) -> None:
+        """Other settings, from now on."""
+        file = found.file
+        names = self.processes.names()
+        self.deciders.adopt(
+            build_deciders(file.options, self),
+            {name: file.options.watch.limits(name) for name in names},
+        )
+        if any(key.startswith("health.") for key in found.keys):
+            self.sensors.close()
+            health = file.options.health
+            self.sensors = SensorReader(sources(health, Path(file.directory)), health)
+            self.other_sensors = True
+        self.settings = self.processes.settings = file
+        self.processes.options = option_list(file)
+        self.obey()
+
+    def _reloaded(self, message: Message) -> None:
+        """Workers that are started later get what one could compile, and nothing else."""
+        if message["order"] == self.rules_order:
+            if message["ok"]:
+                self.good = self.processes.rules, self.processes.options
+            else:
+                self.processes.rules, self.processes.options = self.good
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self.stopping = True
@@ -387,12 +455,15 @@ class Supervisor:
                 self.page.beat()
         ledger = self.moment().ledger
         self.record.counters(ledger, self.deciders.state, self.deciders.reason)
+        self.reporting.end()
 
     def close(self) -> None:
         """Let go of everything."""
         for process in list(self.processes.running.values()):
             self.processes.kill(process)
             self.processes.gone(process)
+        self.record.store.flush()  # what is not delivered now is at the next start
+        self.reporting.close()
         self.sensors.close()
         self.control.close()
         self.record.close()
