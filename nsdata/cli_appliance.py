@@ -17,6 +17,7 @@ app = typer.Typer(
 Directory = Annotated[
     Path, typer.Argument(help="The directory of the appliance (its socket is in there).")
 ]
+NOTIFY_TEST_S = 65.0  # longer than the longest time-out of a target
 AsJson = Annotated[bool, typer.Option("--json", help="The whole answer as JSON.")]
 
 
@@ -41,7 +42,8 @@ def run(
 
 
 @app.command()
-def status(directory: Directory, as_json: AsJson = False) -> None:
+def status(directory: Directory, as_json: NOTIFY_TEST_S = 65.0  # longer than the longest time-out of a target
+AsJson = False) -> None:
     """State, reason, what became of the packets, processes."""
     told = _ask(directory, "status")
     if as_json:
@@ -114,11 +116,34 @@ def stop(directory: Directory) -> None:
     _ask(directory, "stop")
 
 
+@app.command(name="notify-test")
+def notify_test(
+    directory: Directory,
+    note: Annotated[str, typer.Option(help="To stand in it.")] = "",
+) -> None:
+    """Send a test notification to every target, and say what came of it; exit 1 if one failed."""
+    import time
+
+    told = _ask(directory, "notify-test", note=note)
+    number, targets = told["number"], told["targets"]
+    results: dict[str, Any] = {}
+    end = time.monotonic() + NOTIFY_TEST_S
+    while len(results) < len(targets) and time.monotonic() < end:
+        time.sleep(0.05)
+        results = _ask(directory, "notify-tested", number=number)["results"]
+    for target in targets:
+        one = results.get(target, {"delivered": False, "why": "no answer of the reporter"})
+        print(f"{target}: {'delivered' if one['delivered'] else 'FAILED'}: {one['why']}")
+    if not all(target in results and results[target]["delivered"] for target in targets):
+        raise typer.Exit(1)
+
+
 @app.command()
 def transitions(
     directory: Directory,
     most: Annotated[int, typer.Option(help="How many, newest first.", min=1)] = 20,
-    as_json: AsJson = False,
+    as_json: NOTIFY_TEST_S = 65.0  # longer than the longest time-out of a target
+AsJson = False,
 ) -> None:
     """What it went through, with the evidence."""
     told = _ask(directory, "transitions", most=most)["transitions"]

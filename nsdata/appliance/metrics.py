@@ -7,7 +7,7 @@ docs/monitoring.md holds the table, made by `markdown_table`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
 from prometheus_client.metrics_core import Metric
@@ -20,6 +20,7 @@ from nsdata.fallback.sensor import Level
 
 NS = 1e9
 Notice = Mapping[str, Any]
+Family = TypeVar("Family", CounterMetricFamily, GaugeMetricFamily)
 UNITS = {"°C": "celsius", "%": "percent"}  # the label; the value stays as it was read
 
 
@@ -29,6 +30,11 @@ def _counter(name: str, text: str, *labels: str) -> CounterMetricFamily:
 
 def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
     return GaugeMetricFamily(f"nsdata_{name}", text, labels=labels)
+
+
+def _single(family: Family, value: float) -> Family:
+    family.add_metric([], value)
+    return family
 
 
 def _one_hot(
@@ -44,10 +50,14 @@ def traffic(notice: Notice) -> Iterator[Metric]:
     """The ledger: received = inspected + bypassed + blocked + lost."""
     units = (("packets", "Frames"), ("bytes", "Bytes on the wire of frames"))
     for index, (unit, what) in enumerate(units):
-        family = _counter(f"received_{unit}", f"{what} received and settled; the sum of those "
-                          "inspected, bypassed, blocked and lost.")  # fmt: skip
-        family.add_metric([], notice["received"][index])
-        yield family
+        yield _single(
+            _counter(
+                f"received_{unit}",
+                f"{what} received and settled; the sum of those "
+                "inspected, bypassed, blocked and lost.",
+            ),
+            notice["received"][index],
+        )
         for fate in Fate:
             text = f"{what} {fate.text}, by reason."
             family = _counter(f"{fate.token}_{unit}", text, "reason")
@@ -60,59 +70,101 @@ def traffic(notice: Notice) -> Iterator[Metric]:
         return
     counted, latest = port["counted"], port["latest"]
     for unit, what in units:
-        family = _counter(f"forwarded_{unit}", f"{what} sent on: permitted by whoever decided.")
-        family.add_metric([], counted[f"forwarded_{unit}"])
-        yield family
-        family = _gauge(f"held_{unit}", f"{what} with the workers now: received, not settled yet.")
-        family.add_metric([], latest[f"held_{unit}"])
-        yield family
-    family = _gauge("ring_capacity_packets", "Frames the rings of all workers have room for.")
-    family.add_metric([], notice["ring_frames"])
-    yield family
-    family = _gauge("ring_wait_seconds", "How long the frame that waits longest for a worker has "
-                    "waited; the queue latency that best effort judges.")  # fmt: skip
-    family.add_metric([], latest["waiting_ns"] / NS)
-    yield family
-    family = _gauge("port_alone", "1 while the port permits everything by itself because the "
-                    "supervisor gives no sign of life.")  # fmt: skip
-    family.add_metric([], latest["alone"])
-    yield family
-    family = _counter("capture_failures", "Captures of the source that could not be read.")
-    family.add_metric([], counted["captures_failed"])
-    yield family
+        yield _single(
+            _counter(f"forwarded_{unit}", f"{what} sent on: permitted by whoever decided."),
+            counted[f"forwarded_{unit}"],
+        )
+        yield _single(
+            _gauge(f"held_{unit}", f"{what} with the workers now: received, not settled yet."),
+            latest[f"held_{unit}"],
+        )
+    yield _single(
+        _gauge("ring_capacity_packets", "Frames the rings of all workers have room for."),
+        notice["ring_frames"],
+    )
+    yield _single(
+        _gauge(
+            "ring_wait_seconds",
+            "How long the frame that waits longest for a worker has "
+            "waited; the queue latency that best effort judges.",
+        ),
+        latest["waiting_ns"] / NS,
+    )
+    yield _single(
+        _gauge(
+            "port_alone",
+            "1 while the port permits everything by itself because the "
+            "supervisor gives no sign of life.",
+        ),
+        latest["alone"],
+    )
+    yield _single(
+        _counter("capture_failures", "Captures of the source that could not be read."),
+        counted["captures_failed"],
+    )
 
 
 def state(notice: Notice) -> Iterator[Metric]:
     """State, reason, what led there and what comes near."""
-    yield _one_hot("state", "1 for the state it is in: normal inspects, fallback inspects nothing.",
-                   "state", State, notice["state"])  # fmt: skip
+    yield _one_hot(
+        "state",
+        "1 for the state it is in: normal inspects, fallback inspects nothing.",
+        "state",
+        State,
+        notice["state"],
+    )
     in_fallback = notice["state"] == State.FALLBACK
-    yield _one_hot("fallback_reason", "1 for the reason of the fallback it is in; all 0 in normal. "
-                   "`no error`: put there by hand.", "reason", Reason,
-                   notice["reason"] if in_fallback else "")  # fmt: skip
-    family = _counter("transitions", "Changes of state or reason, and refusals, by outcome, "
-                      "reason and who asked.", "outcome", "reason", "trigger")  # fmt: skip
-    counted = {(o.value, r.value, t.value): 0 for r in Reason for t in Trigger
-               for o in (Outcome.ENTERED, Outcome.RESTORED)
-               if o is Outcome.ENTERED or r is Reason.NO_ERROR}  # fmt: skip
-    counted |= {(outcome, reason, trigger): n
-                for outcome, reason, trigger, n in notice["transitions"]}  # fmt: skip
+    yield _one_hot(
+        "fallback_reason",
+        "1 for the reason of the fallback it is in; all 0 in normal. "
+        "`no error`: put there by hand.",
+        "reason",
+        Reason,
+        notice["reason"] if in_fallback else "",
+    )
+    family = _counter(
+        "transitions",
+        "Changes of state or reason, and refusals, by outcome, reason and who asked.",
+        "outcome",
+        "reason",
+        "trigger",
+    )
+    counted = {
+        (o.value, r.value, t.value): 0
+        for r in Reason
+        for t in Trigger
+        for o in (Outcome.ENTERED, Outcome.RESTORED)
+        if o is Outcome.ENTERED or r is Reason.NO_ERROR
+    }
+    counted |= {
+        (outcome, reason, trigger): n for outcome, reason, trigger, n in notice["transitions"]
+    }
     for what, n in sorted(counted.items()):
         family.add_metric(what, n)
     yield family
-    family = _gauge("drop_ratio", "Share of the packets in the window that rules dropped or that "
-                    "were lost; above nsdata_drop_ratio_threshold it falls back.")  # fmt: skip
-    family.add_metric([], notice["drops"]["ratio"])
-    yield family
-    family = _gauge("drop_ratio_threshold", "The drop ratio above which it falls back.")
-    family.add_metric([], notice["drops"]["threshold"])
-    yield family
-    family = _gauge("inspected_share_ratio", "Share of the flows that is inspected while the state "
-                    "is normal; below 1 during a re-entry.")  # fmt: skip
-    family.add_metric([], notice["share"])
-    yield family
-    family = _counter("events", "Events that changed no state, by kind: crash, recovered, reload, "
-                      "…", "event")  # fmt: skip
+    yield _single(
+        _gauge(
+            "drop_ratio",
+            "Share of the packets in the window that rules dropped or that "
+            "were lost; above nsdata_drop_ratio_threshold it falls back.",
+        ),
+        notice["drops"]["ratio"],
+    )
+    yield _single(
+        _gauge("drop_ratio_threshold", "The drop ratio above which it falls back."),
+        notice["drops"]["threshold"],
+    )
+    yield _single(
+        _gauge(
+            "inspected_share_ratio",
+            "Share of the flows that is inspected while the state "
+            "is normal; below 1 during a re-entry.",
+        ),
+        notice["share"],
+    )
+    family = _counter(
+        "events", "Events that changed no state, by kind: crash, recovered, reload, …", "event"
+    )
     for kind, n in sorted(notice["events"].items()):
         family.add_metric([kind], n)
     yield family
@@ -123,29 +175,44 @@ def health(notice: Notice) -> Iterator[Metric]:
     told = notice["health"]
     if told is None:
         return
-    family = _gauge("health_score", "100 is well; at or below nsdata_health_low_critical_score "
-                    "twice in a row it falls back.")  # fmt: skip
-    family.add_metric([], told["score"])
-    yield family
-    family = _gauge("health_low_critical_score", "The health score at which it falls back.")
-    family.add_metric([], told["thresholds"]["low_critical"])
-    yield family
-    family = _gauge("health_level", "1 for the level of each resource: green, yellow, red, "
-                    "unknown.", "resource", "level")  # fmt: skip
+    yield _single(
+        _gauge(
+            "health_score",
+            "100 is well; at or below nsdata_health_low_critical_score "
+            "twice in a row it falls back.",
+        ),
+        told["score"],
+    )
+    yield _single(
+        _gauge("health_low_critical_score", "The health score at which it falls back."),
+        told["thresholds"]["low_critical"],
+    )
+    family = _gauge(
+        "health_level",
+        "1 for the level of each resource: green, yellow, red, unknown.",
+        "resource",
+        "level",
+    )
     for resource, level in sorted(told["resources"].items()):
         for one in Level:
             family.add_metric([resource, one.value], one.value == level)
     yield family
-    family = _gauge("sensor_value", "The last usable value of each sensor, in the unit of its "
-                    "label.", "sensor", "resource", "unit")  # fmt: skip
+    family = _gauge(
+        "sensor_value",
+        "The last usable value of each sensor, in the unit of its label.",
+        "sensor",
+        "resource",
+        "unit",
+    )
     for sensor in told["sensors"]:
         if sensor["value"] is not None:
             unit = sensor["unit"] or ""
             labels = [sensor["sensor"], sensor["resource"], UNITS.get(unit, unit)]
             family.add_metric(labels, sensor["value"])
     yield family
-    family = _gauge("sensor_level", "1 for the level of each sensor.", "sensor", "resource",
-                    "level")  # fmt: skip
+    family = _gauge(
+        "sensor_level", "1 for the level of each sensor.", "sensor", "resource", "level"
+    )
     for sensor in told["sensors"]:
         for one in Level:
             labels = [sensor["sensor"], sensor["resource"], one.value]
@@ -156,15 +223,27 @@ def health(notice: Notice) -> Iterator[Metric]:
 # name, text, how of a process in the notice; None is left out
 _PER_PROCESS: tuple[tuple[str, str, Callable[[Notice], float | None]], ...] = (
     ("process_up", "1 while the process is ready.", lambda p: p["phase"] == "running"),
-    ("process_heartbeat_age_seconds", "How long ago its last sign of life was, when these figures "
-     "were taken.", lambda p: None if p["beat_age_ns"] is None else p["beat_age_ns"] / NS),
-    ("process_heartbeat_limit_seconds", "Longer without one is a heartbeat error.",
-     lambda p: p["beat_limit_ns"] / NS),
-    ("process_resident_bytes", "Resident memory, that of rings included.",
-     lambda p: p["rss_bytes"]),
-    ("process_resident_limit_bytes", "More is a memory error; left out when there is no limit.",
-     lambda p: p["rss_limit_bytes"]),
-)  # fmt: skip
+    (
+        "process_heartbeat_age_seconds",
+        "How long ago its last sign of life was, when these figures were taken.",
+        lambda p: None if p["beat_age_ns"] is None else p["beat_age_ns"] / NS,
+    ),
+    (
+        "process_heartbeat_limit_seconds",
+        "Longer without one is a heartbeat error.",
+        lambda p: p["beat_limit_ns"] / NS,
+    ),
+    (
+        "process_resident_bytes",
+        "Resident memory, that of rings included.",
+        lambda p: p["rss_bytes"],
+    ),
+    (
+        "process_resident_limit_bytes",
+        "More is a memory error; left out when there is no limit.",
+        lambda p: p["rss_limit_bytes"],
+    ),
+)
 
 
 def processes(notice: Notice) -> Iterator[Metric]:
@@ -183,17 +262,23 @@ def processes(notice: Notice) -> Iterator[Metric]:
     workers = {name: one for name, one in all_of.items() if name.startswith("worker-")}
     per_worker = (
         ("worker_batches", "batches", "Batches judged."),
-        ("worker_inspected_frames", "frames", "Frames taken from its ring, those of "
-         "answers that were not used among them."),
-        ("worker_eve_lines_lost", "events_lost", "EVE lines that found no room on their way to "
-         "the writer."),
+        (
+            "worker_inspected_frames",
+            "frames",
+            "Frames taken from its ring, those of answers that were not used among them.",
+        ),
+        (
+            "worker_eve_lines_lost",
+            "events_lost",
+            "EVE lines that found no room on their way to the writer.",
+        ),
         ("rule_reloads", "reloads", "Rule sets exchanged while running."),
-    )  # fmt: skip
+    )
     for metric, word, text in per_worker:
-        family = _counter(metric, text, "process")
+        counter = _counter(metric, text, "process")
         for name, one in workers.items():
-            family.add_metric([name], one["counted"][word])
-        yield family
+            counter.add_metric([name], one["counted"][word])
+        yield counter
     rules = _gauge("rules_loaded", "Rules in use.", "process")
     for name, one in workers.items():
         rules.add_metric([name], one["latest"]["rules"])
@@ -201,13 +286,14 @@ def processes(notice: Notice) -> Iterator[Metric]:
     if writer := all_of.get("writer"):
         for metric, word, text in (
             ("eve_lines_written", "lines", "Lines written into the EVE file."),
-            ("eve_lines_lost", "lines_lost", "Lines lost because the EVE file could not be "
-             "written."),
+            (
+                "eve_lines_lost",
+                "lines_lost",
+                "Lines lost because the EVE file could not be written.",
+            ),
             ("eve_write_failures", "failures", "Failures to open or write the EVE file."),
-        ):  # fmt: skip
-            family = _counter(metric, text)
-            family.add_metric([], writer["counted"][word])
-            yield family
+        ):
+            yield _single(_counter(metric, text), writer["counted"][word])
 
 
 def appliance(notice: Notice) -> Iterator[Metric]:
@@ -217,26 +303,38 @@ def appliance(notice: Notice) -> Iterator[Metric]:
     about = InfoMetricFamily("nsdata_appliance", "Name of the appliance and version of nsdata.")
     about.add_metric([], {"appliance": notice["name"], "version": __version__})
     yield about
-    family = _gauge("start_time_seconds", "When the supervisor started, since the epoch; counters "
-                    "begin at 0 there.")  # fmt: skip
-    family.add_metric([], notice["started_ns"] / NS)
-    yield family
+    yield _single(
+        _gauge(
+            "start_time_seconds",
+            "When the supervisor started, since the epoch; counters begin at 0 there.",
+        ),
+        notice["started_ns"] / NS,
+    )
     for metric, text, value in (
-        ("supervisor_lines_lost", "The supervisor's own EVE lines that found no room on their way "
-         "to the writer.", notice["lines_lost"]),
-        ("store_rows_lost", "Rows of the store lost because it could not be written.",
-         notice["store"]["rows_lost"]),
-    ):  # fmt: skip
-        family = _counter(metric, text)
-        family.add_metric([], value)
-        yield family
-    family = _gauge("store_failing", "1 while the store cannot be written.")
-    family.add_metric([], notice["store"]["failing"])
-    yield family
+        (
+            "supervisor_lines_lost",
+            "The supervisor's own EVE lines that found no room on their way to the writer.",
+            notice["lines_lost"],
+        ),
+        (
+            "store_rows_lost",
+            "Rows of the store lost because it could not be written.",
+            notice["store"]["rows_lost"],
+        ),
+    ):
+        yield _single(_counter(metric, text), value)
+    yield _single(
+        _gauge("store_failing", "1 while the store cannot be written."), notice["store"]["failing"]
+    )
     if notice["fpga"] is not None:
-        yield _one_hot("fpga_state", "1 for the state of the FPGA block: working, failed (the "
-                       "reason of a fallback), unused (inspection goes on without it).", "state",
-                       ("working", "failed", "unused"), notice["fpga"])  # fmt: skip
+        yield _one_hot(
+            "fpga_state",
+            "1 for the state of the FPGA block: working, failed (the "
+            "reason of a fallback), unused (inspection goes on without it).",
+            "state",
+            ("working", "failed", "unused"),
+            notice["fpga"],
+        )
 
 
 GROUPS = (appliance, state, traffic, processes, health)
@@ -263,10 +361,14 @@ class Figures(Collector):
         if notice is not None:
             for group in GROUPS:
                 yield from group(notice)
-            age = _gauge("figures_age_seconds", "How old these figures are; above 2 the "
-                         "supervisor hangs, and the port permits everything.")  # fmt: skip
-            age.add_metric([], max(0, self._now_ns() - notice["at_ns"]) / NS)
-            yield age
+            yield _single(
+                _gauge(
+                    "figures_age_seconds",
+                    "How old these figures are; above 2 the "
+                    "supervisor hangs, and the port permits everything.",
+                ),
+                max(0, self._now_ns() - notice["at_ns"]) / NS,
+            )
         yield from self._own()
 
     def describe(self) -> Iterable[Metric]:

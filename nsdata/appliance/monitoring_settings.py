@@ -1,16 +1,16 @@
 """How an appliance tells of itself: metrics, log, notifications. Tables of its TOML file.
 
-    [metrics]
-    listen = "127.0.0.1:9464"
-    [log]
-    format = "json"
-    [notify]
-    on = ["transition", "health"]
-    [notify.webhook]
-    url = "https://alerts.example/nsdata"
-    secret-file = "webhook.secret"
-    [notify.syslog]
-    to = "udp://192.0.2.7:514"
+[metrics]
+listen = "127.0.0.1:9464"
+[log]
+format = "json"
+[notify]
+on = ["transition", "health"]
+[notify.webhook]
+url = "https://alerts.example/nsdata"
+secret-file = "webhook.secret"
+[notify.syslog]
+to = "udp://192.0.2.7:514"
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import ipaddress
 from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, field_validator, model_validator
 
 from nsdata.config_group import Group, of
 from nsdata.config_values import DurationNs, Size
@@ -102,7 +102,7 @@ class MetricsSettings(Group):
     """Prometheus metrics over HTTP."""
 
     listen: Annotated[Address | None, BeforeValidator(_listen)] = of(
-        "127.0.0.1:9464", "address and port of `/metrics`; `\"\"`: none"
+        "127.0.0.1:9464", 'address and port of `/metrics`; `""`: none'
     )
     token_file: str | None = of(None, "a file with the bearer token that a scraper has to show")
 
@@ -197,8 +197,8 @@ class NotifySettings(Group):
     on: tuple[Kind, ...] = of(
         ("transition",), "transition, health (its level changed), event (crash, recovered, …)"
     )
-    webhook: WebhookSettings | None = Field(None, description="JSON by HTTP POST")
-    syslog: SyslogSettings | None = Field(None, description="RFC 5424")
+    webhook: WebhookSettings | None = of(None, "JSON by HTTP POST")
+    syslog: SyslogSettings | None = of(None, "RFC 5424")
 
     @property
     def targets(self) -> dict[str, _Target]:

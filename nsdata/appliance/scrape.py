@@ -77,7 +77,7 @@ class MetricsServer(ThreadingHTTPServer):
     def server_bind(self) -> None:
         """Bind, without asking the name service who this is."""
         socketserver.TCPServer.server_bind(self)
-        self.server_name, self.server_port = self.server_address[0], self.server_address[1]
+        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
 
     @property
     def port(self) -> int:

@@ -251,7 +251,7 @@ class StoreReader:
         rows = self._rows(select(of.at_ns).where(of.id == number))
         return int(rows[0].at_ns) if rows else None
 
-    def _rows(self, query: Select[Any]) -> Sequence[Row[Any]]:
+    def _rows(self, query: Select[*tuple[Any, ...]]) -> Sequence[Row[*tuple[Any, ...]]]:
         try:
             with self._engine.connect() as connection:
                 return connection.execute(query).all()

@@ -12,7 +12,7 @@ import select
 import socket
 from typing import Any
 
-from nsdata.appliance.monitoring_settings import FACILITIES, SyslogSettings, syslog_place
+from nsdata.appliance.monitoring_settings import FACILITIES, Address, SyslogSettings, syslog_place
 from nsdata.appliance.notification import Failed, Notification
 from nsdata.fallback.reasons import Severity
 
@@ -84,17 +84,18 @@ class Syslog:
         return self._end
 
     def _connect(self) -> socket.socket:
-        if self._kind == "tcp":
-            return socket.create_connection(self._where, self._timeout_s)  # type: ignore[arg-type]
-        family: Any = socket.AF_UNIX
-        where: Any = self._where
-        if self._kind == "udp":
-            found = socket.getaddrinfo(*where, type=socket.SOCK_DGRAM)
-            family, _, _, _, where = found[0]
+        where = self._where
+        if isinstance(where, Address) and self._kind == "tcp":
+            return socket.create_connection(where, self._timeout_s)
+        to: Any = where
+        family = socket.AF_UNIX
+        if isinstance(where, Address):
+            found = socket.getaddrinfo(where.host, where.port, type=socket.SOCK_DGRAM)
+            family, to = found[0][0], found[0][4]
         end = socket.socket(family, socket.SOCK_DGRAM)
         try:
             end.settimeout(self._timeout_s)  # a receiver of /dev/log that hangs fills its queue
-            end.connect(where)
+            end.connect(to)
         except OSError:
             end.close()
             raise
