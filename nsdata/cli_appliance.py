@@ -42,8 +42,7 @@ def run(
 
 
 @app.command()
-def status(directory: Directory, as_json: NOTIFY_TEST_S = 65.0  # longer than the longest time-out of a target
-AsJson = False) -> None:
+def status(directory: Directory, as_json: AsJson = False) -> None:
     """State, reason, what became of the packets, processes."""
     told = _ask(directory, "status")
     if as_json:
@@ -142,8 +141,7 @@ def notify_test(
 def transitions(
     directory: Directory,
     most: Annotated[int, typer.Option(help="How many, newest first.", min=1)] = 20,
-    as_json: NOTIFY_TEST_S = 65.0  # longer than the longest time-out of a target
-AsJson = False,
+    as_json: AsJson = False,
 ) -> None:
     """What it went through, with the evidence."""
     told = _ask(directory, "transitions", most=most)["transitions"]
