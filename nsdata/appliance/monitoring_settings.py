@@ -21,10 +21,11 @@ import ipaddress
 from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import BeforeValidator, field_validator, model_validator
+from pydantic import BeforeValidator, field_serializer, field_validator, model_validator
 
 from nsdata.config_group import Group, of
 from nsdata.config_values import DurationNs, Size
+from nsdata.units import duration_text
 
 LARGEST_SECRET = 4096  # bytes of a file that holds one
 SMALLEST_KEY = 16  # bytes
@@ -42,6 +43,9 @@ class Address(NamedTuple):
 
     host: str
     port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
     def loopback(self) -> bool:
@@ -106,6 +110,10 @@ class MetricsSettings(Group):
     )
     token_file: str | None = of(None, "a file with the bearer token that a scraper has to show")
 
+    @field_serializer("listen", when_used="json")
+    def _as_text(self, value: Address | None) -> str:
+        return "" if value is None else str(value)
+
     @model_validator(mode="after")
     def _guarded(self) -> MetricsSettings:
         if self.listen and not self.listen.loopback and not self.token_file:
@@ -131,6 +139,10 @@ class LogSettings(Group):
 class _Target(Group):
     give_up: DurationNs = of("24h", "a notification is tried for so long", gt=0)
     timeout: DurationNs = of("5s", "for one try, all in all", ge=10_000_000, le=60_000_000_000)
+
+    @field_serializer("give_up", "timeout", when_used="json")
+    def _as_text(self, value: int) -> str:
+        return duration_text(value)
 
 
 class WebhookSettings(_Target):

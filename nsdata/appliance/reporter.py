@@ -152,7 +152,7 @@ class ReporterProcess:
             token = read_secret(self.metrics.token_file) if self.metrics.token_file else None
             self.server = MetricsServer(address.host, address.port, registry, token)
         except (OSError, ValueError) as error:
-            why = f"{address.host}:{address.port}: {getattr(error, 'strerror', None) or error}"
+            why = f"{address}: {getattr(error, 'strerror', None) or error}"
             if why != self.unheard:
                 log.error("metrics are not served at %s", why, extra={"event": "metrics"})
                 self.said.put(("told", {"event": "metrics not served", "why": why}))
