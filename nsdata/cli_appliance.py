@@ -32,13 +32,15 @@ def run(
     config: Annotated[Path, typer.Option(help="TOML file: docs/appliance.md explains it.")],
 ) -> None:
     """Run an appliance in the foreground until SIGTERM or Ctrl-C; SIGHUP reloads it."""
+    from nsdata.appliance.log import logging_as
     from nsdata.appliance.settings import ApplianceSettings
     from nsdata.appliance.supervisor import Supervisor
 
     supervisor = Supervisor(ApplianceSettings.load(config), config)
     print(f"nsdata: appliance {supervisor.settings.name} in {supervisor.settings.directory}",
           flush=True)  # fmt: skip
-    supervisor.run()
+    with logging_as("supervisor", supervisor.processes.log, rotates=True):
+        supervisor.run()
 
 
 @app.command()

@@ -317,6 +317,11 @@ def appliance(notice: Notice) -> Iterator[Metric]:
             notice["lines_lost"],
         ),
         (
+            "reporter_messages_lost",
+            "Messages the reporter did not take in time; it finds them in the store.",
+            notice["messages_lost"],
+        ),
+        (
             "store_rows_lost",
             "Rows of the store lost because it could not be written.",
             notice["store"]["rows_lost"],

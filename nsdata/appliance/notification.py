@@ -16,6 +16,12 @@ _LEVELS = {"green": Severity.INFO, "yellow": Severity.WARNING, "unknown": Severi
 _ALARMING = frozenset({"crash", "failed", "killed", "output", "store failed", "capture"})
 
 
+def utc_text(at_ns: int) -> str:
+    """Nanoseconds since the epoch as RFC 3339 has it, to the microsecond."""
+    seconds, ns = divmod(at_ns, 1_000_000_000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{ns // 1000:06d}Z"
+
+
 class Refused(Exception):
     """The other side will never take this notification."""
 
@@ -78,16 +84,16 @@ class Notification:
         return f"{self.appliance}: {text}".encode("ascii", "replace").decode()
 
     @property
-    def when(self) -> datetime:
-        """In UTC, to the microsecond."""
-        return datetime.fromtimestamp(self.at_ns // 1000 / 1e6, UTC)
+    def when(self) -> str:
+        """In UTC, to the microsecond (RFC 3339)."""
+        return utc_text(self.at_ns)
 
     def as_dict(self) -> dict[str, Any]:
         """The body of a webhook."""
         return {
             "id": self.id,
             "type": f"nsdata.{self.kind}",
-            "timestamp": self.when.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+            "timestamp": self.when,
             "appliance": self.appliance,
             "severity": self.severity.value,
             "summary": self.summary,

@@ -6,21 +6,28 @@ takes them; that the store fails is said once.
 
 from __future__ import annotations
 
+import logging
 import socket
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from nsdata.appliance.notification import EVENT, HEALTH, TRANSITION, Notification
 from nsdata.appliance.store import Store
 from nsdata.fallback.controller import Transition
 from nsdata.fallback.ledger import LedgerSnapshot
-from nsdata.fallback.reasons import Reason, State
+from nsdata.fallback.reasons import Reason, Severity, State
 from nsdata.output.events import event_line
 
 LINES_KEPT = 1000  # while there is no writer
 SAVE_NS = 1_000_000_000  # between two writes of counters
 TRIM_NS = 3_600_000_000_000  # between two looks for rows that are too many
+log = logging.getLogger(__name__)
+LEVELS = {
+    Severity.CRITICAL: logging.CRITICAL, Severity.WARNING: logging.WARNING,
+    Severity.INFO: logging.INFO,
+}  # fmt: skip
 
 
 class Clock:
@@ -47,7 +54,7 @@ class Record:
         self.lost = 0  # lines that found no room
         self.transitions: Counter[tuple[str, str, str]] = Counter()  # outcome, reason, trigger
         self.events: Counter[str] = Counter()
-        self.tell: Callable[[int, str, Mapping[str, Any]], None] = _nobody  # what may be notified
+        self.tell: Callable[[Notification], None] = _nobody  # what may be notified
         self._writer_end = writer_end
         self._clock = Clock()
         self._end: socket.socket | None = None
@@ -75,28 +82,36 @@ class Record:
 
     def note(self, kind: str, subject: str, evidence: Mapping[str, Any]) -> None:
         """Something happened that changes no state."""
-        at_ns = self._clock.now()
         told = {"event": kind, "subject": subject, "evidence": dict(evidence)}
+        one = Notification(self.name, self._clock.now(), EVENT, told)
         self.events[kind] += 1
-        self._line("appliance", at_ns, told)
-        self.store.event(at_ns, kind, subject, evidence)
-        self.tell(at_ns, "event", told)
+        self._line("appliance", one.at_ns, told)
+        self.store.event(one.at_ns, kind, subject, evidence)
+        self._tell(one, kind, subject, evidence)
 
     def health(self, report: Mapping[str, Any]) -> None:
         """The level of the health score has changed."""
-        at_ns = self._clock.now()
-        self._line("health", at_ns, {"health": report})
-        self.store.event(at_ns, "health", self.name, report)
-        self.tell(at_ns, "health", report)
+        one = Notification(self.name, self._clock.now(), HEALTH, report)
+        self._line("health", one.at_ns, {"health": report})
+        self.store.event(one.at_ns, HEALTH, self.name, report)
+        self._tell(one, HEALTH, self.name, {"score": report["score"], "level": report["level"]})
 
     def transition(self, transition: Transition) -> None:
         """A change of state or reason, or a refusal."""
-        at_ns = self._clock.now()
         told = transition.as_dict()
+        one = Notification(self.name, self._clock.now(), TRANSITION, told)
         self.transitions[told["outcome"], told["reason"], told["trigger"]] += 1
-        self._line("fallback", at_ns, {"fallback": told})
-        self.store.transition(at_ns, told)
-        self.tell(at_ns, "transition", told)
+        self._line("fallback", one.at_ns, {"fallback": told})
+        self.store.transition(one.at_ns, told)
+        self._tell(one, transition.outcome.value, transition.reason.value, told["evidence"])
+
+    def _tell(
+        self, one: Notification, kind: str, subject: str, evidence: Mapping[str, Any]
+    ) -> None:
+        """To the log, and to whoever is to be notified."""
+        members = {"event": kind, "subject": subject, "evidence": evidence}
+        log.log(LEVELS[one.severity], "%s", one.summary, extra=members)
+        self.tell(one)
 
     def push(self) -> None:
         """Hand over what the writer takes now."""
@@ -142,5 +157,5 @@ class Record:
         self.store.close()
 
 
-def _nobody(at_ns: int, kind: str, told: Mapping[str, Any]) -> None:
+def _nobody(one: Notification) -> None:
     """Nobody is to be notified."""

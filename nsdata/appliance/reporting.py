@@ -9,11 +9,11 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from nsdata.appliance.board import new_board
 from nsdata.appliance.channel import Message
+from nsdata.appliance.notification import Notification
 from nsdata.appliance.processes import Process, launch
 from nsdata.appliance.snapshot import Snapshots
 from nsdata.errors import EngineError
@@ -74,7 +74,11 @@ class Reporting:
         self._carry_out(self.watch.tick(time.monotonic_ns()))
         if now >= self._put_up_ns:
             self._put_up_ns = now + PUT_UP_NS
-            self.board.write({**self.snapshots.build(now), "reporter": self.status()})
+            notice = self.snapshots.build(now)
+            notice["processes"][REPORTER] = self.snapshots.process(
+                self.watch.status()[REPORTER], self.process, REPORTER, now
+            )
+            self.board.write({**notice, "messages_lost": self.lost})
 
     def _see(self, process: Process, now: int) -> None:
         for message in process.messages():
@@ -136,7 +140,7 @@ class Reporting:
         try:
             process = launch(
                 REPORTER, REPORTER, attempt, {"board": self.board_fd}, (self.board_fd,),
-                self.box.log,
+                self.box.processes.log, self.box.processes.stderr,
             )  # fmt: skip
         except EngineError as error:
             now = time.monotonic_ns()
@@ -155,12 +159,12 @@ class Reporting:
 
     # --- telling it -----------------------------------------------------------------------
 
-    def tell(self, at_ns: int, kind: str, told: Mapping[str, Any]) -> None:
+    def tell(self, one: Notification) -> None:
         """Something that may be notified. One it does not take it finds in the store."""
-        if self.process is None or kind not in self.box.settings.notify.on:
+        if self.process is None or one.kind not in self.box.settings.notify.on:
             return
         try:
-            taken = self.process.send("event", at_ns=at_ns, kind=kind, told=dict(told))
+            taken = self.process.send("event", at_ns=one.at_ns, kind=one.kind, told=dict(one.told))
         except ValueError:  # too long for a message
             taken = False
         self.lost += not taken
@@ -186,7 +190,6 @@ class Reporting:
     def end(self) -> None:
         """Ask it to stop; it delivers what it can."""
         if self.process is not None:
-            self._carry_out(self.watch.stop(REPORTER, time.monotonic_ns()))
             self.process.send("stop")
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -107,17 +108,22 @@ class Snapshots:
         found = {}
         running = self.box.processes.running
         for name, one in self.box.watch.status().items():
-            limits = self.box.settings.options.watch.limits(name)
             process = running.get(name)
             counted, latest = self.tallies.of(name, process)
-            found[name] = {
-                "phase": one["phase"],
-                "attempt": one["attempt"],
-                "beat_age_ns": None if process is None else max(0, now - process.page.beat_ns),
-                "beat_limit_ns": limits.heartbeat_ns,
-                "rss_bytes": one["rss_bytes"],
-                "rss_limit_bytes": limits.max_rss_bytes,
-                "counted": counted,
-                "latest": latest,
-            }
+            found[name] = {**self.process(one, process, name, now), "counted": counted,
+                           "latest": latest}  # fmt: skip
         return found
+
+    def process(
+        self, watched: Mapping[str, Any], process: Process | None, name: str, now: int
+    ) -> dict[str, Any]:
+        """What is known of one process, as its watch has it."""
+        limits = self.box.settings.options.watch.limits(name)
+        return {
+            "phase": watched["phase"],
+            "attempt": watched["attempt"],
+            "beat_age_ns": None if process is None else max(0, now - process.page.beat_ns),
+            "beat_limit_ns": limits.heartbeat_ns,
+            "rss_bytes": watched["rss_bytes"],
+            "rss_limit_bytes": limits.max_rss_bytes,
+        }

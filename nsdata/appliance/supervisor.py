@@ -9,11 +9,11 @@ holds no frame, so traffic does not wait for it; when it falls silent the port p
 
 from __future__ import annotations
 
+import logging
 import os
 import selectors
 import signal
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -27,7 +27,7 @@ from nsdata.appliance.control import Control
 from nsdata.appliance.figures import Figures
 from nsdata.appliance.memory import new_page
 from nsdata.appliance.notify import Notify
-from nsdata.appliance.processes import PORT, Process, Processes, log_file, option_list
+from nsdata.appliance.processes import PORT, Process, Processes, option_list
 from nsdata.appliance.record import Record
 from nsdata.appliance.reload import Change, change
 from nsdata.appliance.reporting import Reporting
@@ -48,6 +48,7 @@ PAUSE_S = 0.01  # after what nobody expected
 TOLD = (
     "capture", "output", "failed", "refused", "detached", "best effort",
 )  # fmt: skip
+log = logging.getLogger(__name__)
 MEMORY_NS = 100_000_000  # between two looks at resident memory
 
 
@@ -64,8 +65,7 @@ class Supervisor:
         self.control = Control(directory / "control.sock", Commands(self).answer)
         self.page_fd, self.page = new_page("supervisor")
         self.page.enter()
-        self.log = log_file(directory)
-        self.processes = Processes(settings, self.page_fd, self.log)
+        self.processes = Processes(settings, self.page_fd)
         store = Store(directory / "appliance.db")
         self.before = store.last()
         self.record = Record(settings.name, store, self.processes.writer_end)
@@ -340,12 +340,12 @@ class Supervisor:
             work()
         except Exception as error:
             told = f"{type(error).__name__}: {error}"
-            traceback.print_exc()
+            log.exception("unexpected in the %s", where, extra={"event": "unexpected"})
             try:
                 self.deciders.carry_out(self.watch.unexpected(where, told, time.monotonic_ns()))
             except Exception:
                 # Those who decide have failed, too: traffic flows, and that is all.
-                traceback.print_exc()
+                log.exception("those who decide have failed", extra={"event": "unexpected"})
                 with suppress(Exception):
                     self._permit()
             time.sleep(PAUSE_S)  # what fails at every turn is not to use up a core
@@ -469,4 +469,4 @@ class Supervisor:
         self.record.close()
         self.notify.close()
         self.selector.close()
-        self.log.close()
+        self.processes.close()

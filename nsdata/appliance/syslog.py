@@ -26,11 +26,10 @@ TOLD = ("reason", "from", "to", "outcome", "trigger", "sequence", "level", "scor
 def message(one: Notification, facility: str, host: str, most: int) -> bytes:
     """The message, at most `most` bytes: of the evidence what fits."""
     priority = FACILITIES.index(facility) * 8 + LEVELS[one.severity]
-    when = one.when.isoformat(timespec="microseconds").replace("+00:00", "Z")
     params = {"id": one.id, "appliance": one.appliance, "severity": one.severity.value}
     params |= {key: str(one.told[key]) for key in TOLD if one.told.get(key) not in (None, "")}
     data = " ".join(f'{key}="{_escaped(value)}"' for key, value in params.items())
-    head = (f"<{priority}>1 {when} {_token(host, 255)} nsdata {os.getpid()} "
+    head = (f"<{priority}>1 {one.when} {_token(host, 255)} nsdata {os.getpid()} "
             f"{one.kind.upper()} [{DATA_ID} {data}] {one.summary}")  # fmt: skip
     text = head.encode()
     evidence = one.told.get("evidence")
