@@ -47,8 +47,8 @@ class Box:
         self.rules.write_text(rules)
         self.config.write_text(
             f'name = "box"\ndirectory = "run"\nrules = ["box.rules"]\n{more}\n'
-            f'[source]\ncaptures = ["{capture}"]\nrate = "{rate}"\nloops = {loops}\n[metrics]\n{metrics}\n'
-            f"[settings]\n{settings}\n"
+            f'[source]\ncaptures = ["{capture}"]\nrate = "{rate}"\nloops = {loops}\n'
+            f"[metrics]\n{metrics}\n[settings]\n{settings}\n"
         )
         self.process: subprocess.Popen[bytes] | None = None
 

@@ -79,6 +79,12 @@ class _Queue(logging.handlers.QueueHandler):
             self.lost += 1
 
 
+class _Listener(logging.handlers.QueueListener):
+    def enqueue_sentinel(self) -> None:
+        """Behind all that waits: a full queue is no reason not to end."""
+        self.queue.put(None)
+
+
 class _Rotating(logging.handlers.RotatingFileHandler):
     """The supervisor's."""
 
@@ -137,7 +143,7 @@ def logging_as(process: str, plan: dict[str, Any], *, rotates: bool = False) -> 
         to = _Watched(plan["path"], plan["max_bytes"])
     handler = _Queue(queue.Queue(QUEUE))
     handler.setFormatter(Formatter(process, plan["format"]))
-    listener = logging.handlers.QueueListener(handler.queue, to)
+    listener = _Listener(handler.queue, to)
     root = logging.getLogger()
     root.setLevel(plan["level"].upper())
     root.addHandler(handler)
@@ -153,11 +159,14 @@ def logging_as(process: str, plan: dict[str, Any], *, rotates: bool = False) -> 
         root.removeHandler(handler)
         if handler.lost:
             handler.emit(_lost(handler.lost))
-        ending = threading.Thread(target=listener.stop, daemon=True)
+
+        def end() -> None:
+            listener.stop()
+            to.close()
+
+        ending = threading.Thread(target=end, daemon=True)
         ending.start()
         ending.join(CLOSE_S)  # a file that hangs is not waited for
-        if not ending.is_alive():
-            to.close()
 
 
 def _lost(number: int) -> logging.LogRecord:

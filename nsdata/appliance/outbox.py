@@ -68,16 +68,20 @@ class Outbox:
         try:
             kept = json.loads(self.path.read_bytes())
             told = [int(one) for one in kept["told"]]
-            rows = {name: (int(row), int(at)) for name, (row, at) in kept["rows"].items()}
+            rows = {name: (int(row), int(at), int(floor))
+                    for name, (row, at, floor) in kept["rows"].items()}  # fmt: skip
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return  # none yet, or damaged: everything since the start is told, perhaps again
+            # None yet, or damaged: everything since the start is told, perhaps again. From here
+            # on it is known since when, whatever happens before the first delivery.
+            self._save()
+            return
         self._told.extend(told)
         for name, table in self._tables.items():
             if row := rows.get(name):
-                table.scanned, table.floor_ns = row, 0
+                table.scanned, table.floor_ns = row[:2], row[2]
 
     def _save(self) -> None:
-        rows = {name: table.settled for name, table in self._tables.items()}
+        rows = {name: (*one.settled, one.floor_ns) for name, one in self._tables.items()}
         text = json.dumps({"rows": rows, "told": list(self._told)})
         beside = self.path.with_name(self.path.name + ".new")
         try:
