@@ -1,7 +1,7 @@
 """The log of an appliance: one record a line, of all its processes, JSON or text.
 
-    {"time": …, "level": "warning", "process": "supervisor", "event": "crash", "subject": "worker-0",
-     "message": …, "evidence": {…}}
+    {"time": …, "level": "warning", "process": "supervisor", "event": "crash",
+     "subject": "worker-0", "message": …, "evidence": {…}}
 
 Whoever logs does not wait: a thread writes, and with QUEUE records waiting the next are counted as
 lost. Every line is one write, so lines of several processes do not mix. Only the supervisor
@@ -80,9 +80,13 @@ class _Queue(logging.handlers.QueueHandler):
 
 
 class _Listener(logging.handlers.QueueListener):
+    def __init__(self, waiting: queue.Queue[Any], to: logging.Handler) -> None:
+        super().__init__(waiting, to)
+        self._waiting = waiting
+
     def enqueue_sentinel(self) -> None:
         """Behind all that waits: a full queue is no reason not to end."""
-        self.queue.put(None)
+        self._waiting.put(None)
 
 
 class _Rotating(logging.handlers.RotatingFileHandler):
@@ -141,9 +145,10 @@ def logging_as(process: str, plan: dict[str, Any], *, rotates: bool = False) -> 
         to = _Rotating(plan["path"], maxBytes=plan["max_bytes"], backupCount=plan["keep"])
     else:
         to = _Watched(plan["path"], plan["max_bytes"])
-    handler = _Queue(queue.Queue(QUEUE))
+    waiting: queue.Queue[Any] = queue.Queue(QUEUE)
+    handler = _Queue(waiting)
     handler.setFormatter(Formatter(process, plan["format"]))
-    listener = _Listener(handler.queue, to)
+    listener = _Listener(waiting, to)
     root = logging.getLogger()
     root.setLevel(plan["level"].upper())
     root.addHandler(handler)

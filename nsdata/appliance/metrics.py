@@ -154,9 +154,8 @@ def state(notice: Notice) -> Iterator[Metric]:
         ),
         notice["share"],
     )
-    family = _counter(
-        "events", "Events that changed no state, by kind, such as crash, recovered or reload.", "event"
-    )
+    text = "Events that changed no state, by kind, such as crash, recovered or reload."
+    family = _counter("events", text, "event")
     for kind, n in sorted(notice["events"].items()):
         family.add_metric([kind], n)
     yield family

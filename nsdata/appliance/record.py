@@ -18,7 +18,7 @@ from nsdata.appliance.store import Store
 from nsdata.fallback.controller import Transition
 from nsdata.fallback.ledger import LedgerSnapshot
 from nsdata.fallback.reasons import Reason, Severity, State
-from nsdata.output.events import event_line
+from nsdata.output.events import event_line, fallback_members
 
 LINES_KEPT = 1000  # while there is no writer
 SAVE_NS = 1_000_000_000  # between two writes of counters
@@ -101,7 +101,7 @@ class Record:
         told = transition.as_dict()
         one = Notification(self.name, self._clock.now(), TRANSITION, told)
         self.transitions[told["outcome"], told["reason"], told["trigger"]] += 1
-        self._line("fallback", one.at_ns, {"fallback": told})
+        self._line("fallback", one.at_ns, fallback_members(told))
         self.store.transition(one.at_ns, told)
         self._tell(one, transition.outcome.value, transition.reason.value, told["evidence"])
 

@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -141,7 +142,7 @@ def test_counters_do_not_run_back_while_processes_are_killed(tmp_path: Path) -> 
             over.set()
             asking.join()
         assert len(seen) > 20
-        for before, after in zip(seen, seen[1:], strict=False):
+        for before, after in pairwise(seen):
             for key, value in before.items():
                 if key[0].endswith("_total"):
                     assert after[key] >= value, key
@@ -286,7 +287,7 @@ def test_the_page_has_every_metric_and_alerts_ask_for_none_else(tmp_path: Path) 
     if os.environ.get("NSDATA_WRITE_DOCS"):
         path.write_text(f"{before}<!-- metrics -->\n{wanted}<!-- /metrics -->{after}", "utf-8")
         return
-    assert table == wanted, "make it anew: NSDATA_WRITE_DOCS=1 pytest tests/appliance/test_metrics.py"
+    assert table == wanted, "make it anew: NSDATA_WRITE_DOCS=1 pytest -k page"
     lint(text)
     names = {name for name, _ in samples(text)}
     rules = yaml.safe_load((ROOT / "examples" / "appliance" / "alerts.yml").read_text())

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from nsdata.cli_appliance import app
 
+ROOT = Path(__file__).parents[2]
 SECRET = "whsec_" + base64.b64encode(b"a key of a good length").decode()
 
 
@@ -183,6 +184,13 @@ def test_health_is_told_when_it_is_asked_for(tmp_path: Path) -> None:
             assert "temperature-inlet" in names
             box.ask("fallback")
             (lab / "temperature-inlet").write_text("40")
+        page = (ROOT / "docs" / "eve.md").read_text(encoding="utf-8")
+        for kind in ("health", "fallback"):
+            event = box.events(kind)[0]
+            assert event["appliance"] == "box"
+            above = "fallback." if kind == "fallback" else ""
+            for member in event[kind]:
+                assert f"`{above}{member}`" in page, f"docs/eve.md does not name {above}{member}"
         assert not hook.outcomes()  # transitions were not asked for
 
 
