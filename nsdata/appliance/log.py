@@ -27,7 +27,6 @@ from nsdata.appliance.monitoring_settings import LogSettings
 from nsdata.appliance.notification import utc_text
 
 QUEUE = 1000  # records on their way to the file
-LINE = 1 << 20  # bytes of a line that are written at once
 CLOSE_S = 1.0  # for what waits, at the end
 NAME = "appliance.log"
 MEMBERS = ("event", "subject", "evidence")
@@ -89,22 +88,12 @@ class _Listener(logging.handlers.QueueListener):
         self._waiting.put(None)
 
 
-class _Rotating(logging.handlers.RotatingFileHandler):
-    """The supervisor's."""
-
-    def _open(self) -> IO[str]:  # type: ignore[override]
-        return open(self.baseFilename, "a", buffering=LINE, encoding="utf-8")
-
-
 class _Watched(logging.handlers.WatchedFileHandler):
     """Another process's. Twice too large, the file has nobody who rotates it: nothing more."""
 
     def __init__(self, path: str, most: int) -> None:
         self.most = most
-        super().__init__(path)
-
-    def _open(self) -> IO[str]:  # type: ignore[override]
-        return open(self.baseFilename, "a", buffering=LINE, encoding="utf-8")
+        super().__init__(path, encoding="utf-8")
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -142,7 +131,9 @@ def logging_as(process: str, plan: dict[str, Any], *, rotates: bool = False) -> 
     if plan["path"] is None:
         to = logging.StreamHandler()
     elif rotates:
-        to = _Rotating(plan["path"], maxBytes=plan["max_bytes"], backupCount=plan["keep"])
+        to = logging.handlers.RotatingFileHandler(
+            plan["path"], maxBytes=plan["max_bytes"], backupCount=plan["keep"], encoding="utf-8"
+        )
     else:
         to = _Watched(plan["path"], plan["max_bytes"])
     waiting: queue.Queue[Any] = queue.Queue(QUEUE)

@@ -84,6 +84,11 @@ class MetricsServer(ThreadingHTTPServer):
         """The one it has, where 0 was asked for."""
         return int(self.server_port)
 
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return len(self._open)
+
     def start(self) -> None:
         """Serve, in threads of its own."""
         threading.Thread(

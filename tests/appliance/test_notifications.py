@@ -127,6 +127,16 @@ def _other_reporter(box: Box, than: int) -> int:
     return int(told["reporter"]["pid"])
 
 
+def test_without_its_store_it_is_told_all_the_same(tmp_path: Path) -> None:
+    """Who notifies cannot read the store: it hears of it at once from the supervisor."""
+    with Hook() as hook, Box(tmp_path, more=webhook(hook.url)) as box:
+        box.wait(lambda t: t["reporter"]["phase"] == "running", "it reports")
+        (box.directory / "appliance.db").rename(box.directory / "elsewhere.db")
+        box.ask("fallback", note="a")
+        box.ask("restore")
+        patience(lambda: hook.outcomes() == ["entered", "restored"], "both are delivered")
+
+
 def test_syslog_by_tcp_and_unix_socket_comes_back(tmp_path: Path) -> None:
     """A receiver that goes away and comes back; what came about meanwhile is told then."""
     logs = Receiver("tcp")
