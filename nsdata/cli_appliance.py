@@ -62,7 +62,10 @@ def status(directory: Directory, as_json: AsJson = False) -> None:
         table.add_row(fate, f"{ledger[fate]['packets']:,}", f"{ledger[fate]['bytes']:,}")
     console.print(table)
     table = Table("process", "phase", "pid", "memory")
-    for name, one in told["processes"].items():
+    processes = told["processes"]
+    if "phase" in told["reporter"]:
+        processes["reporter"] = told["reporter"]
+    for name, one in processes.items():
         memory = one.get("rss_bytes") or 0
         table.add_row(name, str(one.get("phase")), str(one.get("pid")), f"{memory >> 20} MiB")
     console.print(table)

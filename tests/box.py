@@ -196,8 +196,11 @@ class Box:
 
     def log(self) -> str:
         """What its processes said."""
-        logs = [self.directory / "appliance.log", self.directory / "stderr.log",
-                self.directory.parent / "supervisor.log"]
+        logs = [
+            self.directory / "appliance.log",
+            self.directory / "stderr.log",
+            self.directory.parent / "supervisor.log",
+        ]
         return "\n".join(p.read_text(errors="replace")[-3000:] for p in logs if p.exists())
 
     def events(self, kind: str = "", name: str = "eve.json") -> list[dict[str, Any]]:
