@@ -47,7 +47,9 @@ def server(answer: Callable[[socket.socket], None]) -> Iterator[int]:
 
 def says(text: bytes) -> Callable[[socket.socket], None]:
     def answer(client: socket.socket) -> None:
-        client.recv(65536)
+        asked = b""
+        while b'"data"' not in asked:  # to its end: what is left unread resets the connection
+            asked += client.recv(65536)
         client.sendall(text)
 
     return answer
