@@ -9,11 +9,11 @@ holds no frame, so traffic does not wait for it; when it falls silent the port p
 
 from __future__ import annotations
 
+import logging
 import os
 import selectors
 import signal
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -27,9 +27,10 @@ from nsdata.appliance.control import Control
 from nsdata.appliance.figures import Figures
 from nsdata.appliance.memory import new_page
 from nsdata.appliance.notify import Notify
-from nsdata.appliance.processes import PORT, Process, Processes, log_file, option_list
+from nsdata.appliance.processes import PORT, Process, Processes, option_list
 from nsdata.appliance.record import Record
 from nsdata.appliance.reload import Change, change
+from nsdata.appliance.reporting import Reporting
 from nsdata.appliance.sensors import SensorReader, sources
 from nsdata.appliance.settings import ApplianceSettings
 from nsdata.appliance.store import Store
@@ -44,9 +45,8 @@ from nsdata.path.status import StatusPage
 
 STOP_NS = 15_000_000_000  # for all to stop when asked to
 PAUSE_S = 0.01  # after what nobody expected
-TOLD = (
-    "capture", "output", "failed", "refused", "detached", "best effort",
-)  # fmt: skip
+TOLD = ("capture", "output", "failed", "refused", "detached", "best effort")
+log = logging.getLogger(__name__)
 MEMORY_NS = 100_000_000  # between two looks at resident memory
 
 
@@ -63,8 +63,7 @@ class Supervisor:
         self.control = Control(directory / "control.sock", Commands(self).answer)
         self.page_fd, self.page = new_page("supervisor")
         self.page.enter()
-        self.log = log_file(directory)
-        self.processes = Processes(settings, self.page_fd, self.log)
+        self.processes = Processes(settings, self.page_fd)
         store = Store(directory / "appliance.db")
         self.before = store.last()
         self.record = Record(settings.name, store, self.processes.writer_end)
@@ -81,6 +80,7 @@ class Supervisor:
         self.clock_ns = 0  # the latest time stamp of ports that ended
         self.obeyed: Message = {}  # the port's last word on what it does
         self.fpga_held = False
+        self.fpga_unused = False  # inspection goes on without it
         self.stopping = False
         self.reload_asked = False
         self.good = self.processes.rules, self.processes.options  # that could be compiled
@@ -89,6 +89,8 @@ class Supervisor:
         self.ready = False  # the port was, once
         self.selector = selectors.DefaultSelector()
         self.memory_ns = 0
+        self.reporting = Reporting(self)
+        self.record.tell = self.reporting.tell
 
     # --- figures ----------------------------------------------------------------------------
 
@@ -120,7 +122,7 @@ class Supervisor:
 
     def health(self, told: Mapping[str, Any]) -> None:
         """On the record."""
-        self.record.say("health", {"health": told})
+        self.record.health(told)
 
     def obey(self) -> None:
         """Tell the port what to do from now on."""
@@ -143,9 +145,7 @@ class Supervisor:
 
     def protect(self) -> None:
         """Tell the workers what holds: whether alerts are written, and which rules are off."""
-        for worker in self.processes.workers():
-            if worker.ready:
-                worker.protect(self.deciders.suspended, self.deciders.disabled)
+        self.processes.protect(self.deciders.suspended, self.deciders.disabled)
 
     def start(self, decision: Start) -> None:
         """Start a process, and see to it."""
@@ -197,6 +197,7 @@ class Supervisor:
             self.processes.port_gone()
             if lost := self.figures.port_gone(process.page):
                 self.record.note("port gone", PORT, lost)
+        self.reporting.snapshots.tallies.gone(process)
         code, number = self.processes.gone(process)
         now = time.monotonic_ns()
         if process.worker is not None:
@@ -212,9 +213,6 @@ class Supervisor:
             if what == "ready":
                 now = time.monotonic_ns()
                 self.deciders.carry_out(self.watch.ready(process.name, process.attempt, now))
-                if process.worker is not None:
-                    # before the first frame
-                    process.protect(self.deciders.suspended, self.deciders.disabled)
                 self.processes.join(process)
                 if process.name == PORT:
                     self.obey()
@@ -251,7 +249,7 @@ class Supervisor:
             self.figures.reloaded()
             self.deciders.reloaded()
         else:
-            worker.protect(self.deciders.suspended, self.deciders.disabled)
+            self.processes.protect_one(worker)
 
     def _ready(self) -> None:
         if not self.ready:
@@ -261,13 +259,22 @@ class Supervisor:
     def _fpga(self, process: Process, message: Message) -> None:
         """The block beside a worker has failed; in software inspection goes on without it."""
         evidence = {"process": process.name, "fpga": message["fpga"]}
+        self.fpga_unused = message["software"]
         if message["software"]:
             self.record.note("FPGA out of use", process.name, evidence)
         else:
             self.fpga_held = True
             self.deciders.fault(Reason.FPGA, evidence)
 
+    @property
+    def fpga_state(self) -> str | None:
+        """None: there is none."""
+        if self.settings.offload is None:
+            return None
+        return "failed" if self.fpga_held else "unused" if self.fpga_unused else "working"
+
     def _fpga_over(self, evidence: Mapping[str, Any]) -> None:
+        self.fpga_unused = False
         if self.fpga_held:
             self.fpga_held = False
             self.deciders.clear(Reason.FPGA, evidence)
@@ -297,11 +304,10 @@ class Supervisor:
                 self.deciders.carry_out(seen)
             if process.worker is not None:
                 self.figures.worker(name, process.page)
-                if process.unprotected:
-                    process.protect(self.deciders.suspended, self.deciders.disabled)
             if memory:
                 rss = process.rss()
                 self.deciders.carry_out(self.watch.memory(name, attempt, rss, time.monotonic_ns()))
+        self.processes.protect_again()
         if memory:
             self.memory_ns = now + MEMORY_NS
         try:
@@ -339,6 +345,7 @@ class Supervisor:
         self.record.note(
             "appliance started", self.settings.name, {"workers": self.settings.workers}
         )
+        self.reporting.begin()
         while not self.stopping:
             self._guarded("loop", self._turn)
         self._guarded("stop", self._end)
@@ -358,12 +365,12 @@ class Supervisor:
             work()
         except Exception as error:
             told = f"{type(error).__name__}: {error}"
-            traceback.print_exc()
+            log.exception("unexpected in the %s", where, extra={"event": "unexpected"})
             try:
                 self.deciders.carry_out(self.watch.unexpected(where, told, time.monotonic_ns()))
             except Exception:
                 # Those who decide have failed, too: traffic flows, and that is all.
-                traceback.print_exc()
+                log.exception("those who decide have failed", extra={"event": "unexpected"})
                 with suppress(Exception):
                     self._fall_back()
             time.sleep(PAUSE_S)  # what fails at every turn is not to use up a core
@@ -389,6 +396,7 @@ class Supervisor:
                 self.record.note("reload refused", self.settings.name, {"error": str(error)})
         self.notify.alive(now)
         self._look(now)
+        self.reporting.look(now)
         self.record.push()
         self.record.save(now, self.moment().ledger, self.deciders.state, self.deciders.reason)
 
@@ -473,15 +481,18 @@ class Supervisor:
                 self.page.beat()
         ledger = self.moment().ledger
         self.record.counters(ledger, self.deciders.state, self.deciders.reason)
+        self.reporting.end()
 
     def close(self) -> None:
         """Let go of everything."""
         for process in list(self.processes.running.values()):
             self.processes.kill(process)
             self.processes.gone(process)
+        self.record.store.flush()  # what is not delivered now is at the next start
+        self.reporting.close()
         self.sensors.close()
         self.control.close()
         self.record.close()
         self.notify.close()
         self.selector.close()
-        self.log.close()
+        self.processes.close()
