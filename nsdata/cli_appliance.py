@@ -79,7 +79,10 @@ def fallback(
     note: Annotated[str, typer.Option(help="Why, for the record.")] = "",
 ) -> None:
     """Put it into fallback by hand: all traffic is permitted, none inspected."""
-    _say_transitions(_ask(directory, "fallback", note=note))
+    told = _ask(directory, "fallback", note=note)
+    if told.get("after_reboot"):
+        print("a reboot runs; it stays in fallback when that is over")
+    _say_transitions(told)
 
 
 @app.command()
@@ -106,6 +109,34 @@ def reload(
     told = _ask(directory, "reload", **more)
     print(f"asked {', '.join(told['workers']) or 'nobody'} to compile the rules; "
           f"changed: {', '.join(told['changed']) or 'no setting'}")  # fmt: skip
+
+
+@app.command()
+def reboot(
+    directory: Directory,
+    note: Annotated[str, typer.Option(help="Why, for the record.")] = "",
+    port: Annotated[
+        bool, typer.Option("--port", help="The port, too, at the end: a gap in the traffic.")
+    ] = False,
+    number: Annotated[
+        str, typer.Option("--id", help="Asked twice with one id, it happens once.")
+    ] = "",
+    wait: Annotated[bool, typer.Option(help="Until it is over; exit 1 when it failed.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Begin its processes anew; all traffic is permitted meanwhile, and the state comes back."""
+    from nsdata.cli_progress import follow_reboot
+
+    told = _ask(directory, "reboot", note=note, port=port, id=number, by="the command line")
+    if not told["started"] and not as_json:
+        print(f"reboot {told['reboot']['id']} was asked for before: {told['reboot']['state']}")
+    ended = follow_reboot(directory, told["reboot"], quiet=as_json) if wait else told["reboot"]
+    if as_json:
+        print(json.dumps({**told, "reboot": ended}))
+    else:
+        print(f"reboot {ended['id']}: {ended['state']} {ended['error']}".rstrip())
+    if ended["state"] == "failed":
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -27,6 +27,7 @@ class Commands:
         commands: dict[Any, Callable[[Message], Message]] = {
             "status": self.status, "fallback": self.fallback, "restore": self.restore,
             "reload": self.reload, "stop": self.stop, "transitions": self.transitions,
+            "reboot": self.reboot,
         }  # fmt: skip
         if self.box.settings.testing:
             commands |= {"inject": self.inject, "bloat": self.bloat}
@@ -52,16 +53,22 @@ class Commands:
             "reentry": deciders.reentry.status(),
             "port": self.box.figures.port,
             "obeyed": self.box.obeyed,
+            "reboot": self.box.rebooting.status(),
             "processes": deciders.watch.status(),
         }
 
     def fallback(self, message: Message) -> Message:
-        """Into fallback by hand."""
-        done = self.box.deciders.fallback(str(message.get("note", "")))
+        """Into fallback by hand; while a reboot runs, it stays there when that is over."""
+        note = str(message.get("note", ""))
+        if self.box.rebooting.running:
+            self.box.rebooting.by_hand(note)
+            return {"transitions": [], "after_reboot": True}
+        done = self.box.deciders.fallback(note)
         return {"transitions": [one.as_dict() for one in done]}
 
     def restore(self, message: Message) -> Message:
         """Back to normal by hand; refused while the cause holds, unless forced."""
+        self.box.rebooting.refuse("restore")
         done = self.box.deciders.restore(force=bool(message.get("force")))
         return {"transitions": [one.as_dict() for one in done]}
 
@@ -70,6 +77,11 @@ class Commands:
         rules = message.get("rules")
         order, workers, changed = self.box.reload(rules and [str(path) for path in rules])
         return {"order": order, "workers": workers, "changed": list(changed)}
+
+    def reboot(self, message: Message) -> Message:
+        """Processes begin anew, once for each `id`; `status` shows how far it is."""
+        number, by, note = (str(message.get(key) or "") for key in ("id", "by", "note"))
+        return self.box.rebooting.ask(number, by, note, port=bool(message.get("port")))
 
     def stop(self, message: Message) -> Message:
         """Stop in order."""

@@ -28,6 +28,7 @@ from nsdata.appliance.figures import Figures
 from nsdata.appliance.memory import new_page
 from nsdata.appliance.notify import Notify
 from nsdata.appliance.processes import PORT, Process, Processes, log_file, option_list
+from nsdata.appliance.rebooting import Rebooting
 from nsdata.appliance.record import Record
 from nsdata.appliance.reload import Change, change
 from nsdata.appliance.sensors import SensorReader, sources
@@ -68,6 +69,7 @@ class Supervisor:
         store = Store(directory / "appliance.db")
         self.before = store.last()
         self.record = Record(settings.name, store, self.processes.writer_end)
+        self.rebooting = Rebooting(self, store)
         self.figures = Figures()
         self.notify = Notify()
         options = settings.options
@@ -315,7 +317,7 @@ class Supervisor:
         """In the state it was put into by hand; causes of other states are found again."""
         self.deciders.start()
         last = self.before
-        if last and (last["state"], last["reason"]) == (State.FALLBACK, Reason.NO_ERROR):
+        if last and self.rebooting.begun_by_hand(last["state"], last["reason"]):
             note = "it was in fallback by hand when it was stopped"
             self.deciders.fallback(note)
 
@@ -356,6 +358,7 @@ class Supervisor:
                 self.record.note("reload refused", self.settings.name, {"error": str(error)})
         self.notify.alive(now)
         self._look(now)
+        self.rebooting.look()
         self.record.push()
         self.record.save(now, self.moment().ledger, self.deciders.state, self.deciders.reason)
 
@@ -365,6 +368,7 @@ class Supervisor:
         (order, workers asked to compile, keys that changed). Raises NsdataError, and nothing has
         changed, for a file with errors and for what takes a restart.
         """
+        self.rebooting.refuse("reload")
         changed: tuple[str, ...] = ("rules",)
         if rules is None and self.file is not None:
             file = ApplianceSettings.load(self.file)
