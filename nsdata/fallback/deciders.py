@@ -146,11 +146,9 @@ class Deciders:
         """Back to normal by hand, refused while a cause holds unless forced; what became of it."""
         return self.apply(self.guard.restore(self.hands.moment(), force=force))
 
-    def rebooted(
-        self, evidence: Mapping[str, Any], note: str | None = None
-    ) -> list[Transition]:
-        """Everything began anew: back to normal, and at once into fallback for what holds all the
-        same, or with `note` by hand. What of it is due is not overridden, as by a restore."""
+    def rebooted(self, evidence: Mapping[str, Any], note: str | None = None) -> list[Transition]:
+        """Everything began anew: back to normal, and at once into fallback for what still holds,
+        or with `note` by hand. A cause that holds is not overridden, as a forced restore does."""
         moment, held = self.hands.moment(), self.guard.controller.faults
         transitions = self.guard.restore(moment, force=True, evidence=evidence)
         if note is not None:

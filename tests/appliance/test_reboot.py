@@ -47,8 +47,9 @@ def test_nothing_is_lost_and_it_inspects_again(tmp_path: Path) -> None:
         ledger = box.stop()
         alerts = [e["src_ip"] for e in box.events("alert")]
     assert ledger["lost"]["packets"] == 0
-    assert ledger["bypassed"]["reasons"].keys() <= {"fallback", "worker"}
-    assert ledger["bypassed"]["packets"] > 0
+    reasons = ledger["bypassed"]["reasons"]
+    assert {why for why, packets in reasons.items() if packets} <= {"fallback", "worker"}
+    assert reasons["fallback"] > 0
     assert len(alerts) == len(set(alerts)) == ledger["inspected"]["packets"]
     entered, restored = (e["fallback"] for e in box.events("fallback"))
     assert (entered["reason"], entered["trigger"], entered["outcome"]) == (
@@ -122,21 +123,38 @@ def test_by_hand_while_it_runs_holds_afterwards(tmp_path: Path) -> None:
 
 
 def test_a_fault_that_is_gone_is_gone_and_one_that_holds_comes_back(tmp_path: Path) -> None:
-    """Heat is found again; a worker that hung is another one."""
-    heat = tmp_path / "sensors.json"
-    cool, hot = ({"sensors": [{"name": "temperature/cpu", "value": v, "major": 80, "critical": 90}
-                              ]} for v in (40, 99))  # fmt: skip
-    heat.write_text(json.dumps(cool))
-    settings = QUICK + f'"health.file" = "{heat}"\n"health.interval" = "200ms"\n'
-    settings = settings.replace('"watch.heartbeat-clear" = "1s"', '"watch.heartbeat-clear" = "10m"')
+    """A worker that hung is another one; heat is found again."""
+    lab = tmp_path / "sensors"
+    lab.mkdir()
+    readings = {"temperature-inlet": ("40", "99"), "power-supply-1": ("1", "0")}
+    for name, (well, _) in readings.items():
+        (lab / name).write_text(well)
+    settings = QUICK.replace('"watch.heartbeat-clear" = "1s"', '"watch.heartbeat-clear" = "10m"')
+    settings += f'''"health.sensor-directory" = "{lab}"
+"health.interval" = "300ms"
+"health.deadline" = "300ms"
+"health.stale-after" = "2s"
+"health.required" = []
+'''
     with Box(tmp_path, settings=settings) as box:
         box.signal("worker-0", signal.SIGSTOP)
         box.fallen("heartbeat error")
         told = rebooted(box)
         assert told["before"]["reason"] == "heartbeat error"
-        assert told["after"]["state"] == "normal"
+        assert told["after"] == {"state": "normal", "reason": "no error"}
         box.inspects()
-        assert box.status()["state"] == "normal"
+        box.wait(lambda t: t["health"].get("score", 0) > 30, "it is well")
+        for name, (_, ill) in readings.items():
+            (lab / name).write_text(ill)
+        box.fallen("low health score error")
+        box.signal("worker-0", signal.SIGSTOP)
+        box.wait(lambda t: t["reason"] == "heartbeat error", "the worker hangs, too")
+        told = rebooted(box)
+        assert told["after"] == {"state": "fallback", "reason": "low health score error"}
+        box.refused("low health score error")
+        for name, (well, _) in readings.items():
+            (lab / name).write_text(well)
+        box.restored()
 
 
 def test_a_worker_that_does_not_come_back_ends_it(tmp_path: Path) -> None:
