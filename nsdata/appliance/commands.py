@@ -27,7 +27,9 @@ class Commands:
         commands: dict[Any, Callable[[Message], Message]] = {
             "status": self.status, "fallback": self.fallback, "restore": self.restore,
             "reload": self.reload, "stop": self.stop, "transitions": self.transitions,
-            "reboot": self.reboot,
+            "reboot": self.reboot, "report": self.report, "report-status": self.report_status,
+            "report-cancel": self.report_cancel, "report-vendor": self.report_vendor,
+            "support": self.support,
         }  # fmt: skip
         if self.box.settings.testing:
             commands |= {"inject": self.inject, "bloat": self.bloat}
@@ -82,6 +84,27 @@ class Commands:
         """Processes begin anew, once for each `id`; `status` shows how far it is."""
         number, by, note = (str(message.get(key) or "") for key in ("id", "by", "note"))
         return self.box.rebooting.ask(number, by, note, port=bool(message.get("port")))
+
+    def report(self, message: Message) -> Message:
+        """Begin a support report: `to` (a URL or "vendor"), `out` (a file), `packets`, `by`, `id`;
+        its status."""
+        return self.box.reports.start(message)
+
+    def report_status(self, message: Message) -> Message:
+        """How far a report (`id`; else the newest) is, and what became of it."""
+        return self.box.reports.status(str(message.get("id") or ""))
+
+    def report_cancel(self, message: Message) -> Message:
+        """End the report that is being made."""
+        return self.box.reports.cancel(str(message.get("id") or ""))
+
+    def report_vendor(self, message: Message) -> Message:
+        """Whether reports may be sent to the vendor now, and why not."""
+        return self.box.reports.vendor()
+
+    def support(self, message: Message) -> Message:
+        """For the process that makes a report: what only the supervisor knows."""
+        return self.box.reports.running()
 
     def stop(self, message: Message) -> Message:
         """Stop in order."""

@@ -12,7 +12,7 @@ from nsdata.appliance.settings import ApplianceSettings
 from nsdata.config import settings_rows
 from nsdata.errors import SettingError
 
-LIVE = frozenset({"rules", "in_fallback", "settings"})  # of the file
+LIVE = frozenset({"rules", "in_fallback", "settings", "support"})  # of the file
 LIVE_SETTINGS = ("drop-meter.", "health.", "restore.", "vars.", "watch.", "action-order")
 
 

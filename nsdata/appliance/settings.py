@@ -35,6 +35,7 @@ from pydantic import (
     model_validator,
 )
 
+from nsdata.appliance.support_settings import SupportSettings
 from nsdata.config import Settings
 from nsdata.errors import SettingError
 from nsdata.path.port import WORKERS_MOST
@@ -98,6 +99,7 @@ class ApplianceSettings(_Part):
     source: SourceSettings
     output: OutputSettings = OutputSettings()
     ring: RingSettings = RingSettings()
+    support: SupportSettings = SupportSettings()
     settings: dict[str, Any] = {}
     _options: Settings = PrivateAttr(default_factory=Settings)
 
@@ -151,6 +153,7 @@ class ApplianceSettings(_Part):
             update={
                 "directory": directory,
                 "rules": [at(path) for path in self.rules],
+                "support": self.support.absolute(base, Path(directory)),
                 "source": source.model_copy(
                     update={
                         "captures": [at(path) for path in source.captures],

@@ -31,6 +31,7 @@ from nsdata.appliance.processes import PORT, Process, Processes, log_file, optio
 from nsdata.appliance.rebooting import Rebooting
 from nsdata.appliance.record import Record
 from nsdata.appliance.reload import Change, change
+from nsdata.appliance.reports import Reports
 from nsdata.appliance.sensors import SensorReader, sources
 from nsdata.appliance.settings import ApplianceSettings
 from nsdata.appliance.store import Store
@@ -70,6 +71,7 @@ class Supervisor:
         self.before = store.last()
         self.record = Record(settings.name, store, self.processes.writer_end)
         self.rebooting = Rebooting(self, store)
+        self.reports = Reports(self)
         self.figures = Figures()
         self.notify = Notify()
         options = settings.options
@@ -199,6 +201,7 @@ class Supervisor:
         """Messages of a process."""
         for message in process.messages():
             what = message["what"]
+            self.reports.heard(process, message)
             if what == "ready":
                 now = time.monotonic_ns()
                 self.deciders.carry_out(self.watch.ready(process.name, process.attempt, now))
@@ -359,6 +362,7 @@ class Supervisor:
         self.notify.alive(now)
         self._look(now)
         self.rebooting.look()
+        self.reports.look()
         self.record.push()
         self.record.save(now, self.moment().ledger, self.deciders.state, self.deciders.reason)
 
@@ -449,6 +453,7 @@ class Supervisor:
         for process in list(self.processes.running.values()):
             self.processes.kill(process)
             self.processes.gone(process)
+        self.reports.close()
         self.sensors.close()
         self.control.close()
         self.record.close()
