@@ -140,6 +140,73 @@ def reboot(
 
 
 @app.command()
+def report(
+    directory: Directory,
+    to: Annotated[
+        str, typer.Option(help="A URL it is PUT to: docs/support-report.md has the rules.")
+    ] = "",
+    vendor: Annotated[bool, typer.Option("--vendor", help="To the vendor.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Into this file (.tar.gz); else where reports are kept.")
+    ] = None,
+    packets: Annotated[
+        bool, typer.Option("--packets", help="With some packets as they come, unredacted.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a support report, and send it; exit 1 when it failed. Ctrl-C cancels it."""
+    from nsdata.appliance.control import ask
+    from nsdata.cli_progress import follow_report
+    from nsdata.errors import SettingError
+
+    if sum((bool(to), vendor, out is not None)) > 1:
+        raise SettingError("--to, --vendor and --out: one of them")
+    place = {"to": "vendor" if vendor else to, "out": str(out.absolute()) if out else ""}
+    told = _ask(directory, "report", packets=packets, by="the command line", **place)
+    try:
+        ended = follow_report(directory, told, quiet=as_json)
+    except KeyboardInterrupt:
+        ask(directory, {"command": "report-cancel", "id": told["id"]})
+        raise
+    if as_json:
+        print(json.dumps(ended))
+    else:
+        _say_report(ended)
+    if ended["state"] != "done":
+        raise typer.Exit(1)
+
+
+def _say_report(told: dict[str, Any]) -> None:
+    print(f"report {told['id']}: {told['state']} {told['error']}".rstrip())
+    if told["location"]:
+        print(f"  {told['location']} ({told['size']:,} bytes, SHA-256 {told['sha256']})")
+    if told.get("sent_to"):
+        print(f"  sent to {told['sent_to']}")
+
+
+@app.command(name="report-status")
+def report_status(
+    directory: Directory,
+    number: Annotated[str, typer.Option("--id", help="Else the newest.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """How far a support report is, and what became of it."""
+    told = _ask(directory, "report-status", id=number)
+    if as_json:
+        print(json.dumps(told))
+        return
+    if told["state"] not in ("done", "failed", "cancelled"):
+        print(f"{told['doing']}: {told['progress']:.0%}, since {told['since']}, by {told['by']}")
+    _say_report(told)
+
+
+@app.command(name="report-cancel")
+def report_cancel(directory: Directory) -> None:
+    """End the support report that is being made."""
+    print(f"report {_ask(directory, 'report-cancel')['id']}: asked to end")
+
+
+@app.command()
 def stop(directory: Directory) -> None:
     """Stop it in order."""
     _ask(directory, "stop")

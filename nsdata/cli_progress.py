@@ -35,3 +35,17 @@ def follow_reboot(directory: Path, told: dict[str, Any], *, quiet: bool) -> dict
                 return dict(ask(directory, {"command": "reboot", "id": number})["reboot"])
             told = now
     return told
+
+
+def follow_report(directory: Path, told: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
+    """What became of a support report, once it is over. Raises EngineError."""
+    from nsdata.appliance.control import ask
+
+    with bar(quiet) as shown:
+        task = shown.add_task("report", total=1.0)
+        while told["state"] not in ("done", "failed", "cancelled"):
+            doing = f"{told['state']} {told['doing']}"
+            shown.update(task, completed=told["progress"], description=doing)
+            time.sleep(LOOK_S)
+            told = ask(directory, {"command": "report-status", "id": told["id"]})
+    return told

@@ -165,7 +165,7 @@ class WorkerProcess:
                 identity, report = block.driver.identify(), block.driver.errors()
                 told = {
                     "transport": block.name, "identity": dataclasses.asdict(identity),
-                    "errors": report.evidence(block.name), "registers": report.registers,
+                    **report.evidence(block.name),
                 }  # fmt: skip
             except FpgaError as error:
                 told = {"error": str(error), "evidence": error.evidence}

@@ -11,6 +11,7 @@ import base64
 import json
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -47,23 +48,31 @@ _NAMES = (
     r"x-amz-signature"
 )
 _VALUE = r"""(?:\\?"(?:[^"\\]|\\[^"])*\\?"|'[^']*'|[^\s,;&"'}\]]+)"""
+# What a secret looks like: words of which one is in the text (lower case; most texts have none, and
+# are done), the shape, and what is left of it.
 _SHAPES = tuple(
-    (re.compile(pattern, re.IGNORECASE | re.DOTALL), to)
-    for pattern, to in (
-        (r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,40}KEY-----|\Z)",
+    (hints, re.compile(pattern, re.IGNORECASE | re.DOTALL), to)
+    for hints, pattern, to in (
+        (("private key",),
+         r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,40}KEY-----|\Z)",
          REDACTED),
-        (r"(://)[^\s/?#\"'<>]{1,512}@", rf"\1{REDACTED}@"),
-        (r"\b((?:proxy-)?authorization|(?:set-)?cookie|x-api-key|x-auth-token)"
+        (("://",), r"(://)[^\s/?#\"'<>]{1,512}@", rf"\1{REDACTED}@"),
+        (("authorization", "cookie", "x-api-key", "x-auth-token"),
+         r"\b((?:proxy-)?authorization|(?:set-)?cookie|x-api-key|x-auth-token)"
          r"(\\?[\"']?\s{0,8}[:=]\s{0,8})[^\r\n]+", rf"\1\2{REDACTED}"),
-        (r"\b(bearer|basic)(\s{1,8})[A-Za-z0-9._~+/=-]{6,}", rf"\1\2{REDACTED}"),
-        (rf"((?:{_NAMES})[\w-]{{0,40}}\\?[\"']?\s{{0,8}}[:=]\s{{0,8}}){_VALUE}", rf"\1{REDACTED}"),
-        (r"\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*", REDACTED),  # a JSON Web Token
-        (r"\bwhsec_[A-Za-z0-9+/=]+", REDACTED),
-        (r"\bA(?:KIA|SIA)[0-9A-Z]{16}\b", REDACTED),
+        (("bearer", "basic"),
+         r"\b(bearer|basic)(\s{1,8})[A-Za-z0-9._~+/=-]{6,}", rf"\1\2{REDACTED}"),
+        (("passw", "passphrase", "secret", "token", "key", "credential", "signature"),
+         rf"((?:{_NAMES})[\w-]{{0,40}}\\?[\"']?\s{{0,8}}[:=]\s{{0,8}}){_VALUE}",
+         rf"\1{REDACTED}"),
+        (("eyj",), r"\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*", REDACTED),  # a JSON Web Token
+        (("whsec_",), r"\bwhsec_[A-Za-z0-9+/=]+", REDACTED),
+        (("akia", "asia"), r"\bA(?:KIA|SIA)[0-9A-Z]{16}\b", REDACTED),
     )
 )  # fmt: skip
 
 
+@lru_cache(4096)
 def is_secret(key: str) -> bool:
     """Whether the name of a key says that its value is a secret: `password`, `apiToken`,
     `tls.private-key`; not that of a file which holds one (`token-file`)."""
@@ -99,8 +108,10 @@ class Redactor:
         """The same text without what is known or looks like a secret."""
         if self._known is not None:
             text = self._known.sub(REDACTED, text)
-        for shape, to in _SHAPES:
-            text = shape.sub(to, text)
+        lower = text.lower()
+        for hints, shape, to in _SHAPES:
+            if any(hint in lower for hint in hints):
+                text = shape.sub(to, text)
         return text
 
     def tree(self, value: Any) -> Any:

@@ -39,7 +39,8 @@ S3_HOSTS = (
     "s3.dualstack.eu-west-1.amazonaws.com", "bucket.s3.dualstack.eu-west-1.amazonaws.com",
     "bucket.s3-accelerate.amazonaws.com", "bucket.s3-accelerate.dualstack.amazonaws.com",
     "s3-fips.us-east-1.amazonaws.com", "bucket.s3-fips.dualstack.us-east-1.amazonaws.com",
-    "bucket.s3.cn-north-1.amazonaws.com.cn", "point-123456789012.s3-accesspoint.eu-west-1.amazonaws.com",
+    "bucket.s3.cn-north-1.amazonaws.com.cn",
+    "point-123456789012.s3-accesspoint.eu-west-1.amazonaws.com",
     "bucket--use1-az4--x-s3.s3express-use1-az4.us-east-1.amazonaws.com",
 )  # fmt: skip
 NOT_S3_HOSTS = (
