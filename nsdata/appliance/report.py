@@ -8,9 +8,11 @@ the machine can read, and tells how far it is (`progress`), and at last `done` o
 from __future__ import annotations
 
 import os
+import signal
 import time
 from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import psutil
@@ -44,8 +46,14 @@ class ReportProcess:
         self.sample: int | None = None
         self.sampled = False
         self.told_s = 0.0
+        signal.signal(signal.SIGTERM, self._cancel)
         child.on("make", self._make)
         child.on("sampled", self._sampled)
+
+    def _cancel(self, number: int, frame: FrameType | None) -> None:
+        """At once, wherever it is: a server may not answer for long. Once only."""
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise Cancelled("it was cancelled")
 
     def _make(self, message: Message, descriptors: list[int]) -> None:
         self.order = message
@@ -62,8 +70,6 @@ class ReportProcess:
         """Hear what there is to be heard. Raises Cancelled."""
         self.child.page.beat()
         self.child.listen()
-        if self.child.stopping:
-            raise Cancelled("it was cancelled")
         if self.child.orphan:
             raise Cancelled("the appliance ended")
 

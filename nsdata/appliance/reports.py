@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import signal
 import subprocess
 import time
 import uuid
@@ -48,6 +49,7 @@ class Reports:
         self.fpga: Message = {}  # what the worker said of its block
         self._process: Process | None = None
         self._number = ""  # of the report that is being made
+        self._file = Path()  # that it is to be
         self._sample: int | None = None
         self._stop_ns = 0  # when it is killed
         self._checking: Process | None = None
@@ -84,6 +86,7 @@ class Reports:
         while len(self.known) > KEPT:
             del self.known[next(iter(self.known))]
         self._number = number
+        self._file = Path(out or Path(self.box.settings.support.directory) / name)
         try:
             self._begin(self.known[number], to, out, at_s)
         except (EngineError, OSError) as error:
@@ -123,7 +126,7 @@ class Reports:
         told = self.status(number or self._number)
         if self._process is None or told["id"] != self._number:
             raise EngineError(f"report {told['id']} is not being made: it is {told['state']}")
-        self._process.send("stop")
+        signal.pidfd_send_signal(self._process.pidfd, signal.SIGTERM)
         self._stop_ns = self._stop_ns or time.monotonic_ns() + KILL_NS
         return self.status(self._number)
 
@@ -220,6 +223,16 @@ class Reports:
             self._process.send("sampled")
 
     def look(self) -> None:
+        """See to its process. Whatever goes wrong here is an event, never a fallback."""
+        try:
+            self._look()
+        except Exception as error:
+            told = f"{type(error).__name__}: {error}"
+            self.box.record.note("support report failed", self.box.settings.name, {"error": told})
+            if self._process is not None:
+                self._end("failed", error=told)
+
+    def _look(self) -> None:
         """Hear what its process says; see whether it has ended."""
         if (checking := self._checking) is not None:
             self._hear(checking)
@@ -239,18 +252,18 @@ class Reports:
         if told["state"] not in ENDED:
             how = process.popen.returncode
             cancelled = self._stop_ns > 0
-            self._end("cancelled" if cancelled else "failed", error=(
-                "it was cancelled" if cancelled else
-                f"the process that made it ended ({f'signal {-how}' if how < 0 else how}); "
-                "appliance.log may say more"
-            ))  # fmt: skip
+            ended = f"ended ({f'signal {-how}' if how < 0 else f'exit code {how}'})"
+            why = "it was cancelled" if cancelled else (
+                f"the process that made it {ended}; appliance.log may say more")  # fmt: skip
+            kept = f"; the report is kept in {told['location']}" if told["location"] else ""
+            self._end("cancelled" if cancelled else "failed", error=why + kept)
 
     def _hear(self, process: Process) -> None:
-        for message in process.messages():
+        for message in list(process.messages()):  # all first: the last word closes the channel
             what = message.pop("what")
             if what == "release":
                 self._release, self._release_ns = message, time.monotonic_ns()
-            if process is not self._process:
+            if process is not self._process:  # another's, or it has said its last word
                 continue
             told = self.known[self._number]
             if what in ("progress", "written"):
@@ -266,10 +279,8 @@ class Reports:
         told = self.known[self._number]
         told |= {"state": state, "ended": datetime.now(UTC).isoformat(timespec="seconds"), **more}
         self._let_go()
-        if told["location"] is None:  # a process that was killed removes nothing
-            directory = Path(self.box.settings.support.directory)
-            with suppress(OSError):
-                (directory / f".{told['file_name']}{PART}").unlink(missing_ok=True)
+        with suppress(OSError):  # a process that was killed removes nothing
+            self._file.with_name(f".{self._file.name}{PART}").unlink(missing_ok=True)
         self.box.record.note("support report ended", self.box.settings.name, {
             key: told[key] for key in ("id", "state", "error", "location", "size", "sha256", "to")
         })  # fmt: skip

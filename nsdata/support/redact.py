@@ -65,6 +65,8 @@ _SHAPES = tuple(
         (("passw", "passphrase", "secret", "token", "key", "credential", "signature"),
          rf"((?:{_NAMES})[\w-]{{0,40}}\\?[\"']?\s{{0,8}}[:=]\s{{0,8}}){_VALUE}",
          rf"\1{REDACTED}"),
+        (("key", "auth", "sig", "code"),
+         r"([?&][\w.-]{0,40}(?:key|auth|sig|code)[\w.-]{0,40}=)[^&\s\"'#]+", rf"\1{REDACTED}"),
         (("eyj",), r"\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*", REDACTED),  # a JSON Web Token
         (("whsec_",), r"\bwhsec_[A-Za-z0-9+/=]+", REDACTED),
         (("akia", "asia"), r"\bA(?:KIA|SIA)[0-9A-Z]{16}\b", REDACTED),

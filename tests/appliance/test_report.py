@@ -208,8 +208,6 @@ def test_it_goes_to_a_custom_location(tmp_path: Path) -> None:
             assert hashlib.sha256(server.seen[1].body).hexdigest() == told["sha256"]
             assert "abcdef" not in json.dumps([told, box.events("appliance")])
             contents(told["location"])
-            told = made(box, "failed", to=f"http://127.0.0.1:{server.port}/r.tar.gz?x=1",
-                        id="refused") if server.seen.clear() else told  # fmt: skip
 
 
 @pytest.mark.parametrize(("order", "why"), [
@@ -268,7 +266,7 @@ def test_it_is_bounded(tmp_path: Path) -> None:
 def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
     small = tmp_path / "small"
     small.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "none", small]).returncode:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8k", "none", small]).returncode:
         pytest.skip("no file system can be mounted here")
     try:
         with Box(tmp_path) as box:
