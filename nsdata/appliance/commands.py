@@ -30,6 +30,7 @@ class Commands:
             "reboot": self.reboot, "report": self.report, "report-status": self.report_status,
             "report-cancel": self.report_cancel, "report-vendor": self.report_vendor,
             "support": self.support,
+            "notify-test": self.notify_test, "notify-tested": self.notify_tested,
         }  # fmt: skip
         if self.box.settings.testing:
             commands |= {"inject": self.inject, "bloat": self.bloat}
@@ -56,6 +57,7 @@ class Commands:
             "port": self.box.figures.port,
             "obeyed": self.box.obeyed,
             "reboot": self.box.rebooting.status(),
+            "reporter": self.box.reporting.status(),
             "processes": deciders.watch.status(),
         }
 
@@ -114,6 +116,15 @@ class Commands:
     def transitions(self, message: Message) -> Message:
         """The newest transitions."""
         return {"transitions": self.box.record.store.transitions(int(message.get("most", 20)))}
+
+    def notify_test(self, message: Message) -> Message:
+        """Have a test notification sent; `notify-tested` says what came of it."""
+        number = self.box.reporting.test(str(message.get("note", ""))[:1000])
+        return {"number": number, "targets": list(self.box.settings.notify.targets)}
+
+    def notify_tested(self, message: Message) -> Message:
+        """What came of a test so far, by target."""
+        return {"results": self.box.reporting.tests.get(message.get("number", 0), {})}
 
     def inject(self, message: Message) -> Message:
         """For tests: an error of this class (docs/fpga-errors.md) from the block."""

@@ -180,7 +180,8 @@ class ReportProcess:
         if config is not None:
             with suppress(SettingError):  # the part says what the appliance runs with
                 found = ApplianceSettings.load(config)
-        redactor = secrets_of(running["settings"], config)
+        known = [running["settings"], *([] if found is None else [found.model_dump(mode="json")])]
+        redactor = secrets_of(known, config)
         return Context(directory, running, status, found, redactor, support.log_size,
                        support.eve_size, self.sample)  # fmt: skip
 

@@ -71,10 +71,11 @@ def parts(packets: bool) -> list[tuple[str, Part]]:
     return [*found, ("packets.pcap", sample)] if packets else found
 
 
-def secrets_of(running: dict[str, Any], file: Path | None) -> Redactor:
-    """A redactor that knows the secrets of the settings, those in files they name included."""
+def secrets_of(settings: list[dict[str, Any]], file: Path | None) -> Redactor:
+    """A redactor that knows the secrets of settings, those in files they name included. file: of
+    settings, as it is written."""
     redactor = Redactor()
-    trees = [running]
+    trees = list(settings)
     if file is not None:
         try:
             trees.append(read_toml(file.read_text(encoding="utf-8"), str(file))[0])
@@ -242,6 +243,8 @@ def _rows(
 
 def log(context: Context) -> Data:
     """The end of what its processes said."""
+    if context.running["log"] is None:
+        return Data(b"", {"note": "the log goes to standard error, and to no file"})
     return _tail(context, Path(context.running["log"]), context.log_size, context.redactor.line)
 
 

@@ -10,7 +10,6 @@ import os
 import re
 import secrets
 import signal
-import subprocess
 import time
 import uuid
 from contextlib import suppress
@@ -18,10 +17,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nsdata.appliance import child, port, worker, writer
-from nsdata.appliance.channel import Channel, Message, pair
-from nsdata.appliance.memory import new_page
-from nsdata.appliance.processes import PORT, WRITER, Process
+from nsdata.appliance import port, worker, writer
+from nsdata.appliance.channel import Message
+from nsdata.appliance.processes import PORT, WRITER, Process, launch
 from nsdata.appliance.sample import new_sample
 from nsdata.errors import EngineError, SettingError
 from nsdata.support.archive import PART
@@ -177,24 +175,8 @@ class Reports:
 
     def _launch(self) -> Process:
         """The process. Raises EngineError."""
-        page_fd, page = new_page(ROLE)
-        mine, theirs = pair()
-        plan = {"name": ROLE, "page": page_fd, "channel": theirs.fileno()}
-        log = self.box.processes.log
-        try:
-            popen = subprocess.Popen(
-                child.command(ROLE, plan), pass_fds=(page_fd, theirs.fileno()),
-                env=child.environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                start_new_session=True,
-            )  # fmt: skip
-            pidfd = os.pidfd_open(popen.pid)
-        except OSError as error:
-            mine.close()
-            raise EngineError(f"no process for a report: {error.strerror}") from error
-        finally:
-            os.close(page_fd)
-            theirs.close()
-        return Process(ROLE, 1, popen, pidfd, page, Channel(mine))
+        processes = self.box.processes
+        return launch(ROLE, ROLE, 1, {}, (), processes.log, processes.stderr)
 
     def _order(self, process: Process, order: Message, descriptors: tuple[int, ...] = ()) -> None:
         box = self.box
@@ -311,7 +293,7 @@ class Reports:
         return {
             "pid": os.getpid(), "settings": Redactor().tree(box.settings.model_dump(mode="json")),
             "figures": figures, "fpga": self.fpga, "eve": box.settings.output.eve,
-            "log": str(Path(box.settings.directory) / "appliance.log"),
+            "log": box.processes.log["path"],
             "rules": {"files": box.processes.rules, "loaded": self.loaded},
         }  # fmt: skip
 

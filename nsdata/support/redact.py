@@ -40,6 +40,7 @@ _SECRET = frozenset(
         "tokens",
     )
 )
+_WEBHOOK = frozenset(("secret_file", "secret-file", "ca_file", "ca-file"))  # beside its url
 _JOINED = ("apikey", "password", "passwd", "secretkey", "privatekey", "accesskey", "authtoken")
 _PLACES = frozenset(("file", "path", "id"))  # a secret's place or number is none
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
@@ -119,10 +120,9 @@ class Redactor:
     def tree(self, value: Any) -> Any:
         """The same of what JSON can say."""
         if isinstance(value, Mapping):
-            named = _named(value)
             return {
                 self.text(str(key)): REDACTED
-                if _holds(one) and (is_secret(str(key)) or (named and key == "value"))
+                if _holds(one) and _secret_in(value, str(key))
                 else self.tree(one)
                 for key, one in value.items()
             }
@@ -140,9 +140,12 @@ class Redactor:
         return self.text(line)
 
 
-def _named(tree: Mapping[Any, Any]) -> bool:
-    """{"name": "password", "value": …}"""
-    return any(is_secret(str(tree.get(key, ""))) for key in ("name", "key"))
+def _secret_in(tree: Mapping[Any, Any], key: str) -> bool:
+    """Whether what stands under a key of this tree is a secret: by the key itself; as in
+    {"name": "password", "value": …}; the URL of a webhook, whose path may be its key."""
+    if key == "value":
+        return any(is_secret(str(tree.get(name, ""))) for name in ("name", "key"))
+    return is_secret(key) or (key == "url" and bool(_WEBHOOK & tree.keys()))
 
 
 def _holds(value: Any) -> bool:
@@ -152,11 +155,8 @@ def _holds(value: Any) -> bool:
 
 def _found(value: Any, *, secret: bool) -> Iterable[str]:
     if isinstance(value, Mapping):
-        named = _named(value)
         for key, one in value.items():
-            yield from _found(
-                one, secret=secret or is_secret(str(key)) or (named and key == "value")
-            )
+            yield from _found(one, secret=secret or _secret_in(value, str(key)))
     elif isinstance(value, list | tuple):
         for one in value:
             yield from _found(one, secret=secret)
