@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -136,7 +137,7 @@ def reboot(
     told = _ask(directory, "reboot", note=note, port=port, id=number, by="the command line")
     if not told["started"] and not as_json:
         print(f"reboot {told['reboot']['id']} was asked for before: {told['reboot']['state']}")
-    ended = follow_reboot(directory, told["reboot"], quiet=as_json) if wait else told["reboot"]
+    ended = follow_reboot(partial(_ask, directory), told["reboot"], quiet=as_json) if wait else told["reboot"]
     if as_json:
         print(json.dumps({**told, "reboot": ended}))
     else:
@@ -161,7 +162,6 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Make a support report, and send it; exit 1 when it failed. Ctrl-C cancels it."""
-    from nsdata.appliance.control import ask
     from nsdata.cli_progress import follow_report
     from nsdata.errors import SettingError
 
@@ -170,9 +170,9 @@ def report(
     place = {"to": "vendor" if vendor else to, "out": str(out.absolute()) if out else ""}
     told = _ask(directory, "report", packets=packets, by="the command line", **place)
     try:
-        ended = follow_report(directory, told, quiet=as_json)
+        ended = follow_report(partial(_ask, directory), told, quiet=as_json)
     except KeyboardInterrupt:
-        ask(directory, {"command": "report-cancel", "id": told["id"]})
+        _ask(directory, "report-cancel", id=told["id"])
         raise
     if as_json:
         print(json.dumps(ended))

@@ -13,8 +13,9 @@ import ipaddress
 from pathlib import Path
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator
+from pydantic import field_serializer, field_validator
 
+from nsdata.config_group import Group, of
 from nsdata.config_values import DurationNs, Size
 from nsdata.errors import SettingError
 from nsdata.support.archive import SMALLEST
@@ -26,15 +27,11 @@ SECOND_NS = 1_000_000_000
 SAMPLE_NAME = "nsdata-support-" + "x" * 50 + ".tar.gz"  # about as long as those that are made
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
-
-
-class VendorSettings(_Part):
+class VendorSettings(Group):
     """The vendor's endpoint."""
 
-    url: str | None = None  # a place; the report's name is added to its path
-    latest: str | None = None  # a URL, or a file: {"version": "1.4.2"}
+    url: str | None = of(None, "where to: the name of the report is added to its path")
+    latest: str | None = of(None, 'URL or file that names the latest version: {"version": "1.4.2"}')
 
     @field_validator("url")
     @classmethod
@@ -57,26 +54,26 @@ class VendorSettings(_Part):
         return value
 
 
-class SupportSettings(_Part):
+class SupportSettings(Group):
     """Support reports."""
 
-    directory: str = "reports"  # in the appliance's
-    keep: int = Field(default=5, ge=1, le=1000)  # of them, the newest
-    max_size: Size = Field(default="64mb", ge=SMALLEST)  # type: ignore[assignment]
-    log_size: Size = Field(default="1mb", le=1 << 28)  # type: ignore[assignment]
-    eve_size: Size = Field(default="4mb", le=1 << 30)  # type: ignore[assignment]
-    packets: int = Field(default=200, ge=1, le=10_000)  # frames of a sample, where one is asked for
-    allow: list[str] = []  # networks
-    ca_file: str | None = None  # else the system's
-    timeout: DurationNs = Field(default="30s", ge=SECOND_NS // 10)  # type: ignore[assignment]
-    attempt: DurationNs = Field(default="30m", ge=SECOND_NS // 10)  # type: ignore[assignment]
-    attempts: int = Field(default=5, ge=1, le=100)
-    back_off: DurationNs = Field(default="1s", ge=0, le=3600 * SECOND_NS)  # type: ignore[assignment]
+    directory: str = of("reports", "where they are kept; relative: in the appliance's")
+    keep: int = of(5, "so many of them, the newest", ge=1, le=1000)
+    max_size: Size = of("64mb", "of a report; parts that find no room are named", ge=SMALLEST)
+    log_size: Size = of("1mb", "of the log's end in it", le=1 << 28)
+    eve_size: Size = of("4mb", "of the EVE file's end in it", le=1 << 30)
+    packets: int = of(200, "frames of a sample, where one is asked for", ge=1, le=10_000)
+    allow: tuple[str, ...] = of((), "networks it may go to though they would be refused")
+    ca_file: str | None = of(None, "certificates to trust in place of the system's")
+    timeout: DurationNs = of("30s", "without a byte taken, or an answer", ge=SECOND_NS // 10)
+    attempt: DurationNs = of("30m", "one attempt to send, all in all", ge=SECOND_NS // 10)
+    attempts: int = of(5, "to send it", ge=1, le=100)
+    back_off: DurationNs = of("1s", "before the second attempt; doubles", ge=0, le=3600 * SECOND_NS)
     vendor: VendorSettings = VendorSettings()
 
     @field_validator("allow")
     @classmethod
-    def _are_networks(cls, value: list[str]) -> list[str]:
+    def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for one in value:
             ipaddress.ip_network(one)
         return value

@@ -24,7 +24,7 @@ from nsdata.errors import EngineError, SettingError
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 from servers import answer, hang, serve, slow  # noqa: E402
 
-LOCAL = 'allow = ["127.0.0.0/8"]\ntimeout = "2s"\nback_off = "50ms"\n'
+LOCAL = 'allow = ["127.0.0.0/8"]\ntimeout = "2s"\nback-off = "50ms"\n'
 PARTS = [
     "versions.json", "settings.json", "status.json", "health.json", "figures.json",
     "processes.json", "rules.json", "fpga.json", "transitions.jsonl", "events.jsonl",
@@ -251,7 +251,7 @@ def test_old_reports_go(tmp_path: Path) -> None:
 
 def test_it_is_bounded(tmp_path: Path) -> None:
     """Parts that have no room are named; the archive keeps to its size."""
-    with Box(tmp_path, more='[support]\nmax_size = "300kb"\n') as box:
+    with Box(tmp_path, more='[support]\nmax-size = "300kb"\n') as box:
         with open(box.directory / "appliance.log", "w") as log:
             for i in range(20_000):
                 log.write(f"{i} {os.urandom(20).hex()}\n")
@@ -382,7 +382,7 @@ def test_on_the_command_line(shared_box: Box, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("text", "why"), [
-    ('max_size = "1kb"', "support.max_size"), ("keep = 0", "support.keep"),
+    ('max-size = "1kb"', "support.max-size"), ("keep = 0", "support.keep"),
     ('allow = ["10.0.0.1/8"]', "support.allow"), ("attempts = 0", "support.attempts"),
     ('[support.vendor]\nurl = "ftp://v.example/"', "http"),
     ('[support.vendor]\nurl = "https://b.s3.amazonaws.com/"', "x-amz-acl"),
