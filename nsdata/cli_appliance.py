@@ -137,7 +137,9 @@ def reboot(
     told = _ask(directory, "reboot", note=note, port=port, id=number, by="the command line")
     if not told["started"] and not as_json:
         print(f"reboot {told['reboot']['id']} was asked for before: {told['reboot']['state']}")
-    ended = follow_reboot(partial(_ask, directory), told["reboot"], quiet=as_json) if wait else told["reboot"]
+    ended = told["reboot"]
+    if wait:
+        ended = follow_reboot(partial(_ask, directory), ended, quiet=as_json)
     if as_json:
         print(json.dumps({**told, "reboot": ended}))
     else:

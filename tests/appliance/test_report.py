@@ -160,7 +160,7 @@ def test_what_never_is(tmp_path: Path) -> None:
         forms = (secret, base64.b64encode(secret.encode()).decode(), secret.encode().hex())
         for form in forms:
             assert not any(form.encode() in data for data in everything), (name, form)
-    assert found["appliance.log"].count(b"(redacted)") == 4
+    assert found["appliance.log"].count(b"(redacted)") >= 4
     assert b"(redacted)" in found["settings.json"] and b"(redacted)" in found["eve.json"]
     for part in found.values():
         assert b"SUPPORT_TEST_ENVIRONMENT" not in part
