@@ -22,7 +22,7 @@ from nsdata.capture import open_capture
 from nsdata.errors import EngineError, SettingError
 
 sys.path.insert(0, str(ROOT / "tests" / "support"))
-from servers import answer, hang, serve, slow  # noqa: E402
+from servers import answer, hang, serve, slow
 
 LOCAL = 'allow = ["127.0.0.0/8"]\ntimeout = "2s"\nback-off = "50ms"\n'
 PARTS = [
@@ -184,7 +184,7 @@ def test_packets_only_when_they_are_asked_for(tmp_path: Path) -> None:
 def test_one_at_a_time(tmp_path: Path) -> None:
     with serve(hang) as server, Box(tmp_path, more=f"[support]\n{LOCAL}attempts = 1\n") as box:
         first = box.ask("report", by="Ann", to=server.url(), id="first")
-        with pytest.raises(EngineError, match="report first is being made since 20.* by Ann"):
+        with pytest.raises(EngineError, match=r"report first is being made since 20.* by Ann"):
             box.ask("report", by="Bob", id="second")
         assert box.ask("report", by="Ann", id="first")["id"] == "first"  # the same one
         told = ended(box, first["id"], "failed")
@@ -198,16 +198,18 @@ def test_one_at_a_time(tmp_path: Path) -> None:
 
 def test_it_goes_to_a_custom_location(tmp_path: Path) -> None:
     """Tried again when the server fails, with the URL's secrets in no status."""
-    with serve(answer(500), answer(201)) as server:
-        with Box(tmp_path, more=f"[support]\n{LOCAL}") as box:
-            url = server.url("/up/r.tar.gz?X-Amz-Signature=abcdef")
-            told = made(box, to=url)
-            assert told["sent_to"] == told["to"] == server.url("/up/r.tar.gz")
-            assert (told["attempts"], told["status"], told["progress"]) == (2, 201, 1.0)
-            assert server.seen[1].body == Path(told["location"]).read_bytes()
-            assert hashlib.sha256(server.seen[1].body).hexdigest() == told["sha256"]
-            assert "abcdef" not in json.dumps([told, box.events("appliance")])
-            contents(told["location"])
+    with (
+        serve(answer(500), answer(201)) as server,
+        Box(tmp_path, more=f"[support]\n{LOCAL}") as box,
+    ):
+        url = server.url("/up/r.tar.gz?X-Amz-Signature=abcdef")
+        told = made(box, to=url)
+        assert told["sent_to"] == told["to"] == server.url("/up/r.tar.gz")
+        assert (told["attempts"], told["status"], told["progress"]) == (2, 201, 1.0)
+        assert server.seen[1].body == Path(told["location"]).read_bytes()
+        assert hashlib.sha256(server.seen[1].body).hexdigest() == told["sha256"]
+        assert "abcdef" not in json.dumps([told, box.events("appliance")])
+        contents(told["location"])
 
 
 @pytest.mark.parametrize(("order", "why"), [

@@ -1,4 +1,4 @@
-"""The order of a reboot, and that it always ends: in virtual time, with processes that misbehave."""
+"""The order of a reboot, and that it always ends: in virtual time, whatever processes do."""
 
 import pytest
 from hypothesis import given

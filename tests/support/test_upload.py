@@ -112,9 +112,11 @@ def test_a_refusal_is_not_tried_again(report: Path, refusal: Answer) -> None:
 
 @pytest.mark.parametrize("status", [301, 302, 303, 304, 400, 404, 409, 413, 429])
 def test_nothing_else_is_either(report: Path, status: int) -> None:
-    with serve(answer(status, Location="/x.tar.gz")) as server:
-        with pytest.raises(UploadError, match=f"HTTP {status}"):
-            Sending().send(report, server.url())
+    with (
+        serve(answer(status, Location="/x.tar.gz")) as server,
+        pytest.raises(UploadError, match=f"HTTP {status}"),
+    ):
+        Sending().send(report, server.url())
     assert len(server.seen) == 1
 
 
@@ -151,7 +153,7 @@ def test_nobody_there_is_tried_again(report: Path) -> None:
         end.bind(("127.0.0.1", 0))
         port = end.getsockname()[1]
         sending = Sending(attempts=4, back_off_s=0.5)
-        with pytest.raises(UploadError, match="tried 4 times.*no connection"):
+        with pytest.raises(UploadError, match=r"tried 4 times.*no connection"):
             sending.send(report, f"http://127.0.0.1:{port}/r.tar.gz")
     assert sending.waits == [0.5, 1.0, 2.0]
 
@@ -165,9 +167,11 @@ def test_redirects_on_the_same_host_are_followed(report: Path) -> None:
 
 
 def test_but_not_for_ever(report: Path) -> None:
-    with serve(answer(307, Location="/r.tar.gz")) as server:
-        with pytest.raises(UploadError, match=f"more than {REDIRECTS} times"):
-            Sending().send(report, server.url())
+    with (
+        serve(answer(307, Location="/r.tar.gz")) as server,
+        pytest.raises(UploadError, match=f"more than {REDIRECTS} times"),
+    ):
+        Sending().send(report, server.url())
     assert len(server.seen) == REDIRECTS + 1
 
 
