@@ -70,6 +70,8 @@ class ReportProcess:
         """Hear what there is to be heard. Raises Cancelled."""
         self.child.page.beat()
         self.child.listen()
+        if self.child.stopping:  # it was signalled before this was there
+            raise Cancelled("it was cancelled")
         if self.child.orphan:
             raise Cancelled("the appliance ended")
 

@@ -10,6 +10,7 @@ import os
 import re
 import secrets
 import signal
+import threading
 import time
 import uuid
 from contextlib import suppress
@@ -105,8 +106,6 @@ class Reports:
             path = Path(str(out))
             if not path.is_absolute() or not path.name.endswith(SUFFIX):
                 raise SettingError(f"{out}: an absolute path that ends in {SUFFIX} is needed")
-            if path.exists():
-                raise SettingError(f"{out}: is there already; reports are never overwritten")
         return (str(to) if to else None, str(out) if out else None)
 
     def status(self, number: str = "") -> Message:
@@ -225,6 +224,8 @@ class Reports:
         if (process := self._process) is None:
             return
         self._hear(process)
+        if self._process is None:
+            return
         if self._stop_ns and time.monotonic_ns() > self._stop_ns:
             self.box.processes.kill(process)
         if process.popen.poll() is None:
@@ -261,8 +262,8 @@ class Reports:
         told = self.known[self._number]
         told |= {"state": state, "ended": datetime.now(UTC).isoformat(timespec="seconds"), **more}
         self._let_go()
-        with suppress(OSError):  # a process that was killed removes nothing
-            self._file.with_name(f".{self._file.name}{PART}").unlink(missing_ok=True)
+        half = self._file.with_name(f".{self._file.name}{PART}")  # by one that was killed
+        threading.Thread(target=_remove, args=(half,), daemon=True).start()
         self.box.record.note("support report ended", self.box.settings.name, {
             key: told[key] for key in ("id", "state", "error", "location", "size", "sha256", "to")
         })  # fmt: skip
@@ -306,3 +307,9 @@ class Reports:
             self._checking.popen.wait()
             self._checking.close()
             self._checking = None
+
+
+def _remove(path: Path) -> None:
+    """Wherever it is: a disk that hangs holds up nobody."""
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
