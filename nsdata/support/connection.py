@@ -9,6 +9,9 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from nsdata.errors import NsdataError, SettingError
@@ -85,6 +88,26 @@ def connect(to: Location, ways: Ways) -> Pinned:
         else:
             return connection
     raise NotConnected(f"no connection to {to.host}: {'; '.join(refused)}")
+
+
+@contextmanager
+def within(connection: Pinned, seconds: float) -> Iterator[threading.Event]:
+    """End the connection when this takes longer; then the event is set. A server that sends a byte
+    now and then runs into no other time-out."""
+    end, late = connection.sock, threading.Event()
+
+    def too_late() -> None:
+        late.set()
+        with suppress(OSError):  # it is closed already
+            end.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(seconds, too_late)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield late
+    finally:
+        timer.cancel()
 
 
 def said(error: Exception) -> str:

@@ -16,10 +16,11 @@ from typing import Any
 from packaging.version import InvalidVersion, Version
 
 from nsdata.errors import NsdataError, SettingError
-from nsdata.support.connection import Ways, connect, said
+from nsdata.support.connection import Ways, connect, said, within
 from nsdata.support.url import split
 
 LARGEST = 65536  # bytes of the document
+LIMIT_S = 30.0  # to get it
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +60,14 @@ def _read(document: str, ways: Ways) -> bytes:
     to = split(document)
     connection = connect(to, ways)
     try:
-        connection.putrequest("GET", to.target, skip_host=True, skip_accept_encoding=True)
-        connection.putheader("Host", to.authority)
-        connection.endheaders()
-        answer = connection.getresponse()
-        if answer.status != 200:
-            raise SettingError(f"HTTP {answer.status}")
-        return answer.read(LARGEST + 1)
+        with within(connection, LIMIT_S):
+            connection.putrequest("GET", to.target, skip_host=True, skip_accept_encoding=True)
+            connection.putheader("Host", to.authority)
+            connection.endheaders()
+            answer = connection.getresponse()
+            if answer.status != 200:
+                raise SettingError(f"HTTP {answer.status}")
+            return answer.read(LARGEST + 1)
     finally:
         connection.close()
 

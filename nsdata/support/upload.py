@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import http.client
 import os
-import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -21,7 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from nsdata.errors import NsdataError, SettingError
-from nsdata.support.connection import NotConnected, NotTrusted, Pinned, Ways, connect, said
+from nsdata.support.connection import NotConnected, NotTrusted, Pinned, Ways, connect, said, within
 from nsdata.support.url import ACL, Location, redirected
 
 CHUNK = 1 << 16  # bytes sent at a time
@@ -129,19 +127,7 @@ class Upload:
 
     def _exchange(self, connection: Pinned, path: Path, to: Location) -> tuple[int, str]:
         """One request within its time: status, and where a redirect leads or what an error says."""
-        end, late = connection.sock, threading.Event()
-
-        def too_late() -> None:  # a server that sends a byte now and then runs into no time-out
-            late.set()
-            try:
-                end.shutdown(socket.SHUT_RDWR)
-            except OSError:  # it is closed already
-                return
-
-        timer = threading.Timer(self.policy.attempt_s, too_late)
-        timer.daemon = True
-        timer.start()
-        try:
+        with within(connection, self.policy.attempt_s) as late:
             with open(path, "rb") as file:
                 broken = self._send(connection, to, file)
             try:
@@ -151,8 +137,6 @@ class Upload:
                 limit = f"it took longer than {self.policy.attempt_s:g} s"
                 why = limit if late.is_set() else said(broken or error)
                 raise _Again(f"no answer of {to.host}: {why}") from error
-        finally:
-            timer.cancel()
         if answer.status in FOLLOWED:
             return answer.status, answer.getheader("Location") or ""
         return answer.status, _line(text)

@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import shutil
 import socket
 import ssl
 import subprocess
@@ -233,6 +234,16 @@ def test_a_name_is_checked_again_at_every_attempt(report: Path, names: list[list
         assert len(server.seen) == 1
 
 
+def test_a_name_is_checked_again_at_a_redirect(report: Path, names: list[list[str]]) -> None:
+    """On the same host, which stands for loopback by now."""
+    only = Ways(timeout_s=0.5, allowed=(ipaddress.ip_network("127.0.0.1"),))
+    names += [["127.0.0.1"], ["127.0.0.9"]]
+    with serve(answer(307, Location="/other.tar.gz")) as server:
+        with pytest.raises(AddressRefused, match="loopback"):
+            Sending(only).send(report, server.url(host="files.example"))
+        assert len(server.seen) == 1
+
+
 def test_a_name_that_is_also_refused_is_refused(report: Path, names: list[list[str]]) -> None:
     names += [["203.0.113.1", "169.254.169.254"]]
     with pytest.raises(AddressRefused, match="link-local"):
@@ -283,6 +294,8 @@ def test_the_access_list_is_sent_unless_the_url_is_signed(report: Path) -> None:
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of files.example, signed by itself; key and certificate in one file."""
+    if not shutil.which("openssl"):
+        pytest.skip("openssl makes the certificate")
     path = tmp_path_factory.mktemp("tls") / "both.pem"
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
@@ -375,10 +388,15 @@ def test_the_latest_version_is_what_the_document_says(
     assert over_http.is_latest is latest and why in over_http.why
 
 
-def test_without_a_document_nobody_can_say(tmp_path: Path) -> None:
+def test_without_a_document_nobody_can_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert "support.vendor.latest" in check("1.0", None, Ways()).why
     assert not check("1.0", None, Ways()).is_latest
     assert "No such file" in check("1.0", str(tmp_path / "none"), Ways()).why
+    with monkeypatch.context() as quick, serve(drip) as server:
+        quick.setattr("nsdata.support.release.LIMIT_S", 0.3)
+        assert "not known" in check("1.0", server.url("/latest.json"), QUICK).why
     with serve(answer(404)) as server:
         assert "HTTP 404" in check("1.0", server.url("/latest.json"), QUICK).why
         refused = check("1.0", server.url("/latest.json?key=1"), Ways())
