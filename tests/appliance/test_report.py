@@ -54,6 +54,13 @@ def following(box: Box, number: str, true: Any) -> dict[str, Any]:
     raise AssertionError(f"never: {told}")
 
 
+def without_surprise(box: Box) -> None:
+    """Nothing went wrong in the supervisor's own part of it."""
+    kinds = [event["event"] for event in box.events("appliance")]
+    assert "support report ended" in kinds
+    assert not {"support report failed", "reporting failed"} & set(kinds)
+
+
 def contents(path: str) -> dict[str, bytes]:
     """The parts of an archive by name, in its order; the manifest is right about each."""
     found = {}
@@ -123,6 +130,7 @@ def test_what_is_in_it(tmp_path: Path) -> None:
         kinds = {json.loads(line)["event_type"] for line in found["eve.json"].splitlines()}
         assert {"alert", "fallback"} <= kinds
         assert not list(path.parent.glob(".*"))
+    without_surprise(box)
 
 
 SECRETS = {
@@ -317,6 +325,7 @@ def test_it_is_cancelled_and_killed(tmp_path: Path) -> None:
         ended(box, number, "cancelled")
         box.wait(lambda t: not list((box.directory / "reports").glob(".*")), "nothing is left")
         assert box.status()["state"] == "normal"
+    without_surprise(box)
 
 
 def test_an_appliance_that_stops_ends_it(tmp_path: Path) -> None:

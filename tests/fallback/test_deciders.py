@@ -156,7 +156,8 @@ def test_after_a_reboot_somebody_may_want_it_to_stay() -> None:
     deciders.watch.stop("worker-0", bench.now_ns)
     deciders.fault(Reason.FPGA, {"register": 1})
     assert rebooted(bench, "leave it") == [
-        ("restored", "no error"), ("entered", "no error"), ("reason changed", "FPGA reported error"),
+        ("restored", "no error"), ("entered", "no error"),
+        ("reason changed", "FPGA reported error"),
     ]  # fmt: skip
     assert deciders.state is State.FALLBACK
 
