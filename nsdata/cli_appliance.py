@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -127,7 +128,10 @@ def fallback(
     note: Annotated[str, typer.Option(help="Why, for the record.")] = "",
 ) -> None:
     """Put it into fallback by hand: all traffic is permitted, none inspected."""
-    _say_transitions(_ask(directory, "fallback", note=note))
+    told = _ask(directory, "fallback", note=note)
+    if told.get("after_reboot"):
+        print("a reboot runs; it stays in fallback when that is over")
+    _say_transitions(told)
 
 
 @app.command()
@@ -154,6 +158,102 @@ def reload(
     told = _ask(directory, "reload", **more)
     print(f"asked {', '.join(told['workers']) or 'nobody'} to compile the rules; "
           f"changed: {', '.join(told['changed']) or 'no setting'}")  # fmt: skip
+
+
+@app.command()
+def reboot(
+    directory: Directory,
+    note: Annotated[str, typer.Option(help="Why, for the record.")] = "",
+    port: Annotated[
+        bool, typer.Option("--port", help="The port, too, at the end: a gap in the traffic.")
+    ] = False,
+    number: Annotated[
+        str, typer.Option("--id", help="Asked twice with one id, it happens once.")
+    ] = "",
+    wait: Annotated[bool, typer.Option(help="Until it is over; exit 1 when it failed.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Begin its processes anew; all traffic is permitted meanwhile, and the state comes back."""
+    from nsdata.cli_progress import follow_reboot
+
+    told = _ask(directory, "reboot", note=note, port=port, id=number, by="the command line")
+    if not told["started"] and not as_json:
+        print(f"reboot {told['reboot']['id']} was asked for before: {told['reboot']['state']}")
+    ended = told["reboot"]
+    if wait:
+        ended = follow_reboot(partial(_ask, directory), ended, quiet=as_json)
+    if as_json:
+        print(json.dumps({**told, "reboot": ended}))
+    else:
+        print(f"reboot {ended['id']}: {ended['state']} {ended['error']}".rstrip())
+    if ended["state"] == "failed":
+        raise typer.Exit(1)
+
+
+@app.command()
+def report(
+    directory: Directory,
+    to: Annotated[
+        str, typer.Option(help="A URL it is PUT to: docs/support-report.md has the rules.")
+    ] = "",
+    vendor: Annotated[bool, typer.Option("--vendor", help="To the vendor.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Into this file (.tar.gz); else where reports are kept.")
+    ] = None,
+    packets: Annotated[
+        bool, typer.Option("--packets", help="With some packets as they come, unredacted.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a support report, and send it; exit 1 when it failed. Ctrl-C cancels it."""
+    from nsdata.cli_progress import follow_report
+    from nsdata.errors import SettingError
+
+    if sum((bool(to), vendor, out is not None)) > 1:
+        raise SettingError("--to, --vendor and --out: one of them")
+    place = {"to": "vendor" if vendor else to, "out": str(out.absolute()) if out else ""}
+    told = _ask(directory, "report", packets=packets, by="the command line", **place)
+    try:
+        ended = follow_report(partial(_ask, directory), told, quiet=as_json)
+    except KeyboardInterrupt:
+        _ask(directory, "report-cancel", id=told["id"])
+        raise
+    if as_json:
+        print(json.dumps(ended))
+    else:
+        _say_report(ended)
+    if ended["state"] != "done":
+        raise typer.Exit(1)
+
+
+def _say_report(told: dict[str, Any]) -> None:
+    print(f"report {told['id']}: {told['state']} {told['error']}".rstrip())
+    if told["location"]:
+        print(f"  {told['location']} ({told['size']:,} bytes, SHA-256 {told['sha256']})")
+    if told.get("sent_to"):
+        print(f"  sent to {told['sent_to']}")
+
+
+@app.command(name="report-status")
+def report_status(
+    directory: Directory,
+    number: Annotated[str, typer.Option("--id", help="Else the newest.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """How far a support report is, and what became of it."""
+    told = _ask(directory, "report-status", id=number)
+    if as_json:
+        print(json.dumps(told))
+        return
+    if told["state"] not in ("done", "failed", "cancelled"):
+        print(f"{told['doing']}: {told['progress']:.0%}, since {told['since']}, by {told['by']}")
+    _say_report(told)
+
+
+@app.command(name="report-cancel")
+def report_cancel(directory: Directory) -> None:
+    """End the support report that is being made."""
+    print(f"report {_ask(directory, 'report-cancel')['id']}: asked to end")
 
 
 @app.command()

@@ -20,7 +20,7 @@ from nsdata.appliance.memory import view
 from nsdata.errors import NsdataError
 from nsdata.path.status import StatusPage
 
-ROLES = ("port", "worker", "writer", "reporter")
+ROLES = ("port", "worker", "writer", "report", "reporter")
 EXIT_FAILED = 70  # sysexits: it could not go on, and said why
 
 
@@ -50,6 +50,8 @@ def be(role: str, plan: dict[str, Any]) -> int:
             from nsdata.appliance.worker import run
         elif role == "writer":
             from nsdata.appliance.writer import run
+        elif role == "report":
+            from nsdata.appliance.report import run
         elif role == "reporter":
             from nsdata.appliance.reporter import run
         else:

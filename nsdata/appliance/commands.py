@@ -31,6 +31,9 @@ class Commands:
             "status": self.status, "fallback": self.fallback, "restore": self.restore,
             "reload": self.reload, "stop": self.stop, "transitions": self.transitions,
             "stats": self.stats,
+            "reboot": self.reboot, "report": self.report, "report-status": self.report_status,
+            "report-cancel": self.report_cancel, "report-vendor": self.report_vendor,
+            "support": self.support,
             "notify-test": self.notify_test, "notify-tested": self.notify_tested,
         }  # fmt: skip
         if self.box.settings.testing:
@@ -59,6 +62,7 @@ class Commands:
             "segments": self._segments(),
             "port": self.box.figures.port,
             "obeyed": self.box.obeyed,
+            "reboot": self.box.rebooting.status(),
             "reporter": self.box.reporting.status(),
             "processes": deciders.watch.status(),
         }
@@ -104,20 +108,51 @@ class Commands:
         ]
 
     def fallback(self, message: Message) -> Message:
-        """Into fallback by hand."""
-        done = self.box.deciders.fallback(str(message.get("note", "")))
+        """Into fallback by hand; while a reboot runs, it stays there when that is over."""
+        note = str(message.get("note", ""))
+        if self.box.rebooting.running:
+            self.box.rebooting.by_hand(note)
+            return {"transitions": [], "after_reboot": True}
+        done = self.box.deciders.fallback(note)
         return {"transitions": [one.as_dict() for one in done]}
 
     def restore(self, message: Message) -> Message:
         """Back to normal by hand; refused while the cause holds, unless forced."""
+        self.box.rebooting.refuse("restore")
         done = self.box.deciders.restore(force=bool(message.get("force")))
         return {"transitions": [one.as_dict() for one in done]}
 
     def reload(self, message: Message) -> Message:
         """The configuration file read again, or other rules, without a packet lost."""
         rules = message.get("rules")
-        order, workers, changed = self.box.reload(rules and [str(path) for path in rules])
+        order, workers, changed = self.box.reloading.reload(rules and [str(path) for path in rules])
         return {"order": order, "workers": workers, "changed": list(changed)}
+
+    def reboot(self, message: Message) -> Message:
+        """Processes begin anew, once for each `id`; `status` shows how far it is."""
+        number, by, note = (str(message.get(key) or "") for key in ("id", "by", "note"))
+        return self.box.rebooting.ask(number, by, note, port=bool(message.get("port")))
+
+    def report(self, message: Message) -> Message:
+        """Begin a support report: `to` (a URL or "vendor"), `out` (a file), `packets`, `by`, `id`;
+        its status."""
+        return self.box.reports.start(message)
+
+    def report_status(self, message: Message) -> Message:
+        """How far a report (`id`; else the newest) is, and what became of it."""
+        return self.box.reports.status(str(message.get("id") or ""))
+
+    def report_cancel(self, message: Message) -> Message:
+        """End the report that is being made."""
+        return self.box.reports.cancel(str(message.get("id") or ""))
+
+    def report_vendor(self, message: Message) -> Message:
+        """Whether reports may be sent to the vendor now, and why not."""
+        return self.box.reports.vendor()
+
+    def support(self, message: Message) -> Message:
+        """For the process that makes a report: what only the supervisor knows."""
+        return self.box.reports.running()
 
     def stop(self, message: Message) -> Message:
         """Stop in order."""

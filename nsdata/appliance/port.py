@@ -19,6 +19,7 @@ import numpy.typing as npt
 from nsdata.appliance.channel import Message, close_all
 from nsdata.appliance.child import BEAT_NS, PUBLISH_NS, Child
 from nsdata.appliance.memory import port_ring, view
+from nsdata.appliance.sample import Sample
 from nsdata.appliance.source import BATCH, DirectorySource, LoopSource, Source
 from nsdata.capture import Batch, CaptureWriter
 from nsdata.errors import CaptureError, EngineError, OutputError
@@ -99,7 +100,8 @@ class PortProcess:
         self.fate = np.zeros(4096, np.uint8)
         exposed = (len(segments) + 1) * len(EXPOSED)
         self.words = np.zeros(len(FIGURES) + 2 * len(Why) + exposed, np.uint64)
-        for what in ("attach", "detach", "mode"):
+        self.sample: Sample | None = None
+        for what in ("attach", "detach", "mode", "sample"):
             child.on(what, getattr(self, f"_{what}"))
 
     # --- orders -----------------------------------------------------------------------------
@@ -136,6 +138,15 @@ class PortProcess:
         self.port.block(self.blocked)
         self._publish()
         self.child.tell("mode", order=self.order, mode=self.told, **self._now())
+
+    def _sample(self, message: Message, descriptors: list[int]) -> None:
+        """Copy the next frames into memory, for a support report."""
+        try:
+            self.sample = Sample(descriptors[0], message["frames"], time.monotonic_ns())
+        except OutputError:
+            self.child.tell("sampled", frames=0)
+        finally:
+            close_all(descriptors)
 
     def _now(self) -> dict[str, int]:
         """How many frames had come when an order was obeyed: it holds from the next on."""
@@ -231,6 +242,9 @@ class PortProcess:
             except CaptureError as error:
                 self.captures_failed += 1
                 self.child.tell("capture", why=str(error))
+            if self.sample is not None and self.sample.add(batch, now):
+                self.child.tell("sampled", frames=self.sample.frames)
+                self.sample = None
             if batch is not None:
                 self._offer(batch)
             wait = 0 if batch is not None and len(batch) == BATCH else self.source.wait_ns(now)

@@ -128,6 +128,13 @@ class Record:
                 return
             self._lines.popleft()
 
+    def let_go(self) -> None:
+        """Of the writer, which is to end: later lines wait for the next one."""
+        self.push()
+        if self._end is not None:
+            self._end.close()
+            self._end = None
+
     def save(self, now_ns: int, ledger: LedgerSnapshot, state: State, reason: Reason) -> None:
         """Keep the store up to date: counters once a second, old rows gone once an hour."""
         if now_ns < self._save_ns:
@@ -150,10 +157,7 @@ class Record:
 
     def close(self) -> None:
         """Write what waits, and let go."""
-        self.push()
-        if self._end is not None:
-            self._end.close()
-            self._end = None
+        self.let_go()
         self.store.close()
 
 

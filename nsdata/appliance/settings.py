@@ -48,6 +48,7 @@ from nsdata.appliance.monitoring_settings import (
     read_key,
     read_secret,
 )
+from nsdata.appliance.support_settings import SupportSettings
 from nsdata.config import Settings
 from nsdata.errors import SettingError
 from nsdata.fallback.exposure import DEFAULT_SEGMENT, Exposure, SegmentAction
@@ -126,6 +127,7 @@ class ApplianceSettings(_Part):
     output: OutputSettings = OutputSettings()
     ring: RingSettings = RingSettings()
     segment: dict[SegmentName, SegmentSettings] = {}
+    support: SupportSettings = SupportSettings()
     metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
     notify: NotifySettings = NotifySettings()
@@ -212,6 +214,7 @@ class ApplianceSettings(_Part):
             update={
                 "directory": directory,
                 "rules": [at(path) for path in self.rules],
+                "support": self.support.absolute(base, Path(directory)),
                 "metrics": metrics,
                 "notify": notify,
                 "source": source.model_copy(

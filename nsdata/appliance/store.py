@@ -202,6 +202,25 @@ class Store:
         found = [*reversed(waiting), *((row.at_ns, row.told) for row in rows)][:most]
         return [{"wall_ns": at_ns, **json.loads(told)} for at_ns, told in found]
 
+    def events(self, kind: str, most: int) -> list[dict[str, Any]]:
+        """The newest of a kind, newest first, those that could not be written yet among them.
+        Raises OutputError."""
+        waiting = [(row["at_ns"], row["subject"], row["evidence"]) for table, row in self._pending
+                   if table is EventRow and row["kind"] == kind]  # fmt: skip
+        try:
+            with self._engine.connect() as connection:
+                rows = connection.execute(
+                    select(EventRow.at_ns, EventRow.subject, EventRow.evidence)
+                    .where(EventRow.kind == kind)
+                    .order_by(EventRow.id.desc())
+                    .limit(most)
+                ).all()
+        except SQLAlchemyError as error:
+            raise OutputError(f"{self.path} cannot be read: {_said(error)}") from error
+        found = [*reversed(waiting), *map(tuple, rows)][:most]
+        return [{"wall_ns": at_ns, "subject": subject, "evidence": json.loads(evidence)}
+                for at_ns, subject, evidence in found]  # fmt: skip
+
     def last(self) -> dict[str, Any] | None:
         """State, reason and ledger as they were last put on record. Raises OutputError."""
         try:

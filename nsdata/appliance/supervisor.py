@@ -27,20 +27,23 @@ from nsdata.appliance.control import Control
 from nsdata.appliance.figures import Figures
 from nsdata.appliance.memory import new_page
 from nsdata.appliance.notify import Notify
-from nsdata.appliance.processes import PORT, Process, Processes, option_list
+from nsdata.appliance.processes import PORT, Process, Processes
+from nsdata.appliance.rebooting import Rebooting
 from nsdata.appliance.record import Record
-from nsdata.appliance.reload import Change, change
+from nsdata.appliance.reload import Reloading
 from nsdata.appliance.reporting import Reporting
+from nsdata.appliance.reports import Reports
 from nsdata.appliance.sensors import SensorReader, sources
 from nsdata.appliance.settings import ApplianceSettings
 from nsdata.appliance.store import Store
 from nsdata.assembly import build_deciders
-from nsdata.errors import EngineError, LedgerError, NsdataError
+from nsdata.errors import EngineError, LedgerError
 from nsdata.fallback.controller import Moment, Transition
 from nsdata.fallback.deciders import Measures
 from nsdata.fallback.decisions import Kill, Start
 from nsdata.fallback.ledger import LedgerSnapshot
 from nsdata.fallback.reasons import Reason, State
+from nsdata.path.port import FULL_SHARE
 from nsdata.path.status import StatusPage
 
 STOP_NS = 15_000_000_000  # for all to stop when asked to
@@ -57,7 +60,6 @@ class Supervisor:
         self, settings: ApplianceSettings, file: str | os.PathLike[str] | None = None
     ) -> None:
         self.settings = settings
-        self.file = file  # that a reload reads again
         directory = Path(settings.directory)
         directory.mkdir(parents=True, exist_ok=True)
         self.control = Control(directory / "control.sock", Commands(self).answer)
@@ -67,6 +69,8 @@ class Supervisor:
         store = Store(directory / "appliance.db")
         self.before = store.last()
         self.record = Record(settings.name, store, self.processes.writer_end)
+        self.rebooting = Rebooting(self, store)
+        self.reports = Reports(self)
         self.figures = Figures(settings.segments)
         self.notify = Notify()
         options = settings.options
@@ -76,16 +80,15 @@ class Supervisor:
         self.watch = self.deciders.watch
         self.sensors = SensorReader(sources(options.health, directory), options.health)
         self.sensors_ns = 0
-        self.order = self.reloaded_order = 0
+        self.order = 0
+        self.blocked = 0  # segments, as the port was told last
         self.clock_ns = 0  # the latest time stamp of ports that ended
         self.obeyed: Message = {}  # the port's last word on what it does
         self.fpga_held = False
         self.fpga_unused = False  # inspection goes on without it
         self.stopping = False
-        self.reload_asked = False
-        self.good = self.processes.rules, self.processes.options  # that could be compiled
-        self.rules_order = 0  # of the last reload
-        self.other_sensors = False  # since the last reload
+        self.reloading = Reloading(self, file)
+        self.other_sensors = False  # since they were last read
         self.ready = False  # the port was, once
         self.selector = selectors.DefaultSelector()
         self.memory_ns = 0
@@ -134,14 +137,17 @@ class Supervisor:
         self._mode(port, port_process.INSPECT if normal else port_process.FALLBACK)
 
     def _mode(self, port: Process, mode: int) -> None:
-        blocked = self.deciders.exposure.blocked(self.settings.segments)
-        port.send("mode", mode=mode, share=self.deciders.share, blocked=blocked, order=self.order)
+        self.blocked = self.deciders.exposure.blocked(self.settings.segments)
+        port.send("mode", mode=mode, share=self.deciders.share, blocked=self.blocked,
+                  order=self.order)  # fmt: skip
 
     def _fall_back(self) -> None:
-        """Whatever the state: inspect nothing, until the next order."""
+        """Whatever the state, asking nobody: inspect nothing, until the next order. Segments are
+        as they were."""
         if port := self.processes.running.get(PORT):
             self.order += 1
-            self._mode(port, port_process.FALLBACK)
+            port.send("mode", mode=port_process.FALLBACK, share=FULL_SHARE, blocked=self.blocked,
+                      order=self.order)  # fmt: skip
 
     def protect(self) -> None:
         """Tell the workers what holds: whether alerts are written, and which rules are off."""
@@ -153,7 +159,7 @@ class Supervisor:
         more = {}
         if name == PORT:
             clock_ns = self.clock_ns = max(self.clock_ns, self.figures.port.get("clock_ns", 0))
-            blocked = self.deciders.exposure.blocked(self.settings.segments)
+            blocked = self.blocked = self.deciders.exposure.blocked(self.settings.segments)
             inspect = self.deciders.state is State.NORMAL
             more = {"inspect": inspect, "after_ns": clock_ns, "blocked": blocked}
         try:
@@ -210,6 +216,7 @@ class Supervisor:
         """Messages of a process."""
         for message in process.messages():
             what = message["what"]
+            self.reports.heard(process, message)
             if what == "ready":
                 now = time.monotonic_ns()
                 self.deciders.carry_out(self.watch.ready(process.name, process.attempt, now))
@@ -234,22 +241,10 @@ class Supervisor:
             elif what == "mad":
                 self._mad(message)
             elif what == "reloaded":
-                self._reloaded(message)
+                self.reloading.answered(process, message)
                 self._told(process, message)
-                if message["ok"]:
-                    self._begun_anew(process, message["order"])
             elif what in TOLD:
                 self._told(process, message)
-
-    def _begun_anew(self, worker: Process, order: int) -> None:
-        """A worker has other rules, all of them on; with the first of an order all are decided
-        about anew."""
-        if order != self.reloaded_order:
-            self.reloaded_order = order
-            self.figures.reloaded()
-            self.deciders.reloaded()
-        else:
-            self.processes.protect_one(worker)
 
     def _ready(self) -> None:
         if not self.ready:
@@ -318,6 +313,13 @@ class Supervisor:
         self.deciders.look()
         self._sensors(now)
 
+    def look_elsewhere(self) -> None:
+        """Read the sensors that the settings name now; others are expected no more."""
+        self.sensors.close()
+        health = self.settings.options.health
+        self.sensors = SensorReader(sources(health, Path(self.settings.directory)), health)
+        self.other_sensors = True
+
     def _sensors(self, now: int) -> None:
         """The health score, when sensors have answered."""
         if now >= self.sensors_ns:
@@ -355,7 +357,7 @@ class Supervisor:
         """In the state it was put into by hand; causes of other states are found again."""
         self.deciders.start()
         last = self.before
-        if last and (last["state"], last["reason"]) == (State.FALLBACK, Reason.NO_ERROR):
+        if last and self.rebooting.begun_by_hand(last["state"], last["reason"]):
             note = "it was in fallback by hand when it was stopped"
             self.deciders.fallback(note)
 
@@ -388,70 +390,20 @@ class Supervisor:
                 self.control.serve()
         now = time.monotonic_ns()
         self.page.beat()
-        if self.reload_asked:
-            self.reload_asked = False
-            try:
-                self.reload(None)
-            except NsdataError as error:
-                self.record.note("reload refused", self.settings.name, {"error": str(error)})
+        self.reloading.serve()
         self.notify.alive(now)
         self._look(now)
+        self.rebooting.look()
+        self.reports.look()
         self.reporting.look(now)
         self.record.push()
         self.record.save(now, self.moment().ledger, self.deciders.state, self.deciders.reason)
-
-    def reload(self, rules: list[str] | None) -> tuple[int, list[str], tuple[str, ...]]:
-        """Take over the configuration file as it is now; with `rules`, these and nothing else.
-
-        (order, workers asked to compile, keys that changed). Raises NsdataError, and nothing has
-        changed, for a file with errors and for what takes a restart.
-        """
-        changed: tuple[str, ...] = ("rules",)
-        if rules is None and self.file is not None:
-            file = ApplianceSettings.load(self.file)
-            found = change(self.settings, file)
-            self._adopt(found)
-            changed, rules = found.keys, list(file.rules)
-        self.processes.rules = rules = self.processes.rules if rules is None else rules
-        self.order += 1
-        self.rules_order = self.order
-        asked = [w.name for w in self.processes.workers() if w.ready
-                 and w.send("reload", rules=rules, settings=self.processes.options,
-                            order=self.order)]  # fmt: skip
-        told = {"rules": rules, "workers": asked, "changed": list(changed), "order": self.order}
-        self.record.note("reload", self.settings.name, told)
-        return self.order, asked, changed
-
-    def _adopt(self, found: Change) -> None:
-        """Other settings, from now on."""
-        file = found.file
-        names = self.processes.names()
-        self.deciders.adopt(
-            build_deciders(file.options, self, file.exposure()),
-            {name: file.options.watch.limits(name) for name in names},
-        )
-        if any(key.startswith("health.") for key in found.keys):
-            self.sensors.close()
-            health = file.options.health
-            self.sensors = SensorReader(sources(health, Path(file.directory)), health)
-            self.other_sensors = True
-        self.settings = self.processes.settings = file
-        self.processes.options = option_list(file)
-        self.obey()
-
-    def _reloaded(self, message: Message) -> None:
-        """Workers that are started later get what one could compile, and nothing else."""
-        if message["order"] == self.rules_order:
-            if message["ok"]:
-                self.good = self.processes.rules, self.processes.options
-            else:
-                self.processes.rules, self.processes.options = self.good
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self.stopping = True
 
     def _hup(self, number: int, frame: FrameType | None) -> None:
-        self.reload_asked = True
+        self.reloading.asked = True
 
     def _end(self) -> None:
         """In order: the port settles what workers hold, they end flows, lines are written."""
@@ -488,6 +440,7 @@ class Supervisor:
         for process in list(self.processes.running.values()):
             self.processes.kill(process)
             self.processes.gone(process)
+        self.reports.close()
         self.record.store.flush()  # what is not delivered now is at the next start
         self.reporting.close()
         self.sensors.close()

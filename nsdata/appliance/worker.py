@@ -7,6 +7,7 @@ exchanged between two batches.
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import socket
 import threading
@@ -24,7 +25,7 @@ from nsdata.appliance.memory import worker_ring
 from nsdata.assembly import LoadedRules, build_engine
 from nsdata.capture import Batch
 from nsdata.config import Settings
-from nsdata.errors import EngineError, NsdataError
+from nsdata.errors import EngineError, FpgaError, NsdataError
 from nsdata.fallback.drop_meter import DropMeter
 from nsdata.fallback.guard import Guard
 from nsdata.fallback.reasons import State
@@ -179,7 +180,7 @@ class WorkerProcess:
         self.report_ns = self.publish_ns = 0
         self.words = np.zeros(len(FIGURES), np.uint64)
         self.running = RunningRules(engine, self.loaded.sids)
-        for what in ("ring", "unring", "writer", "reload", "inject", "protect"):
+        for what in ("ring", "unring", "writer", "reload", "inject", "protect", "describe"):
             child.on(what, getattr(self, f"_{what}"))
 
     @staticmethod
@@ -207,6 +208,22 @@ class WorkerProcess:
         """What holds from now on: whether alerts are written, and which rules (sid) are off."""
         self.pipeline.engine.suspend_alerts(message["suspended"])
         self.running.disable(message["disabled"])
+
+    def _describe(self, message: Message, descriptors: list[int]) -> None:
+        """What the block is and what its registers say, for a support report."""
+        block = None if self.offload is None else self.offload.offload
+        if not isinstance(block, DrivenOffload):
+            told: Message = {"registers": None, "note": "the golden model has none"}
+        else:
+            try:
+                identity, report = block.driver.identify(), block.driver.errors()
+                told = {
+                    "transport": block.name, "identity": dataclasses.asdict(identity),
+                    **report.evidence(block.name),
+                }  # fmt: skip
+            except FpgaError as error:
+                told = {"error": str(error), "evidence": error.evidence}
+        self.child.tell("described", fpga=told)
 
     def _writer(self, message: Message, descriptors: list[int]) -> None:
         self.events.to(socket.socket(fileno=descriptors[0]))
@@ -379,7 +396,8 @@ def run(child: Child, plan: dict[str, Any]) -> None:
         thread.join()
     gc.freeze()  # rules are not garbage: no collection looks at them again
     refused = [str(error) for error in process.loaded.ruleset.refused[:20]]
-    child.tell("ready", rules=process.loaded.numbers, refused=refused)
+    child.tell("ready", rules=process.loaded.numbers, refused=refused,
+               refused_number=len(process.loaded.ruleset.refused))  # fmt: skip
     if child.stopping:
         raise EngineError("told to stop before it was ready")
     process.loop()

@@ -219,6 +219,11 @@ class Controller:
         """Another meter is read from now on (`Guard.adopt`)."""
         self._meter = meter
 
+    @property
+    def faults(self) -> dict[Reason, dict[str, Any]]:
+        """The reported faults that hold, with their evidence, the highest in rank first."""
+        return dict(sorted(self._faults.items(), key=lambda held: held[0].rank))
+
     def next_due_ns(self) -> int | None:
         """When `on_time` is due (the timed restore), or None."""
         return self._due_ns
@@ -244,14 +249,19 @@ class Controller:
                 self._near_ratio, self._near_at_ns = reading.ratio, reading.now_ns
         return None
 
-    def fallback(self, moment: Moment, note: str = "") -> Transition | None:
-        """The operator puts the engine into fallback."""
-        given = {"note": note} if note else {}
+    def fallback(
+        self, moment: Moment, note: str = "", evidence: Mapping[str, Any] | None = None
+    ) -> Transition | None:
+        """The operator puts the engine into fallback, for whatever `evidence` says more of."""
+        given = {**({"note": note} if note else {}), **(evidence or {})}
         return self._apply(Input.MANUAL_FALLBACK, moment, Reason.NO_ERROR, given=given)
 
-    def restore(self, moment: Moment, *, force: bool = False) -> Transition | None:
+    def restore(
+        self, moment: Moment, *, force: bool = False, evidence: Mapping[str, Any] | None = None
+    ) -> Transition | None:
         """The operator restores the engine to normal; `force` skips the re-check."""
-        return self._apply(Input.MANUAL_RESTORE, moment, Reason.NO_ERROR, force=force)
+        given = dict(evidence or {})
+        return self._apply(Input.MANUAL_RESTORE, moment, Reason.NO_ERROR, given=given, force=force)
 
     def on_time(self, moment: Moment) -> Transition | None:
         """The clock: restores when the timed restore is due."""

@@ -207,13 +207,26 @@ class Deciders:
         self.apply(self.guard.clear_fault(reason, self.hands.moment()))
         self.hands.note(f"{reason.value} is over", "", evidence)
 
-    def fallback(self, note: str = "") -> list[Transition]:
+    def fallback(
+        self, note: str = "", evidence: Mapping[str, Any] | None = None
+    ) -> list[Transition]:
         """Into fallback by hand; what became of it."""
-        return self.apply(self.guard.fallback(self.hands.moment(), note))
+        return self.apply(self.guard.fallback(self.hands.moment(), note, evidence))
 
     def restore(self, *, force: bool = False) -> list[Transition]:
         """Back to normal by hand, refused while a cause holds unless forced; what became of it."""
         return self.apply(self.guard.restore(self.hands.moment(), force=force))
+
+    def rebooted(self, evidence: Mapping[str, Any], note: str | None = None) -> list[Transition]:
+        """Everything began anew: back to normal, and at once into fallback for what still holds,
+        or with `note` by hand. A cause that holds is not overridden, as a forced restore does."""
+        moment, held = self.hands.moment(), self.guard.controller.faults
+        transitions = self.guard.restore(moment, force=True, evidence=evidence)
+        if note is not None:
+            transitions += self.guard.fallback(moment, note, evidence)
+        for reason, given in held.items():
+            transitions += self.guard.fault(reason, moment, given)
+        return self.apply(transitions)
 
     # --- what is decided --------------------------------------------------------------------
 
@@ -260,7 +273,7 @@ class Deciders:
             more = self.reentry.on_transition(transition, self.hands.moment())
             if transition.from_state is not transition.to_state:
                 self.hands.obey()
-                if transition.to_state is State.NORMAL:
+                if transition.to_state is self.state is State.NORMAL:
                     self.carry_out(self.watch.restored(self.hands.moment().now_ns))
             self.hands.transition(transition)
             self.carry_out(more)

@@ -90,15 +90,20 @@ class Guard:
             self.meter.skip_idle(moment.now_ns if due is None else min(due, moment.now_ns))
         return transitions
 
-    def fallback(self, moment: Moment, note: str = "") -> list[Transition]:
+    def fallback(
+        self, moment: Moment, note: str = "", evidence: Mapping[str, Any] | None = None
+    ) -> list[Transition]:
         """Fallback by hand, after everything due before it."""
         transitions = self.evaluate(moment)
-        return self._keep(transitions, self.controller.fallback(moment, note), moment)
+        return self._keep(transitions, self.controller.fallback(moment, note, evidence), moment)
 
-    def restore(self, moment: Moment, *, force: bool = False) -> list[Transition]:
+    def restore(
+        self, moment: Moment, *, force: bool = False, evidence: Mapping[str, Any] | None = None
+    ) -> list[Transition]:
         """Restore by hand, after everything due before it."""
         transitions = self.evaluate(moment)
-        return self._keep(transitions, self.controller.restore(moment, force=force), moment)
+        restored = self.controller.restore(moment, force=force, evidence=evidence)
+        return self._keep(transitions, restored, moment)
 
     def restore_automatically(
         self, moment: Moment, evidence: Mapping[str, Any] | None = None

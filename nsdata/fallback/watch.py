@@ -99,6 +99,25 @@ class Watch:
         self._stopping(name, now_ns, why)
         return self._take()
 
+    def stuck(self, name: str, now_ns: int, why: str) -> Decisions:
+        """Stopped on purpose, it does not go: a process error, until it has gone, was started
+        again and is stable."""
+        self._arrive(now_ns)
+        self._stopping(name, now_ns, why)
+        if process := self._processes.get(name):
+            told = {**process.told(), "phase": process.phase.value, "stopped_for": why}
+            self._hold(Reason.PROCESS, process, now_ns, told)
+        return self._take()
+
+    def forgive(self, now_ns: int) -> Decisions:
+        """Everything begins anew: causes of *unknown* are over until they come again."""
+        self._arrive(now_ns)
+        for where, cause in self._unknown.items():
+            told = {"where": where, "times": cause.times, "begun_anew": True}
+            self._release(Reason.UNKNOWN, where, now_ns, told)
+        self._unknown.clear()
+        return self._take()
+
     def limit(self, name: str, limits: ProcessLimits, now_ns: int) -> Decisions:
         """Other limits from now on, as after a reload of settings."""
         self._arrive(now_ns)

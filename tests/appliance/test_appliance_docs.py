@@ -13,7 +13,8 @@ from nsdata.fallback.ledger import Why
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "appliance.md").read_text(encoding="utf-8")
 MONITORING = (ROOT / "docs" / "monitoring.md").read_text(encoding="utf-8")
-ROWS = dict(re.findall(r"^\| `([\w.-]+)` \| (.*?) \|", PAGE + MONITORING, re.M))
+SUPPORT = (ROOT / "docs" / "support-report.md").read_text(encoding="utf-8")
+ROWS = dict(re.findall(r"^\| `([\w.-]+)` \| (.*?) \|", PAGE + MONITORING + SUPPORT, re.M))
 
 
 def keys(model: type[BaseModel], above: str = "") -> dict[str, object]:

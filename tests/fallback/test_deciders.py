@@ -187,3 +187,74 @@ def test_tiers_are_read_every_second() -> None:
     bench.pass_by(3, Why.INSPECTED)
     first, _, third, _ = bench.deciders.tiers.as_dict()
     assert first["packets_per_second"] == third["packets_per_second"] == 100
+def rebooted(bench: Bench, note: str | None = None) -> list[tuple[str, str]]:
+    """What a reboot's end leads to: outcome and reason of each transition."""
+    found = bench.deciders.rebooted({"reboot": {"id": "r"}}, note)
+    assert all(one.evidence["given"] for one in found)
+    return [(one.outcome.value, one.reason.value) for one in found]
+
+
+def test_after_a_reboot_it_is_normal_and_what_holds_is_declared_again() -> None:
+    """And the port is never told to inspect in between."""
+    bench = Bench()
+    deciders = bench.deciders
+    deciders.watch.stop("worker-0", bench.now_ns)
+    deciders.fallback("a reboot", {"reboot": {"id": "r"}})
+    assert rebooted(bench) == [("restored", "no error")]
+    assert bench.asked("obey")[-1] == ("obey", "normal", ALL)
+    deciders.fault(Reason.PROCESS, {"process": "worker-0"})
+    deciders.fault(Reason.HEALTH, {"score": 5})
+    deciders.clear(Reason.PROCESS, {})
+    bench.asked()
+    assert rebooted(bench) == [("restored", "no error"), ("entered", "low health score error")]
+    assert {one[1] for one in bench.asked("obey")} == {"fallback"}
+    assert deciders.reason is Reason.HEALTH
+    assert deciders.guard.controller.faults == {Reason.HEALTH: {"score": 5}}
+    deciders.clear(Reason.HEALTH, {})
+    deciders.restore()
+    assert deciders.state is State.NORMAL
+
+
+def test_after_a_reboot_somebody_may_want_it_to_stay() -> None:
+    bench = Bench()
+    deciders = bench.deciders
+    deciders.watch.stop("worker-0", bench.now_ns)
+    deciders.fault(Reason.FPGA, {"register": 1})
+    assert rebooted(bench, "leave it") == [
+        ("restored", "no error"), ("entered", "no error"),
+        ("reason changed", "FPGA reported error"),
+    ]  # fmt: skip
+    assert deciders.state is State.FALLBACK
+
+
+def test_a_cause_that_holds_is_not_overridden_by_a_reboot() -> None:
+    """As a forced restore does: when it is over, its fault is cleared."""
+    bench = Bench()
+    deciders, watch = bench.deciders, bench.deciders.watch
+    watch.stop("worker-0", bench.now_ns)
+    deciders.carry_out(watch.unexpected("loop", "KeyError", bench.now_ns))
+    assert rebooted(bench)[-1] == ("entered", "unknown")
+    deciders.carry_out(watch.forgive(bench.now_ns))
+    assert not deciders.guard.controller.faults
+    assert rebooted(bench) == [("restored", "no error")]
+    deciders.carry_out(watch.unexpected("loop", "KeyError", bench.now_ns))
+    assert deciders.reason is Reason.UNKNOWN  # it came again
+
+
+def test_one_that_does_not_go_is_a_process_error_until_another_is_stable() -> None:
+    bench = Bench()
+    deciders, watch = bench.deciders, bench.deciders.watch
+    deciders.carry_out(watch.started("worker-0", 1, 99, bench.now_ns))
+    deciders.carry_out(watch.ready("worker-0", 1, bench.now_ns))
+    deciders.carry_out(watch.stop("worker-0", bench.now_ns))
+    deciders.carry_out(watch.stuck("worker-0", bench.now_ns, "reboot r"))
+    assert deciders.reason is Reason.PROCESS
+    deciders.carry_out(watch.exited("worker-0", 1, bench.now_ns, signal=9))
+    assert bench.asked("start")[-1] == ("start", "worker-0", 2)
+    deciders.carry_out(watch.started("worker-0", 2, 100, bench.now_ns))
+    deciders.carry_out(watch.ready("worker-0", 2, bench.now_ns))
+    for beat in range(1, 400):
+        bench.now_ns += SECOND_NS // 10
+        deciders.carry_out(watch.beat("worker-0", 2, bench.now_ns, beat, bench.now_ns))
+        deciders.look()
+    assert Reason.PROCESS not in deciders.guard.controller.faults

@@ -89,7 +89,8 @@ def test_pauses_are_forgotten_once_they_matter_no_more() -> None:
 steps = st.lists(
     st.tuples(
         st.sampled_from(["run", "run", "hang", "crash", "bloat", "shrink", "stall", "restore",
-                         "stop", "add", "restart", "loading", "unexpected", "immortal"]),
+                         "stop", "add", "restart", "loading", "unexpected", "immortal", "stuck",
+                         "forgive"]),
         st.sampled_from(["a", "b", "c"]),
         st.integers(0, 40_000),
     ),
@@ -127,6 +128,10 @@ def played(play: list[tuple[str, str, int]]) -> list[Decision]:
             box.take(watch.unexpected(name, "x", now))
         elif what == "immortal":
             box.immortal ^= {name}
+        elif what == "stuck":
+            box.take(watch.stuck(name, now, "asked"))
+        elif what == "forgive":
+            box.take(watch.forgive(now))
         assert watch.tick(box.now) == () and watch.next_due_ns() > box.now
     return box.heard
 
