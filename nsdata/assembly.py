@@ -13,6 +13,10 @@ import numpy.typing as npt
 from nsdata.config import Settings
 from nsdata.config_values import ExceptionPolicy
 from nsdata.errors import EngineError
+from nsdata.fallback.deciders import Deciders, Hands
+from nsdata.fallback.guard import Guard
+from nsdata.fallback.health import Health
+from nsdata.fallback.watch import Watch
 from nsdata.output.events import rule_fragment
 from nsdata.path.decode import set_tunnel_ports
 from nsdata.path.engine import Engine
@@ -201,3 +205,12 @@ def build_engine(
         seed=seed,
         **engine_arguments(settings, inline, checksums),
     )
+
+
+def build_deciders(settings: Settings, hands: Hands) -> Deciders:
+    """What decides over an appliance with these settings."""
+    meter = settings.drop_meter.build()
+    return Deciders(
+        hands, Guard.build(meter), Watch(settings.watch.build()), settings.restore.build(meter),
+        Health(settings.health.policy()),
+    )  # fmt: skip

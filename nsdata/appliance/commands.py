@@ -35,35 +35,32 @@ class Commands:
     def status(self, message: Message) -> Message:
         """State, reason, figures, processes."""
         ledger = self.box.moment().ledger
-        reading = self.box.guard.meter.last
+        deciders = self.box.deciders
+        reading, about = deciders.guard.meter.last, deciders.reason.about
         return {
             "name": self.box.settings.name,
-            "state": self.box.guard.state.value,
-            "reason": self.box.guard.controller.reason.value,
-            "severity": self.box.guard.controller.reason.about.severity.value,
-            "cause": self.box.guard.controller.reason.about.cause,
-            "resolution": self.box.guard.controller.reason.about.resolution,
+            "state": deciders.state.value,
+            "reason": deciders.reason.value,
+            "severity": about.severity.value,
+            "cause": about.cause,
+            "resolution": about.resolution,
             "ledger": ledger.as_dict(),
             "drop_ratio": reading.ratio if reading else 0.0,
-            "health": self.box.health_told,
-            "reentry": self.box.reentry.status(),
+            "health": deciders.health_told,
+            "reentry": deciders.reentry.status(),
             "port": self.box.figures.port,
             "obeyed": self.box.obeyed,
-            "processes": self.box.watch.status(),
+            "processes": deciders.watch.status(),
         }
 
     def fallback(self, message: Message) -> Message:
         """Into fallback by hand."""
-        moment = self.box.moment()
-        done = self.box.guard.fallback(moment, str(message.get("note", "")))
-        self.box.apply(done)
+        done = self.box.deciders.fallback(str(message.get("note", "")))
         return {"transitions": [one.as_dict() for one in done]}
 
     def restore(self, message: Message) -> Message:
         """Back to normal by hand; refused while the cause holds, unless forced."""
-        moment = self.box.moment()
-        done = self.box.guard.restore(moment, force=bool(message.get("force")))
-        self.box.apply(done)
+        done = self.box.deciders.restore(force=bool(message.get("force")))
         return {"transitions": [one.as_dict() for one in done]}
 
     def reload(self, message: Message) -> Message:

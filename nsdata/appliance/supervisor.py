@@ -1,7 +1,7 @@
 """The supervisor: it observes, asks those who decide, and does what they decide.
 
-    status pages, exits, memory ─► Watch ─► start, kill, fault ─┐
-    the port's counters         ─► Guard ─► state ──────────────┴─► orders to the port, EVE, store
+    status pages, exits, memory ─┐
+    the port's counters, sensors ┴─► Deciders ─► processes, orders to the port, EVE, store
 
 It looks at least every `watch.interval`, and at once when a process ends or says something. It
 holds no frame, so traffic does not wait for it; when it falls silent the port permits everything.
@@ -32,23 +32,13 @@ from nsdata.appliance.record import Record
 from nsdata.appliance.sensors import SensorReader, sources
 from nsdata.appliance.settings import ApplianceSettings
 from nsdata.appliance.store import Store
+from nsdata.assembly import build_deciders
 from nsdata.config import Settings
 from nsdata.errors import EngineError, LedgerError
 from nsdata.fallback.controller import Moment, Transition
-from nsdata.fallback.decisions import (
-    Decision,
-    FaultCleared,
-    FaultHeld,
-    Kill,
-    Note,
-    Start,
-)
-from nsdata.fallback.guard import Guard
-from nsdata.fallback.health import Health
+from nsdata.fallback.decisions import Kill, Start
 from nsdata.fallback.ledger import LedgerSnapshot
 from nsdata.fallback.reasons import Reason, State
-from nsdata.fallback.reentry import FallBackAgain, SetShare, TryRestore
-from nsdata.fallback.watch import Watch
 from nsdata.path.port import FULL_SHARE
 from nsdata.path.status import StatusPage
 
@@ -80,15 +70,10 @@ class Supervisor:
         self.options = options = Settings.load(sets=self.processes.options)
         if (best := options.protection.best_effort).enabled:
             self.processes.best_effort = (best.latency, best.leave)
-        meter = options.drop_meter.build()
-        self.guard = Guard.build(meter)
-        self.watch = Watch(options.watch.build())
-        self.reentry = options.restore.build(meter)
-        self.health = Health(options.health.policy())
+        self.deciders = build_deciders(options, self)
+        self.watch = self.deciders.watch
         self.sensors = SensorReader(sources(options.health, directory), options.health)
         self.sensors_ns = 0
-        self.health_told: dict[str, Any] = {}
-        self.share = FULL_SHARE
         self.order = 0
         self.clock_ns = 0  # the latest time stamp of ports that ended
         self.obeyed: Message = {}  # the port's last word on what it does
@@ -113,58 +98,31 @@ class Supervisor:
         """Now, for the deciders."""
         return self.figures.moment(time.monotonic_ns(), self._page())
 
-    # --- what is decided --------------------------------------------------------------------
+    # --- what the deciders need done: nsdata.fallback.deciders.Hands ---------------------------
 
-    def carry_out(self, decisions: tuple[Decision, ...]) -> None:
-        """In order: what is decided may lead to more."""
-        for decision in decisions:
-            match decision:
-                case Start():
-                    self._start(decision)
-                case Kill():
-                    self._kill(decision)
-                case FaultHeld():
-                    moment = self.moment()
-                    self.apply(self.guard.fault(decision.reason, moment, decision.evidence))
-                    self.record.note(f"{decision.reason.value} holds", "", decision.evidence)
-                case FaultCleared():
-                    moment = self.moment()
-                    self.apply(self.guard.clear_fault(decision.reason, moment))
-                    self.record.note(f"{decision.reason.value} is over", "", decision.evidence)
-                case SetShare():
-                    self.share = decision.threshold
-                    self._mode()
-                    self.record.note("share", "port", decision.evidence)
-                case TryRestore():
-                    moment = self.moment()
-                    self.apply(self.guard.restore_automatically(moment, decision.evidence))
-                case FallBackAgain():
-                    moment = self.moment()
-                    self.apply(self.guard.judge(decision.reading, moment, decision.evidence))
-                case Note():
-                    self.record.note(decision.kind, decision.subject, decision.evidence)
+    def transition(self, entry: Transition) -> None:
+        """On the record."""
+        self.record.transition(entry)
 
-    def apply(self, transitions: list[Transition]) -> None:
-        """New states: to the port first, then on the record."""
-        for transition in transitions:
-            if transition.from_state is not transition.to_state:
-                self._mode()
-                if transition.to_state is State.NORMAL:
-                    self.carry_out(self.watch.restored(time.monotonic_ns()))
-            self.record.transition(transition)
-            self.carry_out(self.reentry.on_transition(transition, self.moment()))
+    def note(self, kind: str, subject: str, evidence: Mapping[str, Any]) -> None:
+        """On the record."""
+        self.record.note(kind, subject, evidence)
 
-    def _mode(self) -> None:
+    def health(self, told: Mapping[str, Any]) -> None:
+        """On the record."""
+        self.record.say("health", {"health": told})
+
+    def obey(self) -> None:
         """Tell the port what to do from now on."""
         port = self.processes.running.get(PORT)
         if port is None or not port.ready:
             return
         self.order += 1
-        normal = self.guard.state is State.NORMAL
+        normal = self.deciders.state is State.NORMAL
         block = self.settings.in_fallback == "block"
         mode = port_process.INSPECT if normal else (
             port_process.BLOCK if block else port_process.PERMIT)  # fmt: skip
-        port.send("mode", mode=mode, share=self.share, order=self.order)
+        port.send("mode", mode=mode, share=self.deciders.share, order=self.order)
 
     def _permit(self) -> None:
         """Whatever the state: permit everything, until the next order."""
@@ -172,27 +130,29 @@ class Supervisor:
             self.order += 1
             port.send("mode", mode=port_process.PERMIT, share=FULL_SHARE, order=self.order)
 
-    def _start(self, decision: Start) -> None:
+    def start(self, decision: Start) -> None:
+        """Start a process, and see to it."""
         name, attempt = decision.name, decision.attempt
         more = {}
         if name == PORT:
             clock_ns = self.clock_ns = max(self.clock_ns, self.figures.port.get("clock_ns", 0))
-            more = {"inspect": self.guard.state is State.NORMAL, "after_ns": clock_ns}
+            more = {"inspect": self.deciders.state is State.NORMAL, "after_ns": clock_ns}
         try:
             process = self.processes.start(name, attempt, **more)
         except EngineError as error:
             now = time.monotonic_ns()
-            self.carry_out(self.watch.not_started(name, attempt, str(error), now))
+            self.deciders.carry_out(self.watch.not_started(name, attempt, str(error), now))
             return
         self.selector.register(process.pidfd, selectors.EVENT_READ, ("gone", process))
         self.selector.register(process.channel, selectors.EVENT_READ, ("said", process))
         now = time.monotonic_ns()
-        self.carry_out(self.watch.started(name, attempt, process.pid, now))
+        self.deciders.carry_out(self.watch.started(name, attempt, process.pid, now))
         self.record.note(
             "started", name, {"pid": process.pid, "attempt": attempt, "why": decision.why}
         )
 
-    def _kill(self, decision: Kill) -> None:
+    def kill(self, decision: Kill) -> None:
+        """Kill that attempt of a process."""
         process = self.processes.running.get(decision.name)
         if process is not None and process.attempt == decision.attempt:
             self._leave(process)
@@ -222,7 +182,7 @@ class Supervisor:
         now = time.monotonic_ns()
         if process.worker is not None:
             self.figures.worker_gone(process.name)
-        self.carry_out(
+        self.deciders.carry_out(
             self.watch.exited(process.name, process.attempt, now, code=code, signal=number)
         )
 
@@ -232,10 +192,10 @@ class Supervisor:
             what = message["what"]
             if what == "ready":
                 now = time.monotonic_ns()
-                self.carry_out(self.watch.ready(process.name, process.attempt, now))
+                self.deciders.carry_out(self.watch.ready(process.name, process.attempt, now))
                 self.processes.join(process)
                 if process.name == PORT:
-                    self._mode()
+                    self.obey()
                     self._ready()
                 if process.worker is not None:
                     self._fpga_over({"why": "the worker began anew"})
@@ -266,18 +226,18 @@ class Supervisor:
             self.record.note("FPGA out of use", process.name, evidence)
         else:
             self.fpga_held = True
-            self.carry_out((FaultHeld(time.monotonic_ns(), Reason.FPGA, evidence),))
+            self.deciders.fault(Reason.FPGA, evidence)
 
     def _fpga_over(self, evidence: Mapping[str, Any]) -> None:
         if self.fpga_held:
             self.fpga_held = False
-            self.carry_out((FaultCleared(time.monotonic_ns(), Reason.FPGA, evidence),))
+            self.deciders.clear(Reason.FPGA, evidence)
 
     def _mad(self, message: Message) -> None:
         """A worker that accounts for what it was not given: its word is worth nothing."""
         name = f"worker-{message['worker']}"
         now = time.monotonic_ns()
-        self.carry_out(self.watch.unexpected(name, message["why"], now))
+        self.deciders.carry_out(self.watch.unexpected(name, message["why"], now))
         process = self.processes.running.get(name)
         if process is not None:
             self.processes.kill(process)
@@ -295,22 +255,19 @@ class Supervisor:
             beat_ns, beats = process.page.beat_ns, process.page.beats
             if beat_ns:
                 seen = self.watch.beat(name, attempt, beat_ns, beats, time.monotonic_ns())
-                self.carry_out(seen)
+                self.deciders.carry_out(seen)
             if memory:
                 rss = process.rss()
-                self.carry_out(self.watch.memory(name, attempt, rss, time.monotonic_ns()))
+                self.deciders.carry_out(self.watch.memory(name, attempt, rss, time.monotonic_ns()))
         if memory:
             self.memory_ns = now + MEMORY_NS
         try:
             self.ledger()
-            self.carry_out(self.watch.ledger(None, time.monotonic_ns()))
+            self.deciders.carry_out(self.watch.ledger(None, time.monotonic_ns()))
         except LedgerError as error:
-            self.carry_out(self.watch.ledger(str(error), time.monotonic_ns()))
-        moment = self.moment()
-        self.apply(self.guard.evaluate(moment))
-        self.carry_out(self.reentry.tick(self.moment(), self.guard.controller))
+            self.deciders.carry_out(self.watch.ledger(str(error), time.monotonic_ns()))
+        self.deciders.look()
         self._sensors(now)
-        self.carry_out(self.watch.tick(time.monotonic_ns()))
 
     def _sensors(self, now: int) -> None:
         """The health score, when sensors have answered."""
@@ -320,16 +277,7 @@ class Supervisor:
         readings = self.sensors.poll()
         if readings is None:
             return
-        now = time.monotonic_ns()
-        report = self.health.evaluate(readings, now)
-        level = self.health_told.get("level")
-        self.health_told = report.as_dict()
-        if self.health_told["level"] != level:
-            self.record.say("health", {"health": self.health_told})
-        if report.entered:
-            self.carry_out((FaultHeld(now, Reason.HEALTH, report.evidence()),))
-        elif report.cleared:
-            self.carry_out((FaultCleared(now, Reason.HEALTH, report.evidence()),))
+        self.deciders.read_sensors(readings, time.monotonic_ns())
 
     # --- the loop ---------------------------------------------------------------------------
 
@@ -343,7 +291,7 @@ class Supervisor:
         self._begin()
         for name in self.processes.names():
             limits = self.options.watch.limits(name)
-            self.carry_out(self.watch.add(name, time.monotonic_ns(), limits))
+            self.deciders.carry_out(self.watch.add(name, time.monotonic_ns(), limits))
         self.record.note(
             "appliance started", self.settings.name, {"workers": self.settings.workers}
         )
@@ -354,11 +302,11 @@ class Supervisor:
 
     def _begin(self) -> None:
         """In the state it was put into by hand; causes of other states are found again."""
-        self.guard.start(self.moment())
+        self.deciders.start()
         last = self.before
         if last and (last["state"], last["reason"]) == (State.FALLBACK, Reason.NO_ERROR):
             note = "it was in fallback by hand when it was stopped"
-            self.apply(self.guard.fallback(self.moment(), note))
+            self.deciders.fallback(note)
 
     def _guarded(self, where: str, work: Callable[[], None]) -> None:
         """Whatever goes wrong in the supervisor's watch is reason *unknown*, on the record."""
@@ -368,7 +316,7 @@ class Supervisor:
             told = f"{type(error).__name__}: {error}"
             traceback.print_exc()
             try:
-                self.carry_out(self.watch.unexpected(where, told, time.monotonic_ns()))
+                self.deciders.carry_out(self.watch.unexpected(where, told, time.monotonic_ns()))
             except Exception:
                 # Those who decide have failed, too: traffic flows, and that is all.
                 traceback.print_exc()
@@ -395,7 +343,7 @@ class Supervisor:
         self.notify.alive(now)
         self._look(now)
         self.record.push()
-        self.record.save(now, self.moment().ledger, self.guard.state, self.guard.controller.reason)
+        self.record.save(now, self.moment().ledger, self.deciders.state, self.deciders.reason)
 
     def reload(self, rules: list[str]) -> tuple[int, list[str]]:
         """Have the workers take other rules, or the same files read again; (order, workers)."""
@@ -421,7 +369,7 @@ class Supervisor:
         for group in ([PORT], names[1:], ["writer"]):
             for name in group:
                 if process := self.processes.running.get(name):
-                    self.carry_out(self.watch.stop(name, time.monotonic_ns()))
+                    self.deciders.carry_out(self.watch.stop(name, time.monotonic_ns()))
                     process.send("stop")
             if group == names[1:]:
                 self.record.say("ledger", {"ledger": self.ledger().as_dict()})
@@ -437,8 +385,8 @@ class Supervisor:
                     elif what == "said" and process.channel.end.fileno() >= 0:
                         self._said(process)
                 self.page.beat()
-        state, reason = self.guard.state, self.guard.controller.reason
-        self.record.counters(self.moment().ledger, state, reason)
+        ledger = self.moment().ledger
+        self.record.counters(ledger, self.deciders.state, self.deciders.reason)
 
     def close(self) -> None:
         """Let go of everything."""

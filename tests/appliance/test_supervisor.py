@@ -26,7 +26,7 @@ def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
 
 def test_an_exception_nobody_expected_is_unknown(supervisor: Supervisor) -> None:
     supervisor._guarded("here", lambda: [][1])
-    controller = supervisor.guard.controller
+    controller = supervisor.deciders.guard.controller
     assert (controller.state, controller.reason) == (State.FALLBACK, Reason.UNKNOWN)
     told = supervisor.record.store.transitions()[0]["evidence"]["given"]
     assert told["where"] == "here" and "IndexError" in told["error"]
@@ -50,7 +50,7 @@ def test_a_ledger_that_does_not_balance_is_unknown(supervisor: Supervisor) -> No
     empty = LedgerSnapshot.empty()
     supervisor.figures._ended = LedgerSnapshot(Count(3, 300), empty.by_fate, empty.by_why)
     supervisor._look(supervisor.moment().now_ns)
-    controller = supervisor.guard.controller
+    controller = supervisor.deciders.guard.controller
     assert (controller.state, controller.reason) == (State.FALLBACK, Reason.UNKNOWN)
     told = supervisor.record.store.transitions()[0]["evidence"]["given"]
     assert told["where"] == "ledger balance" and "(+3)" in told["error"]
