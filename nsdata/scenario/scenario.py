@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -31,6 +31,7 @@ from nsdata.toml_text import KeyPath, place_of, read_toml
 LARGEST_FILE = 1 << 20
 MOST_ENTRIES = 1000
 WORKERS_MOST = 16
+MOST_MADE = 100_000  # frames, of each direction
 
 
 class Generate(Part):
@@ -39,6 +40,12 @@ class Generate(Part):
     flows: int = of(64, "pairs of addresses", ge=1, le=10_000)
     size: int = of(200, "bytes of a frame", ge=64, le=1514)
     attack_every: int = of(0, "every so many-th frame carries the word `ATTACK`; 0: none", ge=0)
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        if self.flows * self.attack_every > MOST_MADE:
+            raise ValueError(f"flows times attack_every: legal: at most {MOST_MADE}")
+        return self
 
 
 class Traffic(Part):
@@ -125,6 +132,7 @@ class Scenario:
     settings: Settings
     base: Path
     lines: Mapping[KeyPath, int] = field(repr=False, default_factory=dict)
+    data: Mapping[str, Any] = field(repr=False, default_factory=dict)  # as it was read
     sets: tuple[str, ...] = ()  # of `compare`: key=value, over what the file says
 
     @property
@@ -148,7 +156,7 @@ class Scenario:
     def with_sets(self, sets: tuple[str, ...]) -> Scenario:
         """The same under another policy: `key=value`, of the settings, of `appliance.` or
         `traffic.`. Raises SettingError."""
-        data = self.file.model_dump(by_alias=True, exclude_unset=True)
+        data: dict[str, Any] = dict(self.data)
         settings = dict(data.get("settings", {}))
         for pair in sets:
             key, _, value = pair.partition("=")
@@ -160,7 +168,7 @@ class Scenario:
                 settings[key] = value
         data["settings"] = settings
         made = _validated(data, {}, f"--set {', '.join(sets)}", self.base)
-        return Scenario(self.path, made.file, made.settings, self.base, self.lines, sets)
+        return replace(made, path=self.path, lines=self.lines, sets=sets)
 
 
 def load(path: str | os.PathLike[str]) -> Scenario:
@@ -194,7 +202,7 @@ def _validated(
     except ValidationError as faults:
         raise _explained(faults, lines, path) from None
     settings = _settings(file.settings, lines, path)
-    scenario = Scenario(path, file, settings, base, lines)
+    scenario = Scenario(path, file, settings, base, lines, data)
     try:
         _check(scenario)
     except _Wrong as wrong:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import struct
 from pathlib import Path
 
 import numpy as np
 
 from nsdata.capture import Batch
+from nsdata.capture.whole import joined, read_whole
 from nsdata.errors import CaptureError, SettingError
 from nsdata.scenario.scenario import Generate, Scenario
-from nsdata.testing.capture import Capture
 
 ETHERNET = 1
 STEP_NS = 1_000_000  # frames are handed on together, at most so much late
@@ -32,24 +33,10 @@ def offered(scenario: Scenario) -> Batch:
         try:
             if path.stat().st_size > MOST_BYTES:
                 raise SettingError(f"{place}: traffic.captures: {given} is larger than 256 MiB")
-            pieces.append(Capture(path).batch)
+            pieces.append(read_whole(path))
         except (CaptureError, OSError) as error:
             raise SettingError(f"{place}: traffic.captures: {error}") from None
-    return _joined(pieces)
-
-
-def _joined(pieces: list[Batch]) -> Batch:
-    if len(pieces) == 1:
-        return pieces[0]
-    starts = np.cumsum([0, *(len(piece.data) for piece in pieces)], dtype=np.uint64)
-    return Batch(
-        np.concatenate([piece.data for piece in pieces]),
-        np.concatenate([p.offset + s for p, s in zip(pieces, starts, strict=False)]),
-        np.concatenate([piece.caplen for piece in pieces]),
-        np.concatenate([piece.wirelen for piece in pieces]),
-        np.concatenate([piece.ts_ns for piece in pieces]),
-        np.concatenate([piece.linktype for piece in pieces]),
-    )
+    return joined(pieces)
 
 
 def generated(plan: Generate) -> Batch:
@@ -57,8 +44,7 @@ def generated(plan: Generate) -> Batch:
     `attack_every` as many rounds as it takes for every so many-th frame to be one."""
     rounds = 1
     if plan.attack_every:
-        whole = np.lcm(2 * plan.flows, plan.attack_every)
-        rounds = int(min(whole // (2 * plan.flows), 64))
+        rounds = math.lcm(2 * plan.flows, plan.attack_every) // (2 * plan.flows)
     frames = []
     for number in range(2 * plan.flows * rounds):
         flow, answer = divmod(number % (2 * plan.flows), 2)
@@ -105,7 +91,6 @@ class Wire:
     def __init__(self, frames: Batch, rate: float, start_ns: int) -> None:
         self.frames = frames
         self.came = 0  # all that were taken
-        self.dark = 0  # of them, while there was no port to take them
         self._at = 0
         self._rate_milli = 0
         self._base_ns = start_ns
