@@ -30,11 +30,11 @@ def _ask(directory: Path, command: str, **members: Any) -> dict[str, Any]:
 def run(
     config: Annotated[Path, typer.Option(help="TOML file: docs/appliance.md explains it.")],
 ) -> None:
-    """Run an appliance in the foreground until SIGTERM or Ctrl-C; SIGHUP reads the rules again."""
+    """Run an appliance in the foreground until SIGTERM or Ctrl-C; SIGHUP reloads it."""
     from nsdata.appliance.settings import ApplianceSettings
     from nsdata.appliance.supervisor import Supervisor
 
-    supervisor = Supervisor(ApplianceSettings.load(config))
+    supervisor = Supervisor(ApplianceSettings.load(config), config)
     print(f"nsdata: appliance {supervisor.settings.name} in {supervisor.settings.directory}",
           flush=True)  # fmt: skip
     supervisor.run()
@@ -96,10 +96,16 @@ def reload(
     directory: Directory,
     rules: Annotated[list[Path], typer.Option("--rules", "-r", help="Other rule files.")] = [],  # noqa: B006
 ) -> None:
-    """Read the rules again (or others) without losing or skipping a packet."""
+    """Read configuration and rules again without losing or skipping a packet.
+
+    What decides and the rules are taken over while packets flow. A setting of the engine, the
+    port or the sources takes a restart: then nothing is taken over, and the keys are named.
+    With --rules only the rules change, until the next reload.
+    """
     more = {"rules": [str(path.resolve()) for path in rules]} if rules else {}
     told = _ask(directory, "reload", **more)
-    print(f"asked {', '.join(told['workers']) or 'nobody'}")
+    print(f"asked {', '.join(told['workers']) or 'nobody'} to compile the rules; "
+          f"changed: {', '.join(told['changed']) or 'no setting'}")  # fmt: skip
 
 
 @app.command()

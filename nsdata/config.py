@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -54,7 +54,7 @@ from nsdata.errors import SettingError
 from nsdata.fallback.bypass_rules import parse_bypass_rules
 from nsdata.fallback.drop_meter import DropMeter
 from nsdata.rules.variables import DEFAULT_ADDRESSES, DEFAULT_PORTS
-from nsdata.toml_text import place_of, read_toml
+from nsdata.toml_text import KeyPath, place_of, read_toml
 
 FOLLOWS = "; unset: as exception-policy"
 
@@ -364,9 +364,7 @@ class Settings(_Group):
                     f"{place}: [[rule]] is of inspection bypass rules, not of settings; give such "
                     "a file with --bypass-rules"
                 )
-            for key, value, path in TREE.flatten(data):
-                place = place_of(lines, str(config), path)
-                places[TREE.put(given, key, value, place)] = place
+            _put(data, lambda path: place_of(lines, str(config), path), given, places)
         pairs = [("--set", pair) for pair in sets]
         if environ is not None and environ.get("NSDATA_SET"):
             from_env = [("NSDATA_SET", p) for p in environ["NSDATA_SET"].split(";") if p.strip()]
@@ -381,12 +379,14 @@ class Settings(_Group):
         return _validated(given, places)
 
     @classmethod
-    def from_mapping(cls, values: Mapping[str, Any]) -> Settings:
-        """Settings from dotted names or nested mappings."""
+    def from_mapping(
+        cls, values: Mapping[str, Any], place: Callable[[KeyPath], str] = lambda path: ""
+    ) -> Settings:
+        """Settings from dotted names or nested mappings; `place` tells where a key stands."""
         given: dict[str, Any] = {}
-        for key, value, _ in TREE.flatten(values):
-            TREE.put(given, key, value, "")
-        return _validated(given, {})
+        places: dict[str, str] = {}
+        _put(values, place, given, places)
+        return _validated(given, places)
 
     def port_list(self, text: str) -> tuple[int, ...] | None:
         """Ports of a decoder setting, `$NAME` looked up; None means any port."""
@@ -481,6 +481,14 @@ def _read(path: str | PathLike[str], what: str) -> str:
         raise SettingError(f"{path}: {what} cannot be read: {fault.strerror}") from None
     except UnicodeDecodeError as fault:
         raise SettingError(f"{path}: not UTF-8 text at byte {fault.start}") from None
+
+
+def _put(
+    values: Mapping[str, Any], place: Callable[[KeyPath], str], given: dict[str, Any],
+    places: dict[str, str],
+) -> None:  # fmt: skip
+    for key, value, path in TREE.flatten(values):
+        places[TREE.put(given, key, value, place(path))] = place(path)
 
 
 def _validated(given: Mapping[str, Any], places: Mapping[str, str]) -> Settings:

@@ -197,14 +197,15 @@ class Box:
         logs = [self.directory / "appliance.log", self.directory.parent / "supervisor.log"]
         return "\n".join(p.read_text(errors="replace")[-3000:] for p in logs if p.exists())
 
-    def events(self, kind: str = "") -> list[dict[str, Any]]:
+    def events(self, kind: str = "", name: str = "eve.json") -> list[dict[str, Any]]:
         """EVE events; every line of the file is whole, once it has stopped."""
-        file = self.directory / "eve.json"
+        file = self.directory / name
         if not file.exists():  # the writer has not begun yet
             return []
         lines = file.read_bytes().splitlines(keepends=True)
-        if self.process is not None and lines and not lines[-1].endswith(b"\n"):
-            lines.pop()  # it is being written
+        written = name == "eve.json" and self.process is not None
+        if written and lines and not lines[-1].endswith(b"\n"):
+            lines.pop()
         assert all(line.endswith(b"\n") for line in lines)
         found = [json.loads(line) for line in lines]
         return [one for one in found if not kind or one["event_type"] == kind]

@@ -23,6 +23,7 @@ from nsdata.appliance.channel import Channel, Gone, Message, close_all
 from nsdata.path.status import StatusPage
 
 BEAT_NS = 50_000_000  # a sign of life at least so often
+BALLAST = 1 << 24  # bytes taken at a time
 PUBLISH_NS = 1_000_000  # between two publications of counters while there is much to do
 
 
@@ -37,6 +38,8 @@ class Child:
         self.orphan = False  # the supervisor is gone
         self.counters = np.zeros(0, np.uint64)
         self._handlers: dict[str, Callable[[Message, list[int]], None]] = {}
+        self._ballast: list[bytes] = []
+        self.on("bloat", self._bloat)
         page.enter()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._signalled)
@@ -44,6 +47,16 @@ class Child:
 
     def _signalled(self, number: int, frame: FrameType | None) -> None:
         self.stopping = True
+
+    def _bloat(self, message: Message, descriptors: list[int]) -> None:
+        """For tests: hold so many bytes of memory, as a leak would; 0 lets go of them."""
+        close_all(descriptors)
+        left = int(message["bytes"])
+        self._ballast = []
+        while left > 0:
+            self._ballast.append(b"\x01" * min(left, BALLAST))
+            left -= BALLAST
+            self.page.beat()  # it grows, it does not hang
 
     def on(self, what: str, handler: Callable[[Message, list[int]], None]) -> None:
         """Messages with `what` go to `handler`, with their descriptors."""

@@ -9,6 +9,8 @@ from nsdata.appliance.channel import Message
 from nsdata.errors import EngineError
 from nsdata.offload.registers import ErrorClass
 
+BLOAT_MOST = 1 << 30  # bytes
+
 if TYPE_CHECKING:
     from nsdata.appliance.supervisor import Supervisor
 
@@ -27,7 +29,7 @@ class Commands:
             "reload": self.reload, "stop": self.stop, "transitions": self.transitions,
         }  # fmt: skip
         if self.box.settings.testing:
-            commands["inject"] = self.inject
+            commands |= {"inject": self.inject, "bloat": self.bloat}
         if what not in commands:
             raise EngineError(f"there is no command {what!r}; there are {', '.join(commands)}")
         return commands[what](message)
@@ -64,10 +66,10 @@ class Commands:
         return {"transitions": [one.as_dict() for one in done]}
 
     def reload(self, message: Message) -> Message:
-        """Other rules, or the same files read again, without a packet lost."""
-        rules = message.get("rules", self.box.processes.rules)
-        order, workers = self.box.reload([str(path) for path in rules])
-        return {"order": order, "workers": workers}
+        """The configuration file read again, or other rules, without a packet lost."""
+        rules = message.get("rules")
+        order, workers, changed = self.box.reload(rules and [str(path) for path in rules])
+        return {"order": order, "workers": workers, "changed": list(changed)}
 
     def stop(self, message: Message) -> Message:
         """Stop in order."""
@@ -87,3 +89,15 @@ class Commands:
         for worker in self.box.processes.workers():
             worker.send("inject", error=error)
         return {"injected": error}
+
+    def bloat(self, message: Message) -> Message:
+        """For tests: a process takes so many bytes of memory more, as a leak would."""
+        name, size = str(message.get("process")), message.get("bytes")
+        process = self.box.processes.running.get(name)
+        if process is None or not isinstance(size, int) or not 0 <= size <= BLOAT_MOST:
+            running = ", ".join(self.box.processes.running)
+            raise EngineError(
+                f"bloat takes a process ({running}) and bytes up to {BLOAT_MOST}, not "
+                f"{name!r} and {size!r}"
+            )
+        return {"bloated": process.send("bloat", bytes=size)}

@@ -114,6 +114,7 @@ class PortProcess:
 
     def _mode(self, message: Message, descriptors: list[int]) -> None:
         self.told, self.share = message["mode"], message["share"]
+        self.alone_mode = BLOCK if message["block"] else PERMIT
         self.order = message["order"]
         self._publish()
         self.child.tell("mode", order=self.order, mode=self.told, **self._now())

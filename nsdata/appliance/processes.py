@@ -94,7 +94,7 @@ class Processes:
         self.running: dict[str, Process] = {}
         self.silence_ns = 1_000_000_000
         self.best_effort: tuple[int, float] | None = None  # of a queue: enter_ns, leave_percent
-        self.options = [f"{key}={_text(value)}" for key, value in flat(settings.settings)]
+        self.options = option_list(settings)
 
     def names(self) -> list[str]:
         """Who there is to be, in the order to be started."""
@@ -218,6 +218,11 @@ class Processes:
             signal.pidfd_send_signal(process.pidfd, signal.SIGKILL)
         except ProcessLookupError:
             return
+
+
+def option_list(settings: ApplianceSettings) -> list[str]:
+    """The settings of the file as KEY=VALUE."""
+    return [f"{key}={_text(value)}" for key, value in flat(settings.settings)]
 
 
 def _text(value: Any) -> str:

@@ -29,11 +29,13 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PrivateAttr,
     ValidationError,
     field_validator,
     model_validator,
 )
 
+from nsdata.config import Settings
 from nsdata.errors import SettingError
 from nsdata.path.port import WORKERS_MOST
 from nsdata.path.ring import LARGEST_FRAME
@@ -91,12 +93,18 @@ class ApplianceSettings(_Part):
     inline: bool = True
     workers: int = Field(1, ge=1, le=WORKERS_MOST)
     offload: str | None = None  # the FPGA block, as --offload of replay; with one worker
-    testing: bool = False  # the command `inject` is there
+    testing: bool = False  # the commands `inject` and `bloat` are there
     in_fallback: Literal["permit", "block"] = "permit"  # what the segment does then
     source: SourceSettings
     output: OutputSettings = OutputSettings()
     ring: RingSettings = RingSettings()
     settings: dict[str, Any] = {}
+    _options: Settings = PrivateAttr(default_factory=Settings)
+
+    @property
+    def options(self) -> Settings:
+        """The table `settings`, checked, with defaults."""
+        return self._options
 
     @field_validator("settings")
     @classmethod
@@ -128,6 +136,9 @@ class ApplianceSettings(_Part):
             place = place_of(lines, str(path), tuple(first["loc"]))
             key = ".".join(map(str, first["loc"]))
             raise SettingError(f"{place}: {key or 'the file'}: {first['msg']}") from error
+        found._options = Settings.from_mapping(
+            found.settings, lambda key: place_of(lines, str(path), ("settings", *key))
+        )
         return found._absolute(file.resolve().parent)
 
     def _absolute(self, base: Path) -> Self:

@@ -27,14 +27,14 @@ from nsdata.appliance.control import Control
 from nsdata.appliance.figures import Figures
 from nsdata.appliance.memory import new_page
 from nsdata.appliance.notify import Notify
-from nsdata.appliance.processes import PORT, Process, Processes, log_file
+from nsdata.appliance.processes import PORT, Process, Processes, log_file, option_list
 from nsdata.appliance.record import Record
+from nsdata.appliance.reload import Change, change
 from nsdata.appliance.sensors import SensorReader, sources
 from nsdata.appliance.settings import ApplianceSettings
 from nsdata.appliance.store import Store
 from nsdata.assembly import build_deciders
-from nsdata.config import Settings
-from nsdata.errors import EngineError, LedgerError
+from nsdata.errors import EngineError, LedgerError, NsdataError
 from nsdata.fallback.controller import Moment, Transition
 from nsdata.fallback.decisions import Kill, Start
 from nsdata.fallback.ledger import LedgerSnapshot
@@ -45,7 +45,7 @@ from nsdata.path.status import StatusPage
 STOP_NS = 15_000_000_000  # for all to stop when asked to
 PAUSE_S = 0.01  # after what nobody expected
 TOLD = (
-    "capture", "output", "failed", "refused", "reloaded", "detached", "best effort",
+    "capture", "output", "failed", "refused", "detached", "best effort",
 )  # fmt: skip
 MEMORY_NS = 100_000_000  # between two looks at resident memory
 
@@ -53,8 +53,11 @@ MEMORY_NS = 100_000_000  # between two looks at resident memory
 class Supervisor:
     """One appliance. Raises NsdataError for what keeps it from being set up."""
 
-    def __init__(self, settings: ApplianceSettings) -> None:
+    def __init__(
+        self, settings: ApplianceSettings, file: str | os.PathLike[str] | None = None
+    ) -> None:
         self.settings = settings
+        self.file = file  # that a reload reads again
         directory = Path(settings.directory)
         directory.mkdir(parents=True, exist_ok=True)
         self.control = Control(directory / "control.sock", Commands(self).answer)
@@ -67,7 +70,7 @@ class Supervisor:
         self.record = Record(settings.name, store, self.processes.writer_end)
         self.figures = Figures()
         self.notify = Notify()
-        self.options = options = Settings.load(sets=self.processes.options)
+        options = settings.options
         if (best := options.protection.best_effort).enabled:
             self.processes.best_effort = (best.latency, best.leave)
         self.deciders = build_deciders(options, self)
@@ -80,6 +83,9 @@ class Supervisor:
         self.fpga_held = False
         self.stopping = False
         self.reload_asked = False
+        self.good = self.processes.rules, self.processes.options  # that could be compiled
+        self.rules_order = 0  # of the last reload
+        self.other_sensors = False  # since the last reload
         self.ready = False  # the port was, once
         self.selector = selectors.DefaultSelector()
         self.memory_ns = 0
@@ -122,13 +128,14 @@ class Supervisor:
         block = self.settings.in_fallback == "block"
         mode = port_process.INSPECT if normal else (
             port_process.BLOCK if block else port_process.PERMIT)  # fmt: skip
-        port.send("mode", mode=mode, share=self.deciders.share, order=self.order)
+        port.send("mode", mode=mode, share=self.deciders.share, order=self.order, block=block)
 
     def _permit(self) -> None:
         """Whatever the state: permit everything, until the next order."""
         if port := self.processes.running.get(PORT):
             self.order += 1
-            port.send("mode", mode=port_process.PERMIT, share=FULL_SHARE, order=self.order)
+            port.send("mode", mode=port_process.PERMIT, share=FULL_SHARE, order=self.order,
+                      block=False)  # fmt: skip
 
     def start(self, decision: Start) -> None:
         """Start a process, and see to it."""
@@ -211,6 +218,9 @@ class Supervisor:
                 self._fpga_over({"why": "the block was brought back"})
             elif what == "mad":
                 self._mad(message)
+            elif what == "reloaded":
+                self._reloaded(message)
+                self._told(process, message)
             elif what in TOLD:
                 self._told(process, message)
 
@@ -272,12 +282,13 @@ class Supervisor:
     def _sensors(self, now: int) -> None:
         """The health score, when sensors have answered."""
         if now >= self.sensors_ns:
-            self.sensors_ns = now + self.options.health.interval
+            self.sensors_ns = now + self.settings.options.health.interval
             self.sensors.ask()
         readings = self.sensors.poll()
         if readings is None:
             return
-        self.deciders.read_sensors(readings, time.monotonic_ns())
+        forget, self.other_sensors = self.other_sensors, False
+        self.deciders.read_sensors(readings, time.monotonic_ns(), forget=forget)
 
     # --- the loop ---------------------------------------------------------------------------
 
@@ -290,7 +301,7 @@ class Supervisor:
         self.selector.register(self.control, selectors.EVENT_READ, ("asked", None))
         self._begin()
         for name in self.processes.names():
-            limits = self.options.watch.limits(name)
+            limits = self.settings.options.watch.limits(name)
             self.deciders.carry_out(self.watch.add(name, time.monotonic_ns(), limits))
         self.record.note(
             "appliance started", self.settings.name, {"workers": self.settings.workers}
@@ -339,20 +350,61 @@ class Supervisor:
         self.page.beat()
         if self.reload_asked:
             self.reload_asked = False
-            self.reload(self.processes.rules)
+            try:
+                self.reload(None)
+            except NsdataError as error:
+                self.record.note("reload refused", self.settings.name, {"error": str(error)})
         self.notify.alive(now)
         self._look(now)
         self.record.push()
         self.record.save(now, self.moment().ledger, self.deciders.state, self.deciders.reason)
 
-    def reload(self, rules: list[str]) -> tuple[int, list[str]]:
-        """Have the workers take other rules, or the same files read again; (order, workers)."""
-        self.processes.rules = rules
+    def reload(self, rules: list[str] | None) -> tuple[int, list[str], tuple[str, ...]]:
+        """Take over the configuration file as it is now; with `rules`, these and nothing else.
+
+        (order, workers asked to compile, keys that changed). Raises NsdataError, and nothing has
+        changed, for a file with errors and for what takes a restart.
+        """
+        changed: tuple[str, ...] = ("rules",)
+        if rules is None and self.file is not None:
+            file = ApplianceSettings.load(self.file)
+            found = change(self.settings, file)
+            self._adopt(found)
+            changed, rules = found.keys, list(file.rules)
+        self.processes.rules = rules = self.processes.rules if rules is None else rules
         self.order += 1
+        self.rules_order = self.order
         asked = [w.name for w in self.processes.workers() if w.ready
-                 and w.send("reload", rules=rules, order=self.order)]  # fmt: skip
-        self.record.note("reload", self.settings.name, {"rules": rules, "workers": asked})
-        return self.order, asked
+                 and w.send("reload", rules=rules, settings=self.processes.options,
+                            order=self.order)]  # fmt: skip
+        told = {"rules": rules, "workers": asked, "changed": list(changed), "order": self.order}
+        self.record.note("reload", self.settings.name, told)
+        return self.order, asked, changed
+
+    def _adopt(self, found: Change) -> None:
+        """Other settings, from now on."""
+        file = found.file
+        names = self.processes.names()
+        self.deciders.adopt(
+            build_deciders(file.options, self),
+            {name: file.options.watch.limits(name) for name in names},
+        )
+        if any(key.startswith("health.") for key in found.keys):
+            self.sensors.close()
+            health = file.options.health
+            self.sensors = SensorReader(sources(health, Path(file.directory)), health)
+            self.other_sensors = True
+        self.settings = self.processes.settings = file
+        self.processes.options = option_list(file)
+        self.obey()
+
+    def _reloaded(self, message: Message) -> None:
+        """Workers that are started later get what one could compile, and nothing else."""
+        if message["order"] == self.rules_order:
+            if message["ok"]:
+                self.good = self.processes.rules, self.processes.options
+            else:
+                self.processes.rules, self.processes.options = self.good
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self.stopping = True

@@ -110,10 +110,9 @@ class WorkerProcess:
     def __init__(self, child: Child, plan: dict[str, Any]) -> None:
         self.child = child
         self.settings = Settings.load(sets=plan["settings"])
-        self.rules = plan["rules"]
         self.ring: Ring | None = None
         self.events = Events()
-        self.loaded = self._compile(self.rules, None)
+        self.loaded = self._compile(plan["rules"], self.settings, None)
         engine = build_engine(
             self.loaded, self.settings, inline=plan.get("inline", True), seed=plan.get("seed", 0)
         )
@@ -132,15 +131,17 @@ class WorkerProcess:
         self.batches = self.reloads = 0
         self.compiled: LoadedRules | NsdataError | None = None
         self.compiling: threading.Thread | None = None
+        self.next_reload: Message | None = None  # after the one under way
         self.reported: dict[int, int] = {}
         self.report_ns = self.publish_ns = 0
         self.words = np.zeros(len(FIGURES), np.uint64)
         for what in ("ring", "unring", "writer", "reload", "inject"):
             child.on(what, getattr(self, f"_{what}"))
 
-    def _compile(self, rules: list[str], before: LoadedRules | None) -> LoadedRules:
-        ruleset = load_rules([Path(path) for path in rules], self.settings)
-        return LoadedRules.build(ruleset, self.settings, before)
+    @staticmethod
+    def _compile(rules: list[str], settings: Settings, before: LoadedRules | None) -> LoadedRules:
+        ruleset = load_rules([Path(path) for path in rules], settings)
+        return LoadedRules.build(ruleset, settings, before)
 
     # --- orders -----------------------------------------------------------------------------
 
@@ -162,25 +163,33 @@ class WorkerProcess:
         self.events.to(socket.socket(fileno=descriptors[0]))
 
     def _reload(self, message: Message, descriptors: list[int]) -> None:
+        """Compile beside the packets; one that comes meanwhile is next, the newest of them."""
         if self.compiling is not None:
-            self.child.tell("reloaded", ok=False, order=message["order"],
-                            why="a reload is under way")  # fmt: skip
+            if self.next_reload is not None:
+                self.child.tell("reloaded", ok=False, order=self.next_reload["order"],
+                                why="another reload came after it")  # fmt: skip
+            self.next_reload = message
             return
-        rules, order = message["rules"], message["order"]
+        rules, self.order = message["rules"], message["order"]
+        try:
+            settings = Settings.load(sets=message["settings"])
+        except NsdataError as error:
+            self.child.tell("reloaded", ok=False, why=str(error), order=self.order)
+            return
 
         def work() -> None:
             # A collection over all objects of a large rule set takes a quarter of a second, in
             # which nothing is inspected: none while they are made, and then they are left alone.
             gc.disable()
             try:
-                self.compiled = self._compile(rules, self.loaded)
+                self.compiled = self._compile(rules, settings, self.loaded)
             except NsdataError as error:
                 self.compiled = error
             finally:
                 gc.freeze()
                 gc.enable()
 
-        self.rules, self.order = rules, order
+        self.new_settings = settings
         self.compiled = None
         self.compiling = threading.Thread(target=work, daemon=True)
         self.compiling.start()
@@ -190,10 +199,16 @@ class WorkerProcess:
         if self.compiling is None or self.compiling.is_alive():
             return
         self.compiling = None
-        if not isinstance(self.compiled, LoadedRules):
+        if isinstance(self.compiled, LoadedRules):
+            self._take_over(self.compiled)
+        else:
             self.child.tell("reloaded", ok=False, why=str(self.compiled), order=self.order)
-            return
-        loaded = self.compiled
+        if self.next_reload is not None:
+            message, self.next_reload = self.next_reload, None
+            self._reload(message, [])
+
+    def _take_over(self, loaded: LoadedRules) -> None:
+        self.settings = self.new_settings
         self.pipeline.swap_rules(loaded.base, loaded.fragments, loaded.sids)
         if self.offload is not None:
             self.pipeline.load_offload(loaded, self.offload.image_for(loaded, self.settings))

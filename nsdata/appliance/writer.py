@@ -1,7 +1,8 @@
 """The writer's process: the lines of all others into the EVE file, whole ones only.
 
 A line that was torn by a death in the middle of a write is cut off at the next start. A disk that
-is full is reported, and tried again: what comes meanwhile is counted as lost.
+is full is reported, and tried again: what comes meanwhile is counted as lost. A file that was moved
+away or removed (logrotate) is begun anew within a second.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from nsdata.output.eve_file import EveFile, output_error
 
 FIGURES = ("lines", "bytes", "lines_lost", "failures", "torn_bytes")
 RETRY_NS = 1_000_000_000
+MOVED_NS = 1_000_000_000  # between two looks whether the file is still at its path
 TAIL = 1 << 20  # bytes looked at for the end of the last whole line, at a time
 
 
@@ -47,6 +49,14 @@ def mend(path: str) -> int:
     return size - whole
 
 
+def _inode(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 class WriterProcess:
     """The loop. `plan`: eve, the file."""
 
@@ -55,8 +65,9 @@ class WriterProcess:
         self.path = plan["eve"]
         self.ends: dict[int, socket.socket] = {}
         self.file: EveFile | None = None
+        self.inode: tuple[int, int] | None = None
         self.lines = self.bytes = self.lost = self.failures = self.torn = 0
-        self.retry_ns = 0
+        self.retry_ns = self.moved_ns = 0
         self.words = np.zeros(len(FIGURES), np.uint64)
         child.on("from", self._from)
 
@@ -71,10 +82,21 @@ class WriterProcess:
         try:
             self.torn += mend(self.path)
             self.file = EveFile(self.path, append=True)
+            self.inode = _inode(self.path)
             if self.failures:
                 self.child.tell("output", why="", lost=self.lost)
         except OutputError as error:
             self._failed(error, now)
+
+    def _moved(self, now: int) -> None:
+        """Close the file when another, or none, stands at its path."""
+        if self.file is None or now < self.moved_ns:
+            return
+        self.moved_ns = now + MOVED_NS
+        if _inode(self.path) != self.inode:
+            moved, self.file = self.file, None
+            with suppress(OutputError):  # all lines were flushed
+                moved.close()
 
     def _failed(self, error: OutputError, now: int) -> None:
         self.failures += 1
@@ -87,6 +109,7 @@ class WriterProcess:
 
     def write(self, lines: bytes, now: int) -> None:
         """Write whole lines, or count them as lost."""
+        self._moved(now)
         self._open(now)
         count = lines.count(b"\n")
         if self.file is None or not lines.endswith(b"\n"):
@@ -137,7 +160,9 @@ class WriterProcess:
             if not took:
                 if self.child.stopping or self.child.orphan:
                     break
-                self._open(time.monotonic_ns())
+                now = time.monotonic_ns()
+                self._moved(now)
+                self._open(now)
                 self.child.pause(BEAT_NS, *self.ends)
         if self.file is not None:
             self.file.close()

@@ -215,6 +215,10 @@ class Controller:
         """Say when normal operation began; durations count from here."""
         self._since = moment
 
+    def adopt(self, meter: DropMeter) -> None:
+        """Another meter is read from now on (`Guard.adopt`)."""
+        self._meter = meter
+
     def next_due_ns(self) -> int | None:
         """When `on_time` is due (the timed restore), or None."""
         return self._due_ns

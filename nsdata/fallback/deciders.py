@@ -20,6 +20,7 @@ from nsdata.fallback.reasons import Reason, State
 from nsdata.fallback.reentry import FallBackAgain, Reentry, SetShare, TryRestore
 from nsdata.fallback.sensor import Reading
 from nsdata.fallback.watch import Watch
+from nsdata.fallback.watch_policy import ProcessLimits
 
 
 class Hands(Protocol):
@@ -78,6 +79,19 @@ class Deciders:
         """Begin: windows and durations count from now."""
         self.guard.start(self.hands.moment())
 
+    def adopt(self, other: Deciders, limits: Mapping[str, ProcessLimits]) -> None:
+        """The policies of `other` from now on, and these limits of processes; what has been
+        observed, and the state, stay. A window of the drop meter begins anew if it is another."""
+        self.look()
+        mine, theirs = self.guard.meter, other.guard.meter
+        if mine.policy != theirs.policy:
+            self.guard.adopt(theirs, self.hands.moment())
+        self.reentry.adopt(other.reentry)
+        self.health.policy = other.health.policy
+        self.watch.policy = other.watch.policy
+        for name, limit in limits.items():
+            self.carry_out(self.watch.limit(name, limit, self.hands.moment().now_ns))
+
     def next_due_ns(self) -> int:
         """When to `look` again, at the latest. EngineError before the watch was told anything."""
         due = (self.watch.next_due_ns(), self.guard.next_evaluation_ns())
@@ -92,8 +106,16 @@ class Deciders:
         self.carry_out(self.reentry.tick(self.hands.moment(), self.guard.controller))
         self.carry_out(self.watch.tick(self.hands.moment().now_ns))
 
-    def read_sensors(self, readings: Iterable[Reading], now_ns: int) -> None:
-        """The health score of these readings."""
+    def read_sensors(
+        self, readings: Iterable[Reading], now_ns: int, *, forget: bool = False
+    ) -> None:
+        """The health score of these readings.
+
+        `forget`: sensors that are not among them are expected no more (other settings).
+        """
+        readings = list(readings)
+        if forget:
+            self.health.keep({reading.name for reading in readings})
         report = self.health.evaluate(readings, now_ns)
         level = self.health_told.get("level")
         self.health_told = report.as_dict()

@@ -199,6 +199,11 @@ class DropMeter:
         self.last = None
 
     @property
+    def policy(self) -> tuple[int, int, float, int]:
+        """What it was built with: window and interval (ns), threshold, packets at least."""
+        return self.window_ns, self.interval_ns, self.threshold, self.minimum_packets
+
+    @property
     def peak_ratio(self) -> float:
         """The highest judged ratio since `start`."""
         return self._peak_ratio

@@ -59,6 +59,13 @@ class Guard:
         self.meter.start(moment.now_ns, moment.ledger, moment.drops_by_rule)
         self.controller.start(moment)
 
+    def adopt(self, meter: DropMeter, moment: Moment) -> None:
+        """Another window or threshold from now on, after everything due before it. The window
+        begins anew: what was read with the other one stays with the transitions it led to."""
+        meter.start(moment.now_ns, moment.ledger, moment.drops_by_rule)
+        self.meter = meter
+        self.controller.adopt(meter)
+
     def next_evaluation_ns(self) -> int:
         """Where the C loop has to stop: before the first frame not below this time."""
         due = self.controller.next_due_ns()

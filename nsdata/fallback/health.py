@@ -26,7 +26,7 @@ Pure: readings and the time come in; times are nanoseconds of one monotonic cloc
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -176,6 +176,11 @@ class Health:
     def forget(self, name: str) -> bool:
         """Expect the sensor no more (it was taken out on purpose); False if it was not known."""
         return self._tracks.pop(name, None) is not None
+
+    def keep(self, names: Collection[str]) -> None:
+        """Expect no other sensors any more."""
+        for name in [known for known in self._tracks if known not in names]:
+            self.forget(name)
 
     def evaluate(self, readings: Iterable[Reading], now_ns: int) -> Report:
         """Judge what was read; `readings` are all there is at `now_ns`.

@@ -116,6 +116,7 @@ class Reentry:
     def __init__(self, policy: ReentryPolicy | None = None, meter: DropMeter | None = None) -> None:
         self.policy = policy or ReentryPolicy()
         self.meter = meter or DropMeter()
+        self._next_meter = self.meter
         self.threshold = ALL
         self.failures = 0  # in a row; they make the wait
         self.attempts = 0  # automatic ones since a person acted or one succeeded
@@ -124,6 +125,11 @@ class Reentry:
         self._gave_up = False
         self._gone_ns: int | None = None
         self._ramp: _Ramp | None = None
+
+    def adopt(self, other: Reentry) -> None:
+        """The policy of `other` from now on; a re-entry under way ends as it began."""
+        self.policy = other.policy
+        self._next_meter = other.meter
 
     @property
     def wait_ns(self) -> int:
@@ -253,6 +259,7 @@ class Reentry:
         # not graduated, an automatic restore still has to prove itself for the last step's time
         steps = self.policy.steps if gradually else self.policy.steps[-1:]
         share = of_share(moment.ledger)
+        self.meter = self._next_meter
         self.meter.start(entry.at_ns, share, moment.drops_by_rule)
         self._ramp = _Ramp(steps, automatic, 0, entry.at_ns, share)
         return (self._set(self._ramp, entry.at_ns),)

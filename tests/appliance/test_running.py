@@ -9,7 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from box import PATIENCE_S, QUICK, Box, is_entry
+from box import PATIENCE_S, QUICK, Box, is_entry, many_flows
+
+EVERY_FLOW = 'alert udp any any -> any any (msg:"one a flow"; sid:5;)'
 
 
 def test_by_hand_and_back(tmp_path: Path) -> None:
@@ -142,3 +144,16 @@ def test_port_and_writer_come_back(tmp_path: Path, name: str) -> None:
         box.inspects()
     alerts = [e for e in box.events("alert")]
     assert alerts
+
+
+def test_a_file_that_is_moved_away_is_begun_anew(tmp_path: Path) -> None:
+    """As logrotate does it: lines go on in a new file, and none is lost between the two."""
+    with Box(tmp_path, rules=EVERY_FLOW, capture=many_flows(tmp_path / "flows.pcap"),
+             rate="2kpps") as box:  # fmt: skip
+        eve, old = box.directory / "eve.json", box.directory / "eve.json.1"
+        eve.rename(old)
+        box.wait(lambda t: eve.exists() and bool(box.events("alert")), "begun anew")
+        box.stop()
+        alerts = [e["src_ip"] for name in (old.name, eve.name) for e in box.events("alert", name)]
+        assert len(alerts) == len(set(alerts)) == box.events("ledger")[-1]["ledger"][
+            "inspected"]["packets"]  # fmt: skip

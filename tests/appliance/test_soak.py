@@ -7,10 +7,14 @@ the end no line of EVE is torn, and the supervisor is the one that was started.
 import os
 import random
 import signal
+import subprocess
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import pytest
 from box import Box, balances
 
 FAULTS = 500 if os.environ.get("NSDATA_FULL", "") not in ("", "0") else 20
@@ -21,6 +25,8 @@ SETTINGS = """
 "watch.heartbeat-clear" = "300ms"
 "watch.stable" = "300ms"
 "watch.unknown-clear" = "300ms"
+"watch.memory-clear" = "300ms"
+"watch.max-memory" = "512mb"
 "watch.restart-delay" = "50ms"
 "watch.restart-delay-max" = "200ms"
 "watch.crash-window" = "30s"
@@ -28,7 +34,24 @@ SETTINGS = """
 "health.deadline" = "300ms"
 "health.stale-after" = "5s"
 "health.required" = []
+"health.clear-after" = "300ms"
+"health.file-system.free-major" = "16mb"
+"health.file-system.free-critical" = "8mb"
 """
+DISK = "256m"
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[bool]:
+    """The appliance's directory is a small disk of its own, where one can be mounted."""
+    where = tmp_path / "run"
+    where.mkdir()
+    mounted = os.geteuid() == 0 and not subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "none", where], check=False
+    ).returncode
+    yield mounted
+    if mounted:
+        subprocess.run(["umount", "-l", where], check=False)
 
 
 class Soak:
@@ -37,6 +60,7 @@ class Soak:
     def __init__(self, box: Box, lab: Path, dice: random.Random) -> None:
         self.box, self.lab, self.dice = box, lab, dice
         self.crashes: dict[str, list[float]] = {}
+        self.alerts = 0  # in files moved away
 
     def after_crash(self, name: str) -> set[str]:
         """A crash is an event until the third in 30 s; near their end either is right."""
@@ -98,6 +122,34 @@ class Soak:
             file.write(os.urandom(4096))
         return {NORMAL}
 
+    def bloat(self) -> set[str]:
+        """A process takes more memory than it may."""
+        name = self.dice.choice(["worker-0", "worker-1", "writer", "port"])
+        self.box.wait(lambda t: t["processes"][name]["phase"] == "running", "it runs")
+        self.box.ask("bloat", process=name, bytes=1 << 29)
+        return {"memory error"}
+
+    def fill(self) -> set[str]:
+        """The disk is full: nothing can be written, the health score is low."""
+        with (
+            open(self.box.directory / "ballast", "wb", buffering=0) as file,
+            suppress(OSError),
+        ):
+            while file.write(bytes(1 << 20)):
+                pass
+        return {"low health score error"}
+
+    def rotate(self) -> set[str]:
+        """The EVE file is moved away under the writer."""
+        eve = self.box.directory / "eve.json"
+        if eve.exists():
+            old = self.box.directory / "eve-old.json"
+            eve.rename(old)
+            self.box.wait(lambda t: eve.exists(), "begun anew")
+            self.alerts += len(self.box.events("alert", old.name))  # every line of it is whole
+            old.unlink()
+        return {NORMAL}
+
     def sensors(self, temperature: str, power: str) -> None:
         for name, value in (("temperature-inlet", temperature), ("power-supply-1", power)):
             part = self.lab / f".{name}"
@@ -107,6 +159,7 @@ class Soak:
     def back(self) -> None:
         """Everything runs, and it is restored."""
         self.sensors("40", "1")
+        (self.box.directory / "ballast").unlink(missing_ok=True)
         self.box.wait(
             lambda t: (
                 len(t["processes"]) == 4
@@ -120,18 +173,20 @@ class Soak:
         self.box.inspects()
 
 
-def test_faults_at_random(tmp_path: Path) -> None:
+def test_faults_at_random(tmp_path: Path, disk: bool) -> None:
     lab = tmp_path / "sensors"
     lab.mkdir()
     settings = SETTINGS + f'"health.sensor-directory" = "{lab}"\n'
     dice = random.Random(SEED)
     done: Counter[str] = Counter()
-    with Box(tmp_path, rate="10kpps", more="workers = 2", settings=settings) as box:
+    with Box(tmp_path, rate="10kpps", more="workers = 2\ntesting = true", settings=settings) as box:
         assert box.process is not None
         soak = Soak(box, lab, dice)
         soak.sensors("40", "1")
-        faults = (soak.kill, soak.hang, soak.pause, soak.blind, soak.heat, soak.by_hand,
-                  soak.reload, soak.madness, soak.corrupt)  # fmt: skip
+        faults = [soak.kill, soak.hang, soak.pause, soak.blind, soak.heat, soak.by_hand,
+                  soak.reload, soak.madness, soak.corrupt, soak.bloat, soak.rotate]  # fmt: skip
+        if disk:
+            faults.append(soak.fill)
         received = 0
         for number in range(FAULTS):
             fault = dice.choice(faults)
@@ -154,4 +209,4 @@ def test_faults_at_random(tmp_path: Path) -> None:
             done[fault.__name__] += 1
         box.stop()
     print(f"{sum(done.values())} faults, {received} frames: {dict(done)}")
-    assert box.events("alert")  # every line of it is whole
+    assert soak.alerts + len(box.events("alert")) > 0
