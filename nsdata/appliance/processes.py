@@ -91,6 +91,7 @@ class Processes:
         self.supervisor_page = supervisor_page
         self.log = log
         self.rules = list(settings.rules)
+        self.rate: float | None = settings.source.rate  # of the source; None: nothing comes
         self.running: dict[str, Process] = {}
         self.silence_ns = 1_000_000_000
         self.best_effort: tuple[int, float] | None = None  # of a queue: enter_ns, leave_percent
@@ -138,7 +139,8 @@ class Processes:
             return {"eve": settings.output.eve}
         if name == PORT:
             return {
-                "workers": settings.workers, "source": settings.source_plan(),
+                "workers": settings.workers,
+                "source": {**settings.source_plan(), "rate": self.rate},
                 "supervisor": self.supervisor_page, "silence_ns": self.silence_ns,
                 "forward": settings.output.forward, "block": settings.in_fallback == "block",
                 "best_effort": self.best_effort,

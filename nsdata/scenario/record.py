@@ -14,12 +14,14 @@ from nsdata.scenario.scenario import Scenario
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """An action that was carried out. `packet`: packets that had come by then."""
+    """An action that was carried out, from `at_ns` to `done_ns` (in virtual time at once).
+    `packet`: packets that had come by then."""
 
     number: int
     name: str | None
     what: str
     at_ns: int
+    done_ns: int
     packet: int
 
 

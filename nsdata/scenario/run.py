@@ -131,7 +131,7 @@ class _Run:
         """Carry out an action, now."""
         box, action = self.box, self.scenario.file.action[number]
         came = box.sample().came
-        done = Done(number, action.name, action.what, box.now_ns, came)
+        done = Done(number, action.name, action.what, box.now_ns, box.now_ns, came)
         box.record.done.append(done)
         box.marks.acted(action.name, box.now_ns)
         match action:

@@ -116,7 +116,7 @@ class Wire:
 
     def take(self, until_ns: int, most: int | None = None) -> Batch | None:
         """The frames that come before `until_ns`, at most `most`; None when there are none."""
-        if not self._rate_milli or until_ns <= self._base_ns:
+        if not self._rate_milli or until_ns <= self._due(self._since):
             return None
         before = -(-(until_ns - self._base_ns) * self._rate_milli // PICO)
         n = min(before - self._since, len(self.frames))

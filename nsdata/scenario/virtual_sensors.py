@@ -14,6 +14,12 @@ WELL = {  # of a sensor that a scenario names, until it sets it
 }  # fmt: skip
 
 
+def at_first(scenario: Scenario) -> dict[str, float]:
+    """What the sensors that a scenario names read at its start."""
+    names = (one.sensor for one in scenario.file.action if isinstance(one, SetSensor))
+    return {name: WELL[KIND_OF_RESOURCE[resource_of(name)]] for name in names}
+
+
 class Sensors:
     """What a running appliance always reads (its output's disk, CPU, memory), and what the
     scenario names."""
@@ -22,11 +28,9 @@ class Sensors:
         self._settings: HealthSettings = scenario.settings.health
         self.size = self.free = scenario.file.appliance.disk
         self._named: dict[str, tuple[Sensor, float | None]] = {}
-        for action in scenario.file.action:
-            if isinstance(action, SetSensor):
-                kind = KIND_OF_RESOURCE[resource_of(action.sensor)]
-                sensor = self._settings.sensor(kind, action.sensor)
-                self._named[action.sensor] = (sensor, WELL[kind])
+        for name, value in at_first(scenario).items():
+            kind = KIND_OF_RESOURCE[resource_of(name)]
+            self._named[name] = (self._settings.sensor(kind, name), value)
 
     def set(self, name: str, value: float | None) -> None:
         """It reads this from now on; None: nothing."""
