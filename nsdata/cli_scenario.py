@@ -169,7 +169,8 @@ def compare(
     sets: Annotated[
         list[str],
         typer.Option(
-            "--set", metavar="KEY=A,B,C",
+            "--set",
+            metavar="KEY=A,B,C",
             help="A setting and its values (docs/operations.md), or a key of the scenario such as "
             "appliance.workers; drop_threshold is drop-meter.threshold in percent. Several --set: "
             "every combination. Values that are lists themselves are parted by |.",

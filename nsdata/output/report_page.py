@@ -221,7 +221,9 @@ def _transition(one: Transition, start_ns: int) -> Node:
     return made
 
 
-def flat_evidence(value: Mapping[str, Any], start_ns: int, before: str = "") -> Iterator[tuple[str, str]]:
+def flat_evidence(
+    value: Mapping[str, Any], start_ns: int, before: str = ""
+) -> Iterator[tuple[str, str]]:
     """Nested evidence as (dotted name, value); what a frame held is left out."""
     for key, inner in value.items():
         name = f"{before}{key}"

@@ -70,7 +70,7 @@ class Expect(Part):
     severity: Severity | None = of(None, "Critical, Warning or Info")
     outcome: Outcome | None = of(None, "an entry on the record: entered, restored, refused, …")
     evidence: dict[str, Told] = of(
-        {}, "an entry with this evidence: dotted key = value, `\">= 0.9\"` or `\"*\"` (is there)"
+        {}, 'an entry with this evidence: dotted key = value, `">= 0.9"` or `"*"` (is there)'
     )
     also_holding: Reasons = of((), "an entry that lists these reasons as holding, too")
     event: str | None = of(None, "an event of this kind on the record, such as `crash`")

@@ -87,9 +87,7 @@ def judge(scenario: Scenario, record: Record) -> list[Verdict]:
                         at_ns=missed.at_ns)
             )  # fmt: skip
         except _Skipped as skipped:
-            found.append(
-                Verdict(number, expect.title, expect.what, True, skipped=str(skipped))
-            )
+            found.append(Verdict(number, expect.title, expect.what, True, skipped=str(skipped)))
         else:
             found.append(Verdict(number, expect.title, expect.what, True, seen))
     return found
@@ -303,7 +301,9 @@ def _event(expect: Expect, record: Record, span: Span) -> str:
         and (expect.subject is None or one.subject == expect.subject)
     ]  # fmt: skip
     if span.packets is not None:
-        by_then = [one for one in seen if record.sample(one.at_ns).came - span.packet <= span.packets]
+        by_then = [
+            one for one in seen if record.sample(one.at_ns).came - span.packet <= span.packets
+        ]
         seen = by_then
     wrong = len(seen) != expect.times if expect.times is not None else not seen
     if wrong:

@@ -217,9 +217,7 @@ def wall_ns(text: str) -> int:
 
 def ledger_of(told: Mapping[str, Any]) -> LedgerSnapshot:
     """A ledger as it is told; bytes are known of fates, not of reasons."""
-    packets = {
-        name: int(n) for fate in Fate for name, n in told[fate.token]["reasons"].items()
-    }
+    packets = {name: int(n) for fate in Fate for name, n in told[fate.token]["reasons"].items()}
     return LedgerSnapshot(
         Count(told["received"]["packets"], told["received"]["bytes"]),
         tuple(Count(told[fate.token]["packets"], told[fate.token]["bytes"]) for fate in Fate),

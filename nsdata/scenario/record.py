@@ -1,4 +1,4 @@
-"""What a run of a scenario left behind: the same of both kinds of run, for the judge and the page."""
+"""What a run of a scenario left behind, alike of both kinds of run: for the judge and the page."""
 
 from __future__ import annotations
 
@@ -57,7 +57,6 @@ class Record:
     events: list[Event] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
     packet_ns: dict[int, int] = field(default_factory=dict)  # when so many packets had come
-    readings: list[tuple[int, float]] = field(default_factory=list)  # ns, drop ratio
     timeline: Timeline = field(default_factory=Timeline)
     ledger: LedgerSnapshot = field(default_factory=LedgerSnapshot.empty)  # at the end
     alerts: Counter[int] = field(default_factory=Counter)

@@ -15,14 +15,13 @@ from pydantic import ValidationError, field_validator, model_validator
 
 from nsdata.config import TREE, Settings
 from nsdata.errors import SettingError
-from nsdata.path.ring import LARGEST_FRAME
 from nsdata.scenario.actions import (
+    KINDS,
     AnyAction,
     Corrupt,
     FpgaError,
     Reload,
     do_of,
-    KINDS,
 )
 from nsdata.scenario.expect import Expect
 from nsdata.scenario.parts import Duration, Part, Rate, Size, of
@@ -105,7 +104,9 @@ class File(Part):
     traffic: Traffic = of(..., "what is offered")
     appliance: Appliance = of(Appliance(), "the box it happens to")
     settings: dict[str, Any] = of({}, "settings of docs/operations.md, by key")
-    action: tuple[AnyAction, ...] = of((), "what happens, in order of time", max_length=MOST_ENTRIES)
+    action: tuple[AnyAction, ...] = of(
+        (), "what happens, in order of time", max_length=MOST_ENTRIES
+    )
     expect: tuple[Expect, ...] = of((), "what must be true", max_length=MOST_ENTRIES)
 
     @model_validator(mode="after")
@@ -217,9 +218,7 @@ def place(lines: Mapping[KeyPath, int], path: str, key: KeyPath) -> str:
     return found if found != path or not lines else f"{path}:1"
 
 
-def _explained(
-    faults: ValidationError, lines: Mapping[KeyPath, int], path: str
-) -> SettingError:
+def _explained(faults: ValidationError, lines: Mapping[KeyPath, int], path: str) -> SettingError:
     first = faults.errors()[0]
     loc = tuple(part for part in first["loc"] if part != "[key]")
     kinds = {do_of(kind) for kind in KINDS}
@@ -247,7 +246,8 @@ def _keys_at(loc: KeyPath, fault: Mapping[str, Any]) -> list[str]:
     elif loc[0] == "expect" and len(loc) > 1:
         model = Expect
     elif len(loc) > 1:
-        model = {"traffic": Traffic, "appliance": Appliance}.get(str(loc[0]), File)
+        groups: dict[str, type[Part]] = {"traffic": Traffic, "appliance": Appliance}
+        model = groups.get(str(loc[0]), File)
         if loc[:2] == ("traffic", "generate"):
             model = Generate
     return [field.alias or name for name, field in model.model_fields.items()]
@@ -300,7 +300,9 @@ def _check(scenario: Scenario) -> None:
         loc = ("expect", number)
         if expect.after is not None and expect.after not in names:
             known = ", ".join(sorted(names)) or "none has a name yet"
-            raise _Wrong((*loc, "after"), f"no action is called {expect.after!r}; there are: {known}")
+            raise _Wrong(
+                (*loc, "after"), f"no action is called {expect.after!r}; there are: {known}"
+            )
         ends = (expect.at or 0) + (expect.lasts or 0)
         if ends > file.duration:
             key = "at" if (expect.at or 0) > file.duration else "for"

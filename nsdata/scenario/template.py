@@ -1,4 +1,4 @@
-"""What `nsdata scenario new` writes: a scenario that runs as it is, and says what may be changed."""
+"""What `nsdata scenario new` writes: a scenario that runs, and says what may be changed."""
 
 TEMPLATE = '''\
 # A scenario: what happens to an appliance, and what it must do then. docs/scenarios.md explains

@@ -77,7 +77,7 @@ def _frame(flow: int, answer: bool, attack: bool, size: int) -> bytes:
 
 def _ones(data: bytes) -> int:
     """RFC 1071 checksum."""
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data[: len(data) & ~1]))
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data[: len(data) & ~1]))
     total += (data[-1] << 8) if len(data) & 1 else 0
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
@@ -143,9 +143,7 @@ def written(frames: Batch, path: Path) -> Path:
     from nsdata.capture import CaptureWriter
 
     times = np.uint64(10**18) + np.arange(len(frames), dtype=np.uint64) * np.uint64(1000)
-    batch = Batch(
-        frames.data, frames.offset, frames.caplen, frames.wirelen, times, frames.linktype
-    )
+    batch = Batch(frames.data, frames.offset, frames.caplen, frames.wirelen, times, frames.linktype)
     with CaptureWriter(path) as writer:
         writer.write(batch, np.ones(len(frames), np.bool_))
     return path

@@ -19,7 +19,6 @@ import numpy as np
 from nsdata.appliance.figures import total
 from nsdata.appliance.port import LINGER_NS
 from nsdata.appliance.processes import PORT, WRITER, worker_name
-from nsdata.appliance.record import LINES_KEPT
 from nsdata.appliance.supervisor import MEMORY_NS
 from nsdata.assembly import LoadedRules, build_deciders
 from nsdata.capture import Batch
@@ -28,13 +27,13 @@ from nsdata.fallback.controller import Moment, Transition
 from nsdata.fallback.decisions import Kill, Start
 from nsdata.fallback.ledger import LedgerSnapshot, Why
 from nsdata.fallback.reasons import Reason, State
-from nsdata.output.events import event_line
 from nsdata.output.timeline import INTERVALS, SAID, Band
 from nsdata.path.port import FULL_SHARE, Port
 from nsdata.scenario.clock import VirtualClock
 from nsdata.scenario.record import Event, Marks, Record, Sample
 from nsdata.scenario.scenario import Scenario
 from nsdata.scenario.traffic import Wire, offered
+from nsdata.scenario.virtual_lines import Lines
 from nsdata.scenario.virtual_sensors import Sensors
 from nsdata.scenario.virtual_worker import Process, Worker
 
@@ -74,8 +73,7 @@ class Box:
         self.drops_ns = 0
         self.memory_ns = 0
         self.fpga_held = False
-        self.own_lines: list[bytes] = []  # the supervisor's, that no writer has taken
-        self.eve = bytearray()
+        self.lines = Lines(scenario.name, self.sensors)
         self.deciders = build_deciders(self.settings, self)
         self.look_ns = 0
 
@@ -112,7 +110,7 @@ class Box:
     def sample(self) -> Sample:
         """Take the counters of now."""
         moment = self.moment()
-        one = Sample(self.now_ns, moment.at_packet - 1, moment.ledger, Counter(self.record.alerts))
+        one = Sample(self.now_ns, moment.at_packet - 1, moment.ledger, Counter(self.lines.alerts))
         self.record.samples.append(one)
         return one
 
@@ -189,11 +187,11 @@ class Box:
         self._say("health", {"health": told})
 
     def _say(self, kind: str, members: Mapping[str, Any]) -> None:
-        if len(self.own_lines) >= LINES_KEPT:
-            self.own_lines.pop(0)
-            self.record.lines_lost += 1
-        head = {"appliance": self.scenario.name}
-        self.own_lines.append(event_line(kind, self.now_ns, {**head, **members}))
+        self.lines.say(kind, self.now_ns, members)
+
+    def write(self) -> None:
+        """What the writer takes now."""
+        self.lines.take(self.running.get(WRITER), self.workers())
 
     # --- the run ----------------------------------------------------------------------------
 
@@ -221,7 +219,7 @@ class Box:
         dues += [worker.next_ns(self.now_ns) for worker in self.workers()]
         dues += [
             p.ready_ns for p in self.running.values()
-            if not (p.ready or p.gone) and p.hung_ns is None
+            if p.due(p.ready_ns)
         ]  # fmt: skip
         return min(due for due in dues if due is not None)
 
@@ -297,7 +295,7 @@ class Box:
             watch = self.deciders.watch
             self.deciders.carry_out(watch.unexpected(worker.name, str(error), self.now_ns))
             self.end(worker)
-        self._write(worker)
+        self.write()
 
     def _best_effort(self, now: int) -> None:
         if self.port is None or not self.queues:
@@ -318,9 +316,8 @@ class Box:
         while self.exits:
             self._gone(self.exits.pop(0))
         for process in list(self.running.values()):
-            if not process.ready and not process.gone and process.hung_ns is None:
-                if process.ready_ns <= self.now_ns:
-                    self._ready(process)
+            if process.due(self.now_ns):
+                self._ready(process)
 
     def _gone(self, process: Process) -> None:
         if isinstance(process, Worker):
@@ -329,7 +326,7 @@ class Box:
                 if held:
                     frames = sum(len(slot[1]) for slot in held)
                     self.note("detached", PORT, {"worker": process.number, "held": frames})
-            self.record.lines_lost += process.lines_lost + _count(process.lines)
+            self.lines.gone(process)
             process.close()
         elif process.name == PORT:
             self._port_gone()
@@ -419,9 +416,7 @@ class Box:
         self.write()
         reading = self.deciders.guard.meter.last
         if reading is not None and reading.received:
-            if not self.record.readings or self.record.readings[-1][0] != reading.now_ns:
-                self.record.readings.append((reading.now_ns, reading.ratio))
-                self.record.timeline.reading(reading.now_ns, reading.ratio)
+            self.record.timeline.reading(reading.now_ns, reading.ratio)
         self.look_ns = min(self.deciders.next_due_ns(), self.sensors_ns)
 
     def _block(self, worker: Worker) -> None:
@@ -436,39 +431,6 @@ class Box:
             self.fpga_held = True
             evidence = {"process": worker.name, "fpga": told["fpga"]}
             self.deciders.fault(Reason.FPGA, json.loads(json.dumps(evidence)))
-
-    # --- events -----------------------------------------------------------------------------
-
-    def write(self) -> None:
-        """What the writer takes now."""
-        for worker in self.workers():
-            self._write(worker)
-        writer = self.running.get(WRITER)
-        if writer is not None and writer.works:
-            for line in self.own_lines:
-                self._put(line)
-            self.own_lines.clear()
-
-    def _write(self, worker: Worker) -> None:
-        writer = self.running.get(WRITER)
-        if writer is None or not writer.works or worker.hung_ns is not None:
-            return
-        while worker.lines:
-            lines = worker.lines.popleft()
-            worker.size -= len(lines)
-            self._put(lines)
-
-    def _put(self, lines: bytes) -> None:
-        """Into the file, if there is room on the disk."""
-        for line in lines.splitlines(keepends=True):
-            if b'"event_type":"alert"' in line:
-                self.record.alerts[json.loads(line)["alert"]["signature_id"]] += 1
-            if len(line) > self.sensors.free:
-                self.record.lines_lost += 1
-                continue
-            self.sensors.free -= len(line)
-            self.eve += line
-            self.record.lines += 1
 
     def _figures(self, now: int) -> None:
         ledger = self.moment().ledger
@@ -497,16 +459,14 @@ class Box:
         self._say("ledger", {"ledger": record.ledger.as_dict()})
         self.write()
         for worker in self.workers():
-            record.lines_lost += worker.lines_lost + _count(worker.lines)
+            self.lines.gone(worker)
             worker.close()
-        record.lines_lost += len(self.own_lines)
+        self.lines.end()
+        record.alerts = self.lines.alerts
+        record.lines, record.lines_lost = self.lines.written, self.lines.lost
         self._figures(end_ns)
         record.samples.append(
             Sample(end_ns, record.ledger.received.packets, record.ledger, record.alerts)
         )
-        record.end_ns, record.offered, record.eve = end_ns, self.wire.came, bytes(self.eve)
+        record.end_ns, record.offered, record.eve = end_ns, self.wire.came, bytes(self.lines.file)
         return record
-
-
-def _count(lines: Any) -> int:
-    return sum(one.count(b"\n") for one in lines)

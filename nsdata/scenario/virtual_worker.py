@@ -50,6 +50,11 @@ class Process:
         """Ready, there, and not hung."""
         return self.ready and not self.gone and self.hung_ns is None
 
+    def due(self, now_ns: int) -> bool:
+        """Whether it gets ready now."""
+        waits = not self.ready and not self.gone and self.hung_ns is None
+        return waits and self.ready_ns <= now_ns
+
     def beat(self, now_ns: int) -> None:
         """A sign of life, unless it cannot give one."""
         if not self.gone and self.hung_ns is None:
@@ -133,7 +138,9 @@ class Worker(Process):
         worked = False
         while (due := self.next_ns(now_ns)) is not None and due <= now_ns:
             assert self.ring is not None and self.pipeline is not None
-            data, offset, caplen, wirelen, ts_ns, linktype, verdicts = self.ring.take()
+            slot = self.ring.take()
+            assert slot is not None
+            data, offset, caplen, wirelen, ts_ns, linktype, verdicts = slot
             batch = Batch(data, offset, caplen, wirelen, ts_ns, linktype)
             verdicts[:] = self.pipeline.feed(batch)
             before = self.counts
