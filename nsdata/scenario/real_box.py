@@ -97,7 +97,8 @@ class RealBox:
             for name, value in named.items():
                 self.sensor(name, value)
             settings["health.sensor-directory"] = str(self.sensors)
-        captures = [str(written(offered(self.scenario), self.base / "traffic.pcap"))]
+        made = written(offered(self.scenario), self.base / "traffic.pcap", file.traffic.rate)
+        captures = [str(made)]
         box = file.appliance
         top = {
             "name": "scenario", "directory": str(self.directory), "testing": True,

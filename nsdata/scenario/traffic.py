@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from nsdata.capture import Batch
+from nsdata.capture import Batch, CaptureWriter
 from nsdata.capture.whole import joined, read_whole
 from nsdata.errors import CaptureError, SettingError
+from nsdata.scenario.clock import EPOCH_NS
 from nsdata.scenario.scenario import Generate, Scenario
 
 ETHERNET = 1
@@ -138,11 +139,10 @@ class Wire:
         )  # fmt: skip
 
 
-def written(frames: Batch, path: Path) -> Path:
-    """The frames as a capture file, a microsecond apart, for an appliance to play."""
-    from nsdata.capture import CaptureWriter
-
-    times = np.uint64(10**18) + np.arange(len(frames), dtype=np.uint64) * np.uint64(1000)
+def written(frames: Batch, path: Path, rate: float) -> Path:
+    """The frames as a capture file for an appliance to play, their times as at this rate."""
+    step = max(1, round(1e9 / rate))
+    times = np.uint64(EPOCH_NS) + np.arange(len(frames), dtype=np.uint64) * np.uint64(step)
     batch = Batch(frames.data, frames.offset, frames.caplen, frames.wirelen, times, frames.linktype)
     with CaptureWriter(path) as writer:
         writer.write(batch, np.ones(len(frames), np.bool_))
