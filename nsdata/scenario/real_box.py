@@ -73,6 +73,7 @@ class RealBox:
         self.sensors = self.base / "sensors"
         self.process: subprocess.Popen[bytes] | None = None
         self._mounted = False
+        self._ballast: dict[tuple[str, Any], int] = {}  # that a process was made to hold
 
     def __enter__(self) -> RealBox:
         try:
@@ -189,8 +190,11 @@ class RealBox:
 
     def bloat(self, name: str, size: int) -> None:
         """Have it grow to so much resident memory."""
-        now = int(self.ask("status")["processes"].get(name, {}).get("rss_bytes") or 0)
-        self.ask("bloat", process=name, bytes=max(0, size - now))
+        one = self.ask("status")["processes"].get(name, {})
+        held = self._ballast.get((name, one.get("pid")), 0)
+        more = max(0, size - int(one.get("rss_bytes") or 0) + held)
+        self.ask("bloat", process=name, bytes=more)
+        self._ballast[name, one.get("pid")] = more
 
     def corrupt(self, name: str) -> None:
         """Write over the memory in which a worker answers."""

@@ -94,7 +94,7 @@ class Appliance(Part):
 
 
 class File(Part):
-    """The whole file."""
+    """Keys at the top; `duration` and `[traffic]` are needed."""
 
     title: str = of("", "in a line, for reports", max_length=120)
     story: str = of("", "what happens, for reports", max_length=10_000)
@@ -114,6 +114,9 @@ class File(Part):
         if self.rules and self.rule_text:
             raise ValueError("say either rules or rule_text")
         return self
+
+
+Lines = Mapping[KeyPath, int] | None
 
 
 class _Wrong(Exception):
@@ -168,7 +171,7 @@ class Scenario:
                 settings = _without(settings, key)
                 settings[key] = value
         data["settings"] = settings
-        made = _validated(data, {}, f"--set {', '.join(sets)}", self.base)
+        made = _validated(data, None, f"--set {', '.join(sets)}", self.base)
         return replace(made, path=self.path, lines=self.lines, sets=sets)
 
 
@@ -195,15 +198,13 @@ def parse(text: str, path: str, base: Path) -> Scenario:
     return _validated(data, lines, path, base)
 
 
-def _validated(
-    data: Mapping[str, Any], lines: Mapping[KeyPath, int], path: str, base: Path
-) -> Scenario:
+def _validated(data: Mapping[str, Any], lines: Lines, path: str, base: Path) -> Scenario:
     try:
         file = File.model_validate(data)
     except ValidationError as faults:
         raise _explained(faults, lines, path) from None
     settings = _settings(file.settings, lines, path)
-    scenario = Scenario(path, file, settings, base, lines, data)
+    scenario = Scenario(path, file, settings, base, lines or {}, data)
     try:
         _check(scenario)
     except _Wrong as wrong:
@@ -212,13 +213,16 @@ def _validated(
     return scenario
 
 
-def place(lines: Mapping[KeyPath, int], path: str, key: KeyPath) -> str:
-    """FILE:LINE, of line 1 where the key stands nowhere: it is missing."""
+def place(lines: Lines, path: str, key: KeyPath) -> str:
+    """FILE:LINE, of line 1 where the key stands nowhere: it is missing. `path` where `lines` is
+    None: it is no file."""
+    if lines is None:
+        return path
     found = place_of(lines, path, key)
-    return found if found != path or not lines else f"{path}:1"
+    return found if found != path else f"{path}:1"
 
 
-def _explained(faults: ValidationError, lines: Mapping[KeyPath, int], path: str) -> SettingError:
+def _explained(faults: ValidationError, lines: Lines, path: str) -> SettingError:
     first = faults.errors()[0]
     loc = tuple(part for part in first["loc"] if part != "[key]")
     kinds = {do_of(kind) for kind in KINDS}
@@ -253,7 +257,7 @@ def _keys_at(loc: KeyPath, fault: Mapping[str, Any]) -> list[str]:
     return [field.alias or name for name, field in model.model_fields.items()]
 
 
-def _settings(values: Mapping[str, Any], lines: Mapping[KeyPath, int], path: str) -> Settings:
+def _settings(values: Mapping[str, Any], lines: Lines, path: str) -> Settings:
     given: dict[str, Any] = {}
     places: dict[str, str] = {}
     for key, value, inner in TREE.flatten(values):

@@ -76,6 +76,7 @@ class Box:
         self.lines = Lines(scenario.name, self.sensors)
         self.deciders = build_deciders(self.settings, self)
         self.look_ns = 0
+        self.marked = False  # counters are to be taken when this instant is over
 
     @property
     def now_ns(self) -> int:
@@ -249,7 +250,8 @@ class Box:
         self.settle()
         if now >= self.look_ns:
             self.look()
-        if self.marks.passed(now):
+        if self.marks.passed(now) or self.marked:
+            self.marked = False
             self.sample()
 
     def frames(self, until_ns: int, packets: int | None) -> bool:
@@ -265,7 +267,7 @@ class Box:
             self._offer(batch)
             for number in self.marks.came(self.wire.came, self.now_ns):
                 self.record.packet_ns[number] = self.now_ns
-                self.sample()
+                self.marked = True
             if packets is not None and self.wire.came >= packets:
                 return True
 
