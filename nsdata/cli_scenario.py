@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -27,6 +27,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Scenario files (TOML).")]
+ABREAST = 4  # policies in one table
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A scenario file (TOML).")]
 
 
@@ -207,12 +208,28 @@ def compare(
     if as_json:
         print(json_of([dict(zip(HEAD, one, strict=True)) for one in rows]), end="")
         return
-    others = differing(rows)
-    table = Table("", *HEAD, title=Text(scenario.title), title_justify="left")
-    for number, cells in enumerate(rows):
-        mark = "≠" if number in others else ""
-        table.add_row(mark, *(Text(str(cell)) for cell in cells))
     console = Console()
-    console.print(table)
-    words = "≠: another course than the first policy's" if others else "no policy differs"
+    for start in range(0, len(rows), ABREAST):
+        console.print(_abreast(scenario.title, HEAD, rows, slice(start, start + ABREAST)))
+    words = "≠: the policies differ in it" if differing(rows) else "no policy differs"
     print(words, file=sys.stderr)
+
+
+def _abreast(
+    title: str, head: Sequence[str], rows: Sequence[tuple[Any, ...]], part: slice
+) -> Table:
+    """Policies side by side, a line for each figure; those that differ are marked."""
+    table = Table(title=Text(title), title_justify="left", show_lines=True)
+    for name in ("", "", *(one[0].replace(", ", "\n") for one in rows[part])):
+        table.add_column(Text(name))
+    for at, name in enumerate(head[1:], 1):
+        alike = len({one[at] for one in rows}) == 1
+        style = "" if alike else "bold yellow"
+        cells = (
+            Text(
+                f"{one[at]:,}" if isinstance(one[at], int) else one[at].replace(" → ", "\n"), style
+            )
+            for one in rows[part]
+        )
+        table.add_row("" if alike else "≠", Text(name), *cells)
+    return table

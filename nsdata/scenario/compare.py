@@ -116,7 +116,11 @@ def row(result: Result) -> tuple[Any, ...]:
 
 def _course(result: Result) -> str:
     every = states(result.record)
-    parts = [one.reason if one.state == "fallback" else "normal" for one in every[:SHOWN_STATES]]
+    parts = [
+        f"{result.record.seconds(one.at_ns):.3f} s "
+        + (one.reason if one.state == "fallback" else "normal")
+        for one in every[:SHOWN_STATES]
+    ]
     if len(every) > SHOWN_STATES:
         parts.append(f"… {len(every) - SHOWN_STATES} more")
     return " → ".join(parts)

@@ -76,3 +76,7 @@ def _default(name: str, value: object) -> str:
     if isinstance(value, int) and name in _SIZES | _TIMES:
         return f"`{size_text(value) if name in _SIZES else duration_text(value)}`"
     return f"`{value}`"
+
+
+if __name__ == "__main__":
+    print(markdown(), end="")

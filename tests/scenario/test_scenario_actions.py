@@ -13,6 +13,7 @@ from nsdata.scenario.judge import counted
 from nsdata.scenario.run import Result, run
 from nsdata.scenario.scenario import parse
 
+
 def act(text: str, **given: str) -> Result:
     """A run with actions, as `at do key=value …` a line."""
     entries = ""
@@ -44,15 +45,15 @@ def entered(result: Result, at: int = 0) -> tuple[str, float, dict]:
 def test_the_load_is_what_was_offered() -> None:
     calm = ran(duration="4s")
     assert calm.record.offered == 4000 and reasons(calm) == {Why.INSPECTED: 4000}
-    assert act("1s rate rate=\"3kpps\"", duration="4s").record.offered == 10_000
-    assert act("1s pause for=\"2s\"", duration="4s").record.offered == 2000
-    assert act("1s burst for=\"2s\" rate=\"5kpps\"", duration="4s").record.offered == 12_000
+    assert act('1s rate rate="3kpps"', duration="4s").record.offered == 10_000
+    assert act('1s pause for="2s"', duration="4s").record.offered == 2000
+    assert act('1s burst for="2s" rate="5kpps"', duration="4s").record.offered == 12_000
 
 
 def test_a_rate_during_a_burst_stands_and_a_pause_in_one_goes_back_to_the_usual() -> None:
-    found = act("1s burst for=\"2s\" rate=\"5kpps\"\n2s rate rate=\"2kpps\"", duration="4s")
+    found = act('1s burst for="2s" rate="5kpps"\n2s rate rate="2kpps"', duration="4s")
     assert found.record.offered == 1000 + 5000 + 4000
-    found = act("1s burst for=\"2s\" rate=\"5kpps\"\n2s pause for=\"1s\"", duration="4s")
+    found = act('1s burst for="2s" rate="5kpps"\n2s pause for="1s"', duration="4s")
     assert found.record.offered == 1000 + 5000 + 1000
 
 
@@ -72,7 +73,7 @@ def test_an_action_at_a_packet_comes_after_it_and_before_the_next() -> None:
 
 
 def test_a_worker_that_is_killed_comes_back() -> None:
-    found = act("2s kill process=\"worker-0\"")
+    found = act('2s kill process="worker-0"')
     assert fell(found) == []
     kinds = [one.kind for one in found.record.events if one.subject == "worker-0"]
     assert kinds == ["started", "crash", "started", "recovered"]
@@ -81,7 +82,7 @@ def test_a_worker_that_is_killed_comes_back() -> None:
 
 
 def test_a_port_that_is_killed_loses_what_it_held() -> None:
-    found = act("2s kill process=\"port\"", box="capacity = \"500pps\"")
+    found = act('2s kill process="port"', box='capacity = "500pps"')
     assert reasons(found)[Why.PORT] == 64  # a ring of batches that came a millisecond apart
     assert [one.kind for one in found.record.events].count("port gone") == 1
     assert found.record.offered in range(5590, 5610)  # nothing comes in for 400 ms
@@ -89,13 +90,13 @@ def test_a_port_that_is_killed_loses_what_it_held() -> None:
 
 def test_a_writer_that_is_killed_loses_no_line() -> None:
     """Workers keep theirs until there is another."""
-    found = act("2s kill process=\"writer\"")
+    found = act('2s kill process="writer"')
     assert found.record.lines_lost == 0 and found.record.alerts[1] == 120
 
 
 @pytest.mark.parametrize("process", ["worker-0", "port", "writer"])
 def test_a_process_that_hangs_is_a_heartbeat_error(process: str) -> None:
-    found = act(f"2s stop process=\"{process}\"\n5s restore")
+    found = act(f'2s stop process="{process}"\n5s restore')
     reason, at, given = entered(found)
     assert reason == "heartbeat error" and given["process"] == process
     assert 2.5 <= at < 2.521
@@ -103,19 +104,19 @@ def test_a_process_that_hangs_is_a_heartbeat_error(process: str) -> None:
 
 
 def test_a_process_that_goes_on_in_time_is_no_error() -> None:
-    found = act("2s stop process=\"worker-0\"\n2400ms continue process=\"worker-0\"")
+    found = act('2s stop process="worker-0"\n2400ms continue process="worker-0"')
     assert fell(found) == []
     # what its ring took it inspects late: nothing is lost but what found no place
     assert reasons(found)[Why.OVERSUBSCRIBED] < 400
     assert sum(reasons(found).values()) == 6000
-    found = act("2s stop process=\"port\"\n2400ms continue process=\"port\"")
+    found = act('2s stop process="port"\n2400ms continue process="port"')
     assert fell(found) == [] and found.record.offered in range(5590, 5610)
 
 
 def test_a_process_that_grows_is_a_memory_error() -> None:
     limit = QUICK + '"watch.max-memory" = "1gb"\n'
-    assert fell(act("2s bloat process=\"writer\" to=\"1gb\"", settings=limit)) == []
-    found = act("2s bloat process=\"writer\" to=\"1025mb\"\n5s restore", settings=limit)
+    assert fell(act('2s bloat process="writer" to="1gb"', settings=limit)) == []
+    found = act('2s bloat process="writer" to="1025mb"\n5s restore', settings=limit)
     reason, at, given = entered(found)
     assert reason == "memory error" and given["rss_bytes"] == 1025 << 20
     assert at <= 2.1
@@ -123,7 +124,7 @@ def test_a_process_that_grows_is_a_memory_error() -> None:
 
 
 def test_a_worker_that_lies_is_unknown() -> None:
-    found = act("2s corrupt process=\"worker-0\"\n5s restore")
+    found = act('2s corrupt process="worker-0"\n5s restore')
     reason, at, given = entered(found)
     assert reason == "unknown" and at == 2.0 and "claims" in given["error"]
     assert fell(found)[-1][0] == "restored"
@@ -131,7 +132,7 @@ def test_a_worker_that_lies_is_unknown() -> None:
 
 
 def test_an_error_of_the_block_is_an_fpga_error() -> None:
-    found = act("2s fpga-error error=\"SEU\"\n5s restore", box="offload = true")
+    found = act('2s fpga-error error="SEU"\n5s restore', box="offload = true")
     reason, at, given = entered(found)
     assert reason == "FPGA reported error" and given["fpga"]["class"] == "SEU"
     assert at == 2.0 and fell(found)[-1][0] == "restored"
@@ -139,20 +140,20 @@ def test_an_error_of_the_block_is_an_fpga_error() -> None:
 
 def test_an_error_of_the_block_may_be_left_to_software() -> None:
     alone = QUICK + '"offload.on-failure" = "software"\n'
-    found = act("2s fpga-error error=\"SEU\"", box="offload = true", settings=alone)
+    found = act('2s fpga-error error="SEU"', box="offload = true", settings=alone)
     assert fell(found) == [] and "FPGA out of use" in [one.kind for one in found.record.events]
 
 
 def test_sensors_make_a_health_score() -> None:
-    text = "1s sensor sensor=\"temperature-a\" value=99"
+    text = '1s sensor sensor="temperature-a" value=99'
     reason, at, given = entered(act(text))
     assert reason == "low health score error" and at == 1.4 and given["score"] <= 30
     assert given["sensors"][0]["sensor"] == "temperature-a"
-    assert fell(act("1s sensor sensor=\"temperature-a\" missing=true")) == []  # unknown: yellow
-    assert fell(act("1s sensor sensor=\"fan-1\" value=0")) == []  # one of two
-    both = "1s sensor sensor=\"fan-1\" value=0\n1s sensor sensor=\"psu-1\" value=0"
+    assert fell(act('1s sensor sensor="temperature-a" missing=true')) == []  # unknown: yellow
+    assert fell(act('1s sensor sensor="fan-1" value=0')) == []  # one of two
+    both = '1s sensor sensor="fan-1" value=0\n1s sensor sensor="psu-1" value=0'
     assert entered(act(both))[0] == "low health score error"
-    again = text + "\n2s sensor sensor=\"temperature-a\" value=20\n5s restore"
+    again = text + '\n2s sensor sensor="temperature-a" value=20\n5s restore'
     assert fell(act(again))[-1][0] == "restored"
 
 
@@ -160,11 +161,11 @@ def test_a_full_disk_is_a_low_health_score_and_loses_lines() -> None:
     found = act("2s fill-disk\n4s free-disk")
     assert entered(found)[0] == "low health score error"
     assert found.record.lines_lost > 0 and counted(found.record.ledger, "lost") == 0
-    assert act("2s fill-disk leave=\"2gb\"").record.entries == []
+    assert act('2s fill-disk leave="2gb"').record.entries == []
 
 
 def test_by_hand_is_no_error() -> None:
-    found = act("1s fallback note=\"cabling\"\n2s fallback\n3s restore\n4s restore")
+    found = act('1s fallback note="cabling"\n2s fallback\n3s restore\n4s restore')
     assert fell(found) == [("entered", "no error"), ("refused", "no error"),
                            ("restored", "no error"), ("refused", "no error")]  # fmt: skip
     assert entered(found)[2] == {"note": "cabling"}
@@ -172,14 +173,14 @@ def test_by_hand_is_no_error() -> None:
 
 
 def test_a_restore_may_be_forced() -> None:
-    text = "1s stop process=\"worker-0\"\n1600ms restore{force}"
+    text = '1s stop process="worker-0"\n1600ms restore{force}'
     assert fell(act(text.format(force="")))[-1][0] == "refused"
     assert fell(act(text.format(force=" force=true")))[-1][0] == "restored"
 
 
 def test_rules_are_reloaded_between_two_batches() -> None:
-    other = "alert~udp~any~any~->~any~any~(msg:\\\"x\\\";~content:\\\"ATTACK\\\";~sid:2;)"
-    found = act(f"3s reload rule_text=\"{other}\"\n5s reload")
+    other = 'alert~udp~any~any~->~any~any~(msg:\\"x\\";~content:\\"ATTACK\\";~sid:2;)'
+    found = act(f'3s reload rule_text="{other}"\n5s reload')
     assert dict(found.record.alerts) == {1: 80, 2: 40}
     assert counted(found.record.ledger, "inspected") == 6000
 
@@ -221,8 +222,10 @@ def test_best_effort_passes_what_would_wait() -> None:
 
 
 def test_what_happens_to_nobody_is_noted() -> None:
-    found = act("2s kill process=\"worker-0\"\n2010ms stop process=\"worker-0\"")
-    assert [one.subject for one in found.record.events if one.kind == "nobody there"] == ["worker-0"]
+    found = act('2s kill process="worker-0"\n2010ms stop process="worker-0"')
+    assert [one.subject for one in found.record.events if one.kind == "nobody there"] == [
+        "worker-0"
+    ]
 
 
 def test_captures_are_played_again_and_again() -> None:
