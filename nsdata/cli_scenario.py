@@ -221,7 +221,7 @@ def _abreast(
     """Policies side by side, a line for each figure; those that differ are marked."""
     table = Table(title=Text(title), title_justify="left", show_lines=True)
     for name in ("", "", *(one[0].replace(", ", "\n") for one in rows[part])):
-        table.add_column(Text(name))
+        table.add_column(Text(name, overflow="fold"), overflow="fold")
     for at, name in enumerate(head[1:], 1):
         alike = len({one[at] for one in rows}) == 1
         style = "" if alike else "bold yellow"

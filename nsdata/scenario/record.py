@@ -27,12 +27,13 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that changed no state."""
+    """Something that changed no state. `packet`: packets that had come, where that is known."""
 
     at_ns: int
     kind: str
     subject: str
     evidence: Mapping[str, Any]
+    packet: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -180,7 +180,7 @@ class Box:
     def note(self, kind: str, subject: str, evidence: Mapping[str, Any]) -> None:
         """On the record."""
         plain = json.loads(json.dumps(dict(evidence)))
-        self.record.events.append(Event(self.now_ns, kind, subject, plain))
+        self.record.events.append(Event(self.now_ns, kind, subject, plain, self.wire.came))
         self._say("appliance", {"event": kind, "subject": subject, "evidence": plain})
 
     def health(self, told: Mapping[str, Any]) -> None:

@@ -227,5 +227,5 @@ def test_a_comparison_shows_where_policies_differ() -> None:
 
 
 def test_policies_are_all_checked_before_the_first_runs() -> None:
-    with pytest.raises(SettingError, match="watch.heartbeat"):
+    with pytest.raises(SettingError, match=r"watch\.heartbeat"):
         comparison(scene(), policies(["watch.heartbeat=1s,1ms"]))
