@@ -13,7 +13,7 @@ WORKER = st.sampled_from(["worker-0", "worker-1"]).map(lambda name: f'process = 
 RATES = st.sampled_from(["10pps", "1kpps", "20kpps"]).map(lambda rate: f'rate = "{rate}"')
 TIMES = st.sampled_from(["1ms", "250ms", "1s"]).map(lambda time: f'for = "{time}"')
 ALL = st.sampled_from([
-    'drop udp any any -> any any (msg:"x"; sid:7;)', "alert tcp any any -> any 80 (msg:\"y\"; sid:8;)"
+    'drop udp any any -> any any (msg:"x"; sid:7;)', 'alert tcp any any -> any 80 (sid:8;)',
 ]).map(lambda rule: f"rule_text = '{rule}'")  # fmt: skip
 VALUES = st.sampled_from([0, 50, 99]).map(lambda value: f"value = {value}")
 

@@ -134,7 +134,7 @@ reason = "memory error"
 
 
 @pytest.mark.parametrize(("entry", "box", "said"), [
-    ('do = "fill-disk"', "", "scene.toml:24: fill-disk: with --real the disk is memory, at most"),
+    ('do = "fill-disk"', "", "scene.toml:23: fill-disk: with --real the disk is memory, at most"),
     ('do = "bloat"\nprocess = "port"\nto = "5gb"', "", "bloat: with --real a process is given"),
 ])  # fmt: skip
 def test_what_cannot_be_done_is_said_with_its_line(entry: str, box: str, said: str) -> None:
@@ -151,7 +151,7 @@ def test_what_cannot_be_done_is_said_with_its_line(entry: str, box: str, said: s
 def test_a_disk_is_filled_as_root_only(monkeypatch: pytest.MonkeyPatch) -> None:
     one = scene('[[action]]\nat = "1s"\ndo = "fill-disk"\n', box='disk = "40mb"')
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    with pytest.raises(SettingError, match=r"scene.toml:24: fill-disk: .* takes root"):
+    with pytest.raises(SettingError, match=r"scene.toml:23: fill-disk: .* takes root"):
         check(one)
 
 
