@@ -32,7 +32,7 @@ from nsdata.path.port import FULL_SHARE, Port
 from nsdata.scenario.clock import VirtualClock
 from nsdata.scenario.record import Event, Marks, Record, Sample
 from nsdata.scenario.scenario import Scenario
-from nsdata.scenario.traffic import Wire, offered
+from nsdata.scenario.traffic import STEP_NS, Wire, offered
 from nsdata.scenario.virtual_lines import Lines
 from nsdata.scenario.virtual_sensors import Sensors
 from nsdata.scenario.virtual_worker import Process, Worker
@@ -217,6 +217,8 @@ class Box:
             self.look_ns, self.marks.next_ns(), self.record.timeline.next_ns(),
             self.wire.next_ns() if self.receives else None,
         ]  # fmt: skip
+        if self.queues and self.port is not None and self.port.holding[0]:
+            dues.append(self.now_ns + STEP_NS)  # a port looks so often how long they wait
         dues += [worker.next_ns(self.now_ns) for worker in self.workers()]
         dues += [
             p.ready_ns for p in self.running.values()
@@ -447,7 +449,7 @@ class Box:
         record, end_ns = self.record, self.now_ns
         if self.port is not None:
             for worker in self.workers():
-                worker.serve(end_ns + LINGER_NS)
+                worker.linger(end_ns, LINGER_NS)
                 self.collect(worker)
                 self.port.detach(worker.number)
         for worker in self.workers():

@@ -84,7 +84,6 @@ class Worker(Process):
     size: int = 0
     lines_lost: int = 0
     served_ns: int | None = None  # when the slot under way is judged
-    free_ns: int = 0  # when the one before was
     counts: tuple[Any, ...] = ()
     memory: mmap.mmap | None = None
     block_ns: int = 0
@@ -130,7 +129,7 @@ class Worker(Process):
             if slot is None:
                 return None
             took = len(slot[1]) * 1e9 / self.capacity if self.capacity else 0
-            self.served_ns = max(now_ns, self.free_ns) + int(took)
+            self.served_ns = now_ns + int(took)
         return self.served_ns
 
     def serve(self, now_ns: int) -> bool:
@@ -150,9 +149,15 @@ class Worker(Process):
                 [a - b for a, b in zip(now[3], before[3], strict=True)],
             )
             self.keep(self.pipeline.eve.take())
-            self.served_ns, self.free_ns = None, due
+            self.served_ns = None
             worked = True
         return worked
+
+    def linger(self, end_ns: int, length_ns: int) -> None:
+        """Judge what it can in so long after the end."""
+        while (due := self.next_ns(end_ns)) is not None and due <= end_ns + length_ns:
+            self.serve(due)
+            end_ns, length_ns = due, end_ns + length_ns - due
 
     def go_on(self, now_ns: int) -> None:
         """It goes on where it stopped."""

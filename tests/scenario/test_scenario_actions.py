@@ -221,6 +221,44 @@ def test_best_effort_passes_what_would_wait() -> None:
     assert told[0].evidence["latency_ns"] >= 1_000_000  # in virtual time
 
 
+def test_best_effort_sees_time_go_by_though_no_frame_comes() -> None:
+    best = QUICK + '"protection.best-effort.enabled" = true\n'
+    found = act("2s stop process=\"worker-0\"\n2001ms pause for=\"2s\"\n"
+                "2300ms continue process=\"worker-0\"", settings=best)  # fmt: skip
+    told = [one for one in found.record.events if one.kind == "best effort"]
+    assert [one.evidence["on"] for one in told] == [True, False]
+    assert [found.record.seconds(one.at_ns) for one in told] == [2.002, 2.3]
+
+
+def test_a_batch_takes_its_time_and_a_hang_adds_to_it() -> None:
+    entries = """
+[[action]]
+at = "500ms"
+do = "stop"
+process = "worker-0"
+[[action]]
+at = "900ms"
+do = "continue"
+process = "worker-0"
+[[expect]]
+at = "0s"
+for = "1400ms"
+packets = { inspected = 0 }
+[[expect]]
+at = "0s"
+for = "1402ms"
+packets = { inspected = 1 }
+"""
+    found = ran(entries, rate="1pps", box='capacity = "1pps"', duration="2s")
+    assert found.ok, found.verdicts
+
+
+def test_at_the_end_workers_judge_what_they_can_in_half_a_second() -> None:
+    """Of 1,000 packets in its ring 100 a second."""
+    found = ran(rate="1kpps", box='capacity = "100pps"\nframes = 4096', duration="1s")
+    assert reasons(found)[Why.INSPECTED] in range(145, 152)
+
+
 def test_what_happens_to_nobody_is_noted() -> None:
     found = act('2s kill process="worker-0"\n2010ms stop process="worker-0"')
     assert [one.subject for one in found.record.events if one.kind == "nobody there"] == [

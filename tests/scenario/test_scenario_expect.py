@@ -46,6 +46,12 @@ PAIRS = {
                           'after = "hang"\nevidence = { "given.no_such" = "*" }'),
     "evidence compared": ('after = "hang"\nevidence = { "given.silence_ns" = "> 500000000" }',
                           'after = "hang"\nevidence = { "given.silence_ns" = "<= 500000000" }'),
+    "evidence of a refusal": ('after = "early"\nfor = "1ms"\noutcome = "refused"\n'
+                              'evidence = { "recheck.holds" = true }',
+                              'after = "early"\nfor = "1ms"\n'
+                              'evidence = { "recheck.holds" = true }'),
+    "packets from a packet on": ('at_packet = 1000\nfor = "1s"\npackets = { received = 1000 }',
+                                 'at_packet = 1000\nfor = "1s"\npackets = { received = 2000 }'),
     "also_holding": ('after = "hang"\noutcome = "entered"\nalso_holding = []',
                      'after = "hang"\nalso_holding = "memory error"'),
     "event": ('after = "hang"\nevent = "recovered"\nsubject = "worker-0"',

@@ -229,3 +229,7 @@ def test_a_comparison_shows_where_policies_differ() -> None:
 def test_policies_are_all_checked_before_the_first_runs() -> None:
     with pytest.raises(SettingError, match=r"watch\.heartbeat"):
         comparison(scene(), policies(["watch.heartbeat=1s,1ms"]))
+
+
+def test_any_figure_makes_a_policy_differ() -> None:
+    assert differing([("a", "x", 1), ("b", "x", 1), ("c", "x", 2), ("d", "y", 1)]) == {2, 3}
