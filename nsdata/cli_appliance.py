@@ -17,6 +17,7 @@ app = typer.Typer(
 Directory = Annotated[
     Path, typer.Argument(help="The directory of the appliance (its socket is in there).")
 ]
+NOTIFY_TEST_S = 65.0  # longer than the longest time-out of a target
 AsJson = Annotated[bool, typer.Option("--json", help="The whole answer as JSON.")]
 
 
@@ -31,13 +32,15 @@ def run(
     config: Annotated[Path, typer.Option(help="TOML file: docs/appliance.md explains it.")],
 ) -> None:
     """Run an appliance in the foreground until SIGTERM or Ctrl-C; SIGHUP reloads it."""
+    from nsdata.appliance.log import logging_as
     from nsdata.appliance.settings import ApplianceSettings
     from nsdata.appliance.supervisor import Supervisor
 
     supervisor = Supervisor(ApplianceSettings.load(config), config)
     print(f"nsdata: appliance {supervisor.settings.name} in {supervisor.settings.directory}",
           flush=True)  # fmt: skip
-    supervisor.run()
+    with logging_as("supervisor", supervisor.processes.log, rotates=True):
+        supervisor.run()
 
 
 @app.command()
@@ -59,7 +62,10 @@ def status(directory: Directory, as_json: AsJson = False) -> None:
         table.add_row(fate, f"{ledger[fate]['packets']:,}", f"{ledger[fate]['bytes']:,}")
     console.print(table)
     table = Table("process", "phase", "pid", "memory")
-    for name, one in told["processes"].items():
+    processes = told["processes"]
+    if "phase" in told["reporter"]:
+        processes["reporter"] = told["reporter"]
+    for name, one in processes.items():
         memory = one.get("rss_bytes") or 0
         table.add_row(name, str(one.get("phase")), str(one.get("pid")), f"{memory >> 20} MiB")
     console.print(table)
@@ -112,6 +118,28 @@ def reload(
 def stop(directory: Directory) -> None:
     """Stop it in order."""
     _ask(directory, "stop")
+
+
+@app.command(name="notify-test")
+def notify_test(
+    directory: Directory,
+    note: Annotated[str, typer.Option(help="To stand in it.")] = "",
+) -> None:
+    """Send a test notification to every target, and say what came of it; exit 1 if one failed."""
+    import time
+
+    told = _ask(directory, "notify-test", note=note)
+    number, targets = told["number"], told["targets"]
+    results: dict[str, Any] = {}
+    end = time.monotonic() + NOTIFY_TEST_S
+    while len(results) < len(targets) and time.monotonic() < end:
+        time.sleep(0.05)
+        results = _ask(directory, "notify-tested", number=number)["results"]
+    for target in targets:
+        one = results.get(target, {"delivered": False, "why": "no answer of the reporter"})
+        print(f"{target}: {'delivered' if one['delivered'] else 'FAILED'}: {one['why']}")
+    if not all(target in results and results[target]["delivered"] for target in targets):
+        raise typer.Exit(1)
 
 
 @app.command()

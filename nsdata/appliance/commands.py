@@ -29,6 +29,7 @@ class Commands:
         commands: dict[Any, Callable[[Message], Message]] = {
             "status": self.status, "fallback": self.fallback, "restore": self.restore,
             "reload": self.reload, "stop": self.stop, "transitions": self.transitions,
+            "notify-test": self.notify_test, "notify-tested": self.notify_tested,
         }  # fmt: skip
         if self.box.settings.testing:
             commands |= {"inject": self.inject, "bloat": self.bloat, "offer": self.offer}
@@ -54,6 +55,7 @@ class Commands:
             "reentry": deciders.reentry.status(),
             "port": self.box.figures.port,
             "obeyed": self.box.obeyed,
+            "reporter": self.box.reporting.status(),
             "processes": deciders.watch.status(),
         }
 
@@ -81,6 +83,15 @@ class Commands:
     def transitions(self, message: Message) -> Message:
         """The newest transitions."""
         return {"transitions": self.box.record.store.transitions(int(message.get("most", 20)))}
+
+    def notify_test(self, message: Message) -> Message:
+        """Have a test notification sent; `notify-tested` says what came of it."""
+        number = self.box.reporting.test(str(message.get("note", ""))[:1000])
+        return {"number": number, "targets": list(self.box.settings.notify.targets)}
+
+    def notify_tested(self, message: Message) -> Message:
+        """What came of a test so far, by target."""
+        return {"results": self.box.reporting.tests.get(message.get("number", 0), {})}
 
     def inject(self, message: Message) -> Message:
         """For tests: an error of this class (docs/fpga-errors.md) from the block."""

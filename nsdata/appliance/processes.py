@@ -11,11 +11,11 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import IO, Any
 
 from nsdata.appliance import child
 from nsdata.appliance.channel import Channel, Gone, Message, pair
+from nsdata.appliance.log import log_plan, stderr_file
 from nsdata.appliance.memory import RingMemory, new_page
 from nsdata.appliance.settings import ApplianceSettings, flat
 from nsdata.errors import EngineError
@@ -83,13 +83,39 @@ class Process:
             self.ring = None
 
 
+def launch(
+    name: str, role: str, attempt: int, plan: dict[str, Any], keep: tuple[int, ...],
+    log: dict[str, Any], stderr: IO[bytes],
+) -> Process:  # fmt: skip
+    """Start a child in this role, with a page and a channel of its own, and the descriptors to
+    keep. log: its plan. Raises EngineError when it cannot be started."""
+    page_fd, page = new_page(name)
+    mine, theirs = pair()
+    ends = {"name": name, "page": page_fd, "channel": theirs.fileno(), "log": log}
+    try:
+        popen = subprocess.Popen(
+            child.command(role, {**ends, **plan}), pass_fds=(page_fd, theirs.fileno(), *keep),
+            env=child.environment(), stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr,
+            start_new_session=True,  # Ctrl-C is the supervisor's to act upon
+        )  # fmt: skip
+        pidfd = os.pidfd_open(popen.pid)
+    except OSError as error:
+        mine.close()
+        raise EngineError(f"{name} cannot be started: {error.strerror}") from error
+    finally:
+        os.close(page_fd)
+        theirs.close()
+    return Process(name, attempt, popen, pidfd, page, Channel(mine))
+
+
 class Processes:
     """All of them by name, at most one start of each."""
 
-    def __init__(self, settings: ApplianceSettings, supervisor_page: int, log: IO[bytes]) -> None:
+    def __init__(self, settings: ApplianceSettings, supervisor_page: int) -> None:
         self.settings = settings
         self.supervisor_page = supervisor_page
-        self.log = log
+        self.log = log_plan(settings.log, settings.directory)
+        self.stderr = stderr_file(self.log, settings.directory)
         self.rules = list(settings.rules)
         self.rate: float | None = settings.source.rate  # of the source; None: nothing comes
         self.running: dict[str, Process] = {}
@@ -107,26 +133,9 @@ class Processes:
 
     def start(self, name: str, attempt: int, **more: Any) -> Process:
         """Start it and wire it to those that run. Raises EngineError when it cannot be started."""
-        page_fd, page = new_page(name)
-        mine, theirs = pair()
-        ends = {"name": name, "page": page_fd, "channel": theirs.fileno()}
-        plan = {**ends, **self._plan(name), **more}
         role = "worker" if name.startswith("worker-") else name
-        keep = (page_fd, theirs.fileno(), self.supervisor_page)
-        try:
-            popen = subprocess.Popen(
-                child.command(role, plan), pass_fds=keep, env=child.environment(),
-                stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
-                start_new_session=True,  # Ctrl-C is the supervisor's to act upon
-            )  # fmt: skip
-            pidfd = os.pidfd_open(popen.pid)
-        except OSError as error:
-            mine.close()
-            raise EngineError(f"{name} cannot be started: {error.strerror}") from error
-        finally:
-            os.close(page_fd)
-            theirs.close()
-        process = Process(name, attempt, popen, pidfd, page, Channel(mine))
+        plan = {**self._plan(name), **more}
+        process = launch(name, role, attempt, plan, (self.supervisor_page,), self.log, self.stderr)
         if role == "worker":
             process.worker = int(name.removeprefix("worker-"))
         self.running[name] = process
@@ -206,6 +215,10 @@ class Processes:
         out.setblocking(False)
         return out
 
+    def close(self) -> None:
+        """None is started any more."""
+        self.stderr.close()
+
     def gone(self, process: Process) -> tuple[int | None, int | None]:
         """It has ended: (exit code, signal). Nothing of this start is left."""
         status = process.popen.wait()
@@ -233,8 +246,3 @@ def _text(value: Any) -> str:
     if isinstance(value, list):
         return ",".join(map(_text, value))
     return str(value)
-
-
-def log_file(directory: Path) -> IO[bytes]:
-    """What children say on their standard error, appended."""
-    return open(directory / "appliance.log", "ab", buffering=0)

@@ -10,6 +10,8 @@
     [output]
     eve = "eve.json"
     forward = "forwarded.pcap"           # optional
+    [metrics]                            # and log, notify: monitoring_settings.py
+    listen = "127.0.0.1:9464"
     [settings]                           # as in docs/operations.md
     drop-meter.threshold = 0.9
 
@@ -20,7 +22,7 @@ file, line and key.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -35,11 +37,18 @@ from pydantic import (
     model_validator,
 )
 
+from nsdata.appliance.monitoring_settings import (
+    LogSettings,
+    MetricsSettings,
+    NotifySettings,
+    read_key,
+    read_secret,
+)
 from nsdata.config import Settings
 from nsdata.errors import SettingError
 from nsdata.path.port import WORKERS_MOST
 from nsdata.path.ring import LARGEST_FRAME
-from nsdata.toml_text import place_of, read_toml
+from nsdata.toml_text import KeyPath, place_of, read_toml
 from nsdata.units import parse_rate
 
 Rate = Annotated[float, BeforeValidator(lambda value: parse_rate(str(value)))]
@@ -98,6 +107,9 @@ class ApplianceSettings(_Part):
     source: SourceSettings
     output: OutputSettings = OutputSettings()
     ring: RingSettings = RingSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    log: LogSettings = LogSettings()
+    notify: NotifySettings = NotifySettings()
     settings: dict[str, Any] = {}
     _options: Settings = PrivateAttr(default_factory=Settings)
 
@@ -139,7 +151,23 @@ class ApplianceSettings(_Part):
         found._options = Settings.from_mapping(
             found.settings, lambda key: place_of(lines, str(path), ("settings", *key))
         )
-        return found._absolute(file.resolve().parent)
+        found = found._absolute(file.resolve().parent)
+        found._secrets(lines, str(path))
+        return found
+
+    def _secrets(self, lines: Mapping[KeyPath, int], path: str) -> None:
+        """Refuse to start without a secret that is asked for."""
+        webhook = self.notify.webhook
+        for key, file, read in (
+            (("metrics", "token-file"), self.metrics.token_file, read_secret),
+            (("notify", "webhook", "secret-file"), webhook and webhook.secret_file, read_key),
+        ):
+            try:
+                if file:
+                    read(file)
+            except ValueError as error:
+                place = place_of(lines, path, key)
+                raise SettingError(f"{place}: {'.'.join(key)}: {error}") from error
 
     def _absolute(self, base: Path) -> Self:
         def at(path: str) -> str:
@@ -147,10 +175,19 @@ class ApplianceSettings(_Part):
 
         directory = at(self.directory)
         source, output = self.source, self.output
+        metrics, notify = self.metrics, self.notify
+        if metrics.token_file:
+            metrics = metrics.model_copy(update={"token_file": at(metrics.token_file)})
+        if webhook := notify.webhook:
+            files = {"secret_file": webhook.secret_file, "ca_file": webhook.ca_file}
+            found = {name: file and at(file) for name, file in files.items()}
+            notify = notify.model_copy(update={"webhook": webhook.model_copy(update=found)})
         return self.model_copy(
             update={
                 "directory": directory,
                 "rules": [at(path) for path in self.rules],
+                "metrics": metrics,
+                "notify": notify,
                 "source": source.model_copy(
                     update={
                         "captures": [at(path) for path in source.captures],

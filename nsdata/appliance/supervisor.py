@@ -9,11 +9,11 @@ holds no frame, so traffic does not wait for it; when it falls silent the port p
 
 from __future__ import annotations
 
+import logging
 import os
 import selectors
 import signal
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -27,9 +27,10 @@ from nsdata.appliance.control import Control
 from nsdata.appliance.figures import Figures
 from nsdata.appliance.memory import new_page
 from nsdata.appliance.notify import Notify
-from nsdata.appliance.processes import PORT, Process, Processes, log_file, option_list
+from nsdata.appliance.processes import PORT, Process, Processes, option_list
 from nsdata.appliance.record import Record
 from nsdata.appliance.reload import Change, change
+from nsdata.appliance.reporting import Reporting
 from nsdata.appliance.sensors import SensorReader, sources
 from nsdata.appliance.settings import ApplianceSettings
 from nsdata.appliance.store import Store
@@ -47,6 +48,7 @@ PAUSE_S = 0.01  # after what nobody expected
 TOLD = (
     "capture", "output", "failed", "refused", "detached", "best effort",
 )  # fmt: skip
+log = logging.getLogger(__name__)
 MEMORY_NS = 100_000_000  # between two looks at resident memory
 
 
@@ -63,8 +65,7 @@ class Supervisor:
         self.control = Control(directory / "control.sock", Commands(self).answer)
         self.page_fd, self.page = new_page("supervisor")
         self.page.enter()
-        self.log = log_file(directory)
-        self.processes = Processes(settings, self.page_fd, self.log)
+        self.processes = Processes(settings, self.page_fd)
         store = Store(directory / "appliance.db")
         self.before = store.last()
         self.record = Record(settings.name, store, self.processes.writer_end)
@@ -81,6 +82,7 @@ class Supervisor:
         self.clock_ns = 0  # the latest time stamp of ports that ended
         self.obeyed: Message = {}  # the port's last word on what it does
         self.fpga_held = False
+        self.fpga_unused = False  # inspection goes on without it
         self.stopping = False
         self.reload_asked = False
         self.good = self.processes.rules, self.processes.options  # that could be compiled
@@ -89,6 +91,8 @@ class Supervisor:
         self.ready = False  # the port was, once
         self.selector = selectors.DefaultSelector()
         self.memory_ns = 0
+        self.reporting = Reporting(self)
+        self.record.tell = self.reporting.tell
 
     # --- figures ----------------------------------------------------------------------------
 
@@ -116,7 +120,7 @@ class Supervisor:
 
     def health(self, told: Mapping[str, Any]) -> None:
         """On the record."""
-        self.record.say("health", {"health": told})
+        self.record.health(told)
 
     def obey(self) -> None:
         """Tell the port what to do from now on."""
@@ -185,6 +189,7 @@ class Supervisor:
             self.processes.port_gone()
             if lost := self.figures.port_gone(process.page):
                 self.record.note("port gone", PORT, lost)
+        self.reporting.snapshots.tallies.gone(process)
         code, number = self.processes.gone(process)
         now = time.monotonic_ns()
         if process.worker is not None:
@@ -232,13 +237,22 @@ class Supervisor:
     def _fpga(self, process: Process, message: Message) -> None:
         """The block beside a worker has failed; in software inspection goes on without it."""
         evidence = {"process": process.name, "fpga": message["fpga"]}
+        self.fpga_unused = message["software"]
         if message["software"]:
             self.record.note("FPGA out of use", process.name, evidence)
         else:
             self.fpga_held = True
             self.deciders.fault(Reason.FPGA, evidence)
 
+    @property
+    def fpga_state(self) -> str | None:
+        """None: there is none."""
+        if self.settings.offload is None:
+            return None
+        return "failed" if self.fpga_held else "unused" if self.fpga_unused else "working"
+
     def _fpga_over(self, evidence: Mapping[str, Any]) -> None:
+        self.fpga_unused = False
         if self.fpga_held:
             self.fpga_held = False
             self.deciders.clear(Reason.FPGA, evidence)
@@ -306,6 +320,7 @@ class Supervisor:
         self.record.note(
             "appliance started", self.settings.name, {"workers": self.settings.workers}
         )
+        self.reporting.begin()
         while not self.stopping:
             self._guarded("loop", self._turn)
         self._guarded("stop", self._end)
@@ -325,12 +340,12 @@ class Supervisor:
             work()
         except Exception as error:
             told = f"{type(error).__name__}: {error}"
-            traceback.print_exc()
+            log.exception("unexpected in the %s", where, extra={"event": "unexpected"})
             try:
                 self.deciders.carry_out(self.watch.unexpected(where, told, time.monotonic_ns()))
             except Exception:
                 # Those who decide have failed, too: traffic flows, and that is all.
-                traceback.print_exc()
+                log.exception("those who decide have failed", extra={"event": "unexpected"})
                 with suppress(Exception):
                     self._permit()
             time.sleep(PAUSE_S)  # what fails at every turn is not to use up a core
@@ -356,6 +371,7 @@ class Supervisor:
                 self.record.note("reload refused", self.settings.name, {"error": str(error)})
         self.notify.alive(now)
         self._look(now)
+        self.reporting.look(now)
         self.record.push()
         self.record.save(now, self.moment().ledger, self.deciders.state, self.deciders.reason)
 
@@ -439,15 +455,18 @@ class Supervisor:
                 self.page.beat()
         ledger = self.moment().ledger
         self.record.counters(ledger, self.deciders.state, self.deciders.reason)
+        self.reporting.end()
 
     def close(self) -> None:
         """Let go of everything."""
         for process in list(self.processes.running.values()):
             self.processes.kill(process)
             self.processes.gone(process)
+        self.record.store.flush()  # what is not delivered now is at the next start
+        self.reporting.close()
         self.sensors.close()
         self.control.close()
         self.record.close()
         self.notify.close()
         self.selector.close()
-        self.log.close()
+        self.processes.close()

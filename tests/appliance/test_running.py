@@ -24,7 +24,7 @@ def test_by_hand_and_back(tmp_path: Path) -> None:
         box.permits()
         assert box.ask("restore")["transitions"][0]["outcome"] == "restored"
         box.inspects()
-    kinds = [(e["fallback"]["from"], e["fallback"]["to"]) for e in box.events("fallback")]
+    kinds = [(e["fallback"]["from"], e["fallback"]["state"]) for e in box.events("fallback")]
     assert kinds == [("normal", "fallback"), ("fallback", "normal")]
 
 
