@@ -221,20 +221,24 @@ def _after(record: Record, held: Held, span: Span) -> str:
 
 def _entry(expect: Expect, record: Record, span: Span) -> str:
     """An entry on the record between, with all that is said of it."""
-    seen = []
+    seen, late = [], None
     for entry in record.entries:
-        if not span.start_ns <= entry["at_ns"] <= span.end_ns:
+        if entry["at_ns"] < span.start_ns:
             continue
         held = Held(
             entry["at_ns"], entry["at_packet"], entry["to"], entry["reason"], entry["severity"],
             entry["evidence"],
         )  # fmt: skip
-        if not _soon(held, span):
-            continue
         why = _entry_fits(expect, entry, held)
-        if not why:
+        in_time = entry["at_ns"] <= span.end_ns and _soon(held, span)
+        if not why and in_time:
             return f"{entry['outcome']}: {_after(record, held, span)}"
-        seen.append((f"{entry['outcome']} {held}: {why}", entry))
+        if not why:
+            late = late or held
+        elif in_time:
+            seen.append((f"{entry['outcome']} {held}: {why}", entry))
+    if late is not None:
+        raise _Missed(f"too late: {_after(record, late, span)}", late.evidence, span.end_ns)
     if not seen:
         raise _Missed("no entry on the record", at_ns=span.end_ns)
     shown = " | ".join(text for text, _ in seen[:SHOWN])

@@ -27,6 +27,7 @@ MORE_STYLE = """
 .action{fill:var(--bypassed)}.entry{fill:var(--ink)}.miss{fill:var(--lost)}
 .normal{fill:var(--inspected)}.fallback{fill:var(--lost)}.warning{fill:var(--blocked)}
 .lead{stroke:var(--soft);stroke-width:.5;stroke-dasharray:2 3}
+th{overflow-wrap:normal}td.n,td.ok,td.no{white-space:nowrap}
 tr.bad td{background:#fbeae8}td.ok{color:var(--inspected)}td.no{color:var(--lost);font-weight:600}
 pre{white-space:pre-wrap;font-size:13px}
 """
@@ -196,8 +197,9 @@ def _outcome(verdict: Verdict) -> Child:
 def _expectations(result: Result) -> Iterator[Node]:
     yield tag("h2", "Expectations")
     rows = [
-        (str(one.number + 1) if one.number >= 0 else "", one.title, _outcome(one),
-         one.expected, one.skipped or one.found)
+        (str(one.number + 1) if one.number >= 0 else "",
+         one.title if one.title != one.expected else "",
+         _outcome(one), one.expected, one.skipped or one.found)
         for one in result.verdicts
     ]  # fmt: skip
     made = table(("", "", "", "expected", "found"), rows, id="expectations")

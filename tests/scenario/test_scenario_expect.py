@@ -46,6 +46,8 @@ PAIRS = {
                           'after = "hang"\nevidence = { "given.no_such" = "*" }'),
     "evidence compared": ('after = "hang"\nevidence = { "given.silence_ns" = "> 500000000" }',
                           'after = "hang"\nevidence = { "given.silence_ns" = "<= 500000000" }'),
+    "evidence in time": ('after = "hang"\nwithin = "501ms"\nevidence = { "given.process" = "*" }',
+                         'after = "hang"\nwithin = "499ms"\nevidence = { "given.process" = "*" }'),
     "evidence of a refusal": ('after = "early"\nfor = "1ms"\noutcome = "refused"\n'
                               'evidence = { "recheck.holds" = true }',
                               'after = "early"\nfor = "1ms"\n'
@@ -130,6 +132,11 @@ def test_what_cannot_be_told_fails() -> None:
     found = run(scene(act + '[[expect]]\nafter = "a"\nfor = "1s"\nstate = "normal"\n',
                       duration="2s"))  # fmt: skip
     assert not found.verdicts[1].ok and "too early to tell" in found.verdicts[1].found
+
+
+def test_an_entry_that_comes_late_says_so(result: Result) -> None:
+    found = next(one for one in result.verdicts if "within 499ms" in one.expected)
+    assert found.found.startswith("too late: fallback (heartbeat error, Critical) after 500.0 ms")
 
 
 def test_what_is_of_the_other_kind_of_run_is_left_out() -> None:
