@@ -128,6 +128,7 @@ def test_a_fallback_by_hand_outlives_a_restart(tmp_path: Path) -> None:
         assert (told["state"], told["reason"]) == ("fallback", "no error")
         assert [one["outcome"] for one in box.ask("transitions")["transitions"]] == ["entered"] * 2
         box.permits()
+        box.wait(lambda t: t["processes"]["worker-0"]["phase"] == "running", "rules are loaded")
         box.signal("worker-0", signal.SIGSTOP)
         box.wait(lambda t: t["reason"] == "heartbeat error", "it hangs")
         box.stop()
