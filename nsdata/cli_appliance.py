@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.live import Live
 from rich.table import Table
 
 app = typer.Typer(
@@ -61,6 +64,15 @@ def status(directory: Directory, as_json: AsJson = False) -> None:
     for fate in ("received", "inspected", "bypassed", "blocked", "lost"):
         table.add_row(fate, f"{ledger[fate]['packets']:,}", f"{ledger[fate]['bytes']:,}")
     console.print(table)
+    protection = told["protection"]
+    if protection["alerts_suspended_until_ns"] is not None:
+        left_out = protection["suppressed_alerts"]
+        console.print(f"  alerts are suspended: too much is lost; {left_out:,} left out so far")
+    if off := protection["disabled_rules"]:
+        console.print(f"  rules that are disabled: {', '.join(map(str, off))}")
+    blocked = [name for name, one in told["segments"].items() if one["action"] == "block"]
+    if blocked:
+        console.print(f"  blocked when not inspected: {', '.join(map(safe, blocked))}")
     table = Table("process", "phase", "pid", "memory")
     processes = told["processes"]
     if "phase" in told["reporter"]:
@@ -69,6 +81,36 @@ def status(directory: Directory, as_json: AsJson = False) -> None:
         memory = one.get("rss_bytes") or 0
         table.add_row(name, str(one.get("phase")), str(one.get("pid")), f"{memory >> 20} MiB")
     console.print(table)
+
+
+@app.command()
+def stats(
+    directory: Directory,
+    as_json: AsJson = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on, once a second.")] = False,
+    most: Annotated[int, typer.Option(help="How many rules, costliest first.", min=1)] = 10,
+) -> None:
+    """Tiers, what is suspended or disabled, rules that cost most, segments and their budgets."""
+    told = _ask(directory, "stats", most=most)
+    if as_json and not watch:
+        print(json.dumps(told))
+        return
+    from nsdata.output.stats_page import stats_page
+
+    console = Console(highlight=False)
+    if not watch:
+        console.print(stats_page(told))
+        return
+    with suppress(KeyboardInterrupt):
+        if as_json:
+            while True:
+                print(json.dumps(told), flush=True)
+                time.sleep(1)
+                told = _ask(directory, "stats", most=most)
+        with Live(stats_page(told), console=console, auto_refresh=False) as live:
+            while True:
+                time.sleep(1)
+                live.update(stats_page(_ask(directory, "stats", most=most)), refresh=True)
 
 
 def _say_transitions(told: dict[str, Any]) -> None:

@@ -10,11 +10,14 @@ from nsdata.appliance.processes import PORT
 from nsdata.appliance.source import Pace
 from nsdata.errors import EngineError
 from nsdata.offload.registers import ErrorClass
+from nsdata.path.port import FULL_SHARE
 
 BLOAT_MOST = 1 << 30  # bytes
 
 if TYPE_CHECKING:
     from nsdata.appliance.supervisor import Supervisor
+
+COSTS_TOLD = 10  # rules
 
 
 class Commands:
@@ -29,6 +32,7 @@ class Commands:
         commands: dict[Any, Callable[[Message], Message]] = {
             "status": self.status, "fallback": self.fallback, "restore": self.restore,
             "reload": self.reload, "stop": self.stop, "transitions": self.transitions,
+            "stats": self.stats,
             "notify-test": self.notify_test, "notify-tested": self.notify_tested,
         }  # fmt: skip
         if self.box.settings.testing:
@@ -53,11 +57,53 @@ class Commands:
             "drop_ratio": reading.ratio if reading else 0.0,
             "health": deciders.health_told,
             "reentry": deciders.reentry.status(),
+            "protection": self._protection(),
+            "segments": self._segments(),
             "port": self.box.figures.port,
             "obeyed": self.box.obeyed,
             "reporter": self.box.reporting.status(),
             "processes": deciders.watch.status(),
         }
+
+    def stats(self, message: Message) -> Message:
+        """Tiers, protections, segments, and the rules that cost most since they were loaded."""
+        moment, deciders = self.box.moment(), self.box.deciders
+        return {
+            "name": self.box.settings.name,
+            "now_ns": moment.now_ns,
+            "state": deciders.state.value,
+            "reason": deciders.reason.value,
+            "share": deciders.share / FULL_SHARE,
+            "tiers": deciders.tiers.as_dict(),
+            "protection": self._protection(),
+            "rules": self._costs(int(message.get("most", COSTS_TOLD))),
+            "segments": self._segments(),
+        }
+
+    def _protection(self) -> Message:
+        measures = self.box.figures.measures()
+        told = self.box.deciders.protection.status()
+        return {**told, "suppressed_alerts": measures.suppressed}
+
+    def _segments(self) -> Message:
+        told = self.box.deciders.exposure.status()
+        exposed = self.box.figures.exposed()
+        return {name: {**told[name], **counts} for name, counts in exposed.items()}
+
+    def _costs(self, most: int) -> list[Message]:
+        costs = self.box.figures.costs
+        ranked = sorted(costs, key=lambda sid: (-costs[sid].work, -costs[sid].checked, sid))
+        total = sum(cost.work for cost in costs.values())
+        off = set(self.box.deciders.disabled)
+        return [
+            {
+                "rule": sid,
+                **costs[sid]._asdict(),
+                "share": round(costs[sid].work / total, 6) if total else 0.0,
+                "disabled": sid in off,
+            }
+            for sid in ranked[:most]
+        ]
 
     def fallback(self, message: Message) -> Message:
         """Into fallback by hand."""

@@ -263,6 +263,16 @@ def processes(notice: Notice) -> Iterator[Metric]:
             "events_lost",
             "EVE lines that found no room on their way to the writer.",
         ),
+        (
+            "worker_suppressed_alerts",
+            "suppressed_alerts",
+            "Alerts that were not written, since too much was lost; rules acted.",
+        ),
+        (
+            "worker_verified_packets",
+            "verified_packets",
+            "Packets of which rules were verified in full.",
+        ),
         ("rule_reloads", "reloads", "Rule sets exchanged while running."),
     )
     for metric, word, text in per_worker:

@@ -41,6 +41,7 @@ class Process:
     channel: Channel
     worker: int | None = None  # its number, of a worker
     ready: bool = False
+    unprotected: bool = False  # a worker that did not take what holds
     ring: RingMemory | None = None
     told: list[Message] = field(default_factory=list)
 
@@ -119,6 +120,7 @@ class Processes:
         self.rules = list(settings.rules)
         self.rate: float | None = settings.source.rate  # of the source; None: nothing comes
         self.running: dict[str, Process] = {}
+        self.protection: dict[str, Any] = {"suspended": False, "disabled": []}
         self.silence_ns = 1_000_000_000
         self.best_effort: tuple[int, float] | None = None  # of a queue: enter_ns, leave_percent
         self.options = option_list(settings)
@@ -151,8 +153,8 @@ class Processes:
                 "workers": settings.workers,
                 "source": {**settings.source_plan(), "rate": self.rate},
                 "supervisor": self.supervisor_page, "silence_ns": self.silence_ns,
-                "forward": settings.output.forward, "block": settings.in_fallback == "block",
-                "best_effort": self.best_effort,
+                "forward": settings.output.forward, "best_effort": self.best_effort,
+                "segments": settings.segment_plan(),
             }  # fmt: skip
         return {
             "rules": self.rules, "settings": self.options, "inline": settings.inline,
@@ -171,8 +173,27 @@ class Processes:
                 if worker.ready:
                     self._to_port(worker)
         else:
+            self.protect_one(process)  # before its first frame
             self._to_writer(process)
             self._to_port(process)
+
+    def protect(self, suspended: bool, disabled: list[int]) -> None:
+        """What holds from now on, for workers that begin later, too: whether alerts are counted and
+        not written, and which rules (sid) are off."""
+        self.protection = {"suspended": suspended, "disabled": disabled}
+        for worker in self.workers():
+            if worker.ready:
+                self.protect_one(worker)
+
+    def protect_one(self, worker: Process) -> None:
+        """Tell this worker what holds."""
+        worker.unprotected = not worker.send("protect", **self.protection)
+
+    def protect_again(self) -> None:
+        """Tell those that did not take it."""
+        for worker in self.workers():
+            if worker.unprotected:
+                self.protect_one(worker)
 
     def _to_writer(self, worker: Process) -> None:
         writer = self.running.get(WRITER)

@@ -195,4 +195,7 @@ class _Run:
         box.note("reload", self.scenario.name, {"workers": [one.name for one in workers]})
         for worker in workers:
             worker.swap(loaded, self.scenario.settings)
+            box.protected.loaded(worker)
             box.note("reloaded", worker.name, {"ok": True, "rules": loaded.numbers})
+        box.protected.reloaded()
+        box.deciders.reloaded()

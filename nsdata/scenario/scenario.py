@@ -15,6 +15,7 @@ from pydantic import ValidationError, field_validator, model_validator
 
 from nsdata.config import TREE, Settings
 from nsdata.errors import SettingError
+from nsdata.fallback.exposure import DEFAULT_SEGMENT
 from nsdata.scenario.actions import (
     KINDS,
     AnyAction,
@@ -204,6 +205,10 @@ def _validated(data: Mapping[str, Any], lines: Lines, path: str, base: Path) -> 
     except ValidationError as faults:
         raise _explained(faults, lines, path) from None
     settings = _settings(file.settings, lines, path)
+    for name in settings.exposure.named():
+        if name != DEFAULT_SEGMENT:
+            where = place(lines, path, ("settings",))
+            raise SettingError(f"{where}: exposure.*.{name}: a scenario has one segment, `default`")
     scenario = Scenario(path, file, settings, base, lines or {}, data)
     try:
         _check(scenario)

@@ -17,14 +17,16 @@ from typing import Any
 import numpy as np
 
 from nsdata.appliance.figures import total
-from nsdata.appliance.port import LINGER_NS
+from nsdata.appliance.port import FALLBACK, INSPECT, LINGER_NS
 from nsdata.appliance.processes import PORT, WRITER, worker_name
 from nsdata.appliance.supervisor import MEMORY_NS
 from nsdata.assembly import LoadedRules, build_deciders
 from nsdata.capture import Batch
 from nsdata.errors import EngineError, LedgerError
 from nsdata.fallback.controller import Moment, Transition
+from nsdata.fallback.deciders import Measures
 from nsdata.fallback.decisions import Kill, Start
+from nsdata.fallback.exposure import SegmentAction
 from nsdata.fallback.ledger import LedgerSnapshot, Why
 from nsdata.fallback.reasons import Reason, State
 from nsdata.output.timeline import INTERVALS, SAID, Band
@@ -34,10 +36,10 @@ from nsdata.scenario.record import Event, Marks, Record, Sample
 from nsdata.scenario.scenario import Scenario
 from nsdata.scenario.traffic import STEP_NS, Wire, offered
 from nsdata.scenario.virtual_lines import Lines
+from nsdata.scenario.virtual_protection import SEGMENTS, Protected
 from nsdata.scenario.virtual_sensors import Sensors
 from nsdata.scenario.virtual_worker import Process, Worker
 
-INSPECT, PERMIT, BLOCK = 0, 1, 2
 FIRST_PID = 1000
 DROPS_NS = 100_000_000  # between two looks at what rules dropped
 SIGKILL = 9
@@ -74,7 +76,10 @@ class Box:
         self.memory_ns = 0
         self.fpga_held = False
         self.lines = Lines(scenario.name, self.sensors)
-        self.deciders = build_deciders(self.settings, self)
+        self.protected = Protected()
+        usual = SegmentAction(self.appliance.in_fallback)
+        exposure = self.settings.exposure.build(SEGMENTS, usual)
+        self.deciders = build_deciders(self.settings, self, exposure)
         self.look_ns = 0
         self.marked = False  # counters are to be taken when this instant is over
 
@@ -162,7 +167,9 @@ class Box:
             self.exits.append(process)
 
     def obey(self) -> None:
-        """The port acts by state and share with the next frames; nothing is to be told."""
+        """The port acts by state, share and segment with the next frames."""
+        if self.port is not None:
+            self.port.block(self.deciders.exposure.blocked(SEGMENTS))
         if self.deciders.state is State.FALLBACK:
             band = Band.FALLBACK
         elif self.deciders.share < FULL_SHARE:
@@ -170,6 +177,15 @@ class Box:
         else:
             band = Band.INSPECTING
         self.record.timeline.band(self.now_ns, band)
+
+    def measures(self) -> Measures:
+        """What the protections are decided by."""
+        return self.protected.measures(self.workers(), self.port)
+
+    def protect(self) -> None:
+        """Every worker acts by what is decided."""
+        for worker in self.workers():
+            self.protected.act(worker, self.deciders.suspended, self.deciders.disabled)
 
     def transition(self, entry: Transition) -> None:
         """On the record."""
@@ -277,13 +293,12 @@ class Box:
         assert self.port is not None
         if len(batch) > len(self.fate):
             self.fate = np.zeros(len(batch), np.uint8)
-        blocks = self.appliance.in_fallback == "block"
         fallback = self.deciders.state is State.FALLBACK
         self.port.now_ns = self.now_ns
         self.port.offer(
             batch.data, batch.offset, batch.caplen, batch.wirelen, batch.ts_ns, batch.linktype,
             self.fate[: len(batch)],
-            mode=INSPECT if not fallback else BLOCK if blocks else PERMIT,
+            mode=FALLBACK if fallback else INSPECT,
             share=self.deciders.share, best_effort=bool(self.queues), passing=self.passing,
         )  # fmt: skip
         self.port.flush()
@@ -331,6 +346,7 @@ class Box:
                     frames = sum(len(slot[1]) for slot in held)
                     self.note("detached", PORT, {"worker": process.number, "held": frames})
             self.lines.gone(process)
+            self.protected.gone(process)
             process.close()
         elif process.name == PORT:
             self._port_gone()
@@ -351,6 +367,7 @@ class Box:
         nbytes[Why.PORT] += held[1]
         last = LedgerSnapshot.from_counts(received + held[0], size + held[1], packets, nbytes)
         self.ended = total(self.ended, last)
+        self.protected.port_gone(self.port)
         self.port = None
         for worker in self.workers():
             worker.ring = worker.memory = worker.served_ns = None
@@ -362,12 +379,14 @@ class Box:
         process.beat(self.now_ns)
         if process.name == PORT:
             self.port = Port(self.appliance.workers)
+            self.obey()
             self.wire.offer(self.wire.rate, self.now_ns)
             for worker in self.workers():
                 self._attach(worker)
         elif isinstance(process, Worker):
             appliance = self.appliance
             process.begin(self.loaded, self.settings, appliance.inline, appliance.offload)
+            self.protected.act(process, self.deciders.suspended, self.deciders.disabled)
             self._attach(process)
         watch = self.deciders.watch
         self.deciders.carry_out(watch.ready(process.name, process.attempt, self.now_ns))

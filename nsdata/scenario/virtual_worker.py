@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,6 +86,7 @@ class Worker(Process):
     lines_lost: int = 0
     served_ns: int | None = None  # when the slot under way is judged
     counts: tuple[Any, ...] = ()
+    sids: Sequence[int] = ()  # by source rule
     memory: mmap.mmap | None = None
     block_ns: int = 0
     block_failed: bool = False
@@ -100,7 +102,7 @@ class Worker(Process):
             self.session = open_session(BLOCK, engine, loaded, settings)
         self.pipeline = Pipeline(engine, guard, writer, offload=self.session)
         self.pipeline.set_rules(loaded.fragments, loaded.sids)
-        self.counts = engine.counts()
+        self.counts, self.sids = engine.counts(), loaded.sids
 
     def wire(self, appliance: Appliance) -> Ring:
         """A ring that was never used; the port's side of it."""
@@ -182,6 +184,7 @@ class Worker(Process):
         if self.pipeline is None:
             return
         self.pipeline.swap_rules(loaded.base, loaded.fragments, loaded.sids)
+        self.sids = loaded.sids
         if self.session is not None:
             self.pipeline.load_offload(loaded, self.session.image_for(loaded, settings))
 

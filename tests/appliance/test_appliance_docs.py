@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import get_args
+from typing import get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -24,7 +24,8 @@ def keys(model: type[BaseModel], above: str = "") -> dict[str, object]:
         kind = next((kind for kind in kinds if issubclass(kind, BaseModel)), field.annotation)
         name = field.alias or name
         if isinstance(kind, type) and issubclass(kind, BaseModel):
-            found.update(keys(kind, f"{above}{name}."))
+            named = "NAME." if get_origin(field.annotation) is dict else ""
+            found.update(keys(kind, f"{above}{name}.{named}"))
         else:
             found[above + name] = None if field.is_required() else field.default
     return found
