@@ -152,6 +152,7 @@ def test_a_file_that_is_moved_away_is_begun_anew(tmp_path: Path) -> None:
     with Box(tmp_path, rules=EVERY_FLOW, capture=many_flows(tmp_path / "flows.pcap"),
              rate="2kpps") as box:  # fmt: skip
         eve, old = box.directory / "eve.json", box.directory / "eve.json.1"
+        box.wait(lambda t: eve.exists(), "written")
         eve.rename(old)
         box.wait(lambda t: eve.exists() and bool(box.events("alert")), "begun anew")
         box.stop()
