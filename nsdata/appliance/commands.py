@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from nsdata.appliance.channel import Message
+from nsdata.appliance.processes import PORT
+from nsdata.appliance.source import Pace
 from nsdata.errors import EngineError
 from nsdata.offload.registers import ErrorClass
 from nsdata.path.port import FULL_SHARE
@@ -37,7 +39,7 @@ class Commands:
             "notify-test": self.notify_test, "notify-tested": self.notify_tested,
         }  # fmt: skip
         if self.box.settings.testing:
-            commands |= {"inject": self.inject, "bloat": self.bloat}
+            commands |= {"inject": self.inject, "bloat": self.bloat, "offer": self.offer}
         if what not in commands:
             raise EngineError(f"there is no command {what!r}; there are {', '.join(commands)}")
         return commands[what](message)
@@ -193,3 +195,11 @@ class Commands:
                 f"{name!r} and {size!r}"
             )
         return {"bloated": process.send("bloat", bytes=size)}
+
+    def offer(self, message: Message) -> Message:
+        """For tests: take frames at another rate (packets/s) from now on; none for nothing."""
+        rate = message.get("rate")
+        self.box.processes.rate = None if rate is None else Pace(float(rate)).rate
+        if port := self.box.processes.running.get(PORT):
+            port.send("offer", rate=self.box.processes.rate)
+        return {"rate": self.box.processes.rate}

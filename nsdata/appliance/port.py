@@ -103,6 +103,7 @@ class PortProcess:
         self.sample: Sample | None = None
         for what in ("attach", "detach", "mode", "sample"):
             child.on(what, getattr(self, f"_{what}"))
+        child.on("offer", self._offered)
 
     # --- orders -----------------------------------------------------------------------------
 
@@ -121,6 +122,9 @@ class PortProcess:
         worker = message["worker"]
         self._collect(worker)
         self.child.tell("detached", worker=worker, held=self._let_go(worker), **self._now())
+
+    def _offered(self, message: Message, descriptors: list[int]) -> None:
+        self.source.offer(message["rate"])
 
     def _let_go(self, worker: int) -> int:
         """A worker takes no more frames; what it had goes on uninspected, unless its segment is
@@ -288,9 +292,15 @@ def _networks(texts: list[str]) -> list[tuple[int, bytes, int]]:
 
 
 def _source(plan: dict[str, Any], after_ns: int) -> Source:
+    rate = plan.get("rate", 0)
+    source: Source
     if "directory" in plan:
-        return DirectorySource(plan["directory"], plan.get("rate", 0), after_ns)
-    return LoopSource(plan["captures"], plan.get("rate", 0), plan.get("loops", 0), after_ns)
+        source = DirectorySource(plan["directory"], rate or 0, after_ns)
+    else:
+        source = LoopSource(plan["captures"], rate or 0, plan.get("loops", 0), after_ns)
+    if rate is None:
+        source.offer(None)
+    return source
 
 
 def run(child: Child, plan: dict[str, Any]) -> None:

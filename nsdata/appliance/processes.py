@@ -118,6 +118,7 @@ class Processes:
         self.log = log_plan(settings.log, settings.directory)
         self.stderr = stderr_file(self.log, settings.directory)
         self.rules = list(settings.rules)
+        self.rate: float | None = settings.source.rate  # of the source; None: nothing comes
         self.running: dict[str, Process] = {}
         self.protection: dict[str, Any] = {"suspended": False, "disabled": []}
         self.silence_ns = 1_000_000_000
@@ -149,7 +150,8 @@ class Processes:
             return {"eve": settings.output.eve}
         if name == PORT:
             return {
-                "workers": settings.workers, "source": settings.source_plan(),
+                "workers": settings.workers,
+                "source": {**settings.source_plan(), "rate": self.rate},
                 "supervisor": self.supervisor_page, "silence_ns": self.silence_ns,
                 "forward": settings.output.forward, "best_effort": self.best_effort,
                 "segments": settings.segment_plan(),

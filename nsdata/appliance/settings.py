@@ -121,7 +121,7 @@ class ApplianceSettings(_Part):
     inline: bool = True
     workers: int = Field(1, ge=1, le=WORKERS_MOST)
     offload: str | None = None  # the FPGA block, as --offload of replay; with one worker
-    testing: bool = False  # the commands `inject` and `bloat` are there
+    testing: bool = False  # the commands `inject`, `bloat` and `offer` are there
     in_fallback: SegmentAction = SegmentAction.PERMIT  # of segments without exposure.action
     source: SourceSettings
     output: OutputSettings = OutputSettings()

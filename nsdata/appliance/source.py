@@ -43,6 +43,9 @@ class Source(Protocol):
     def last_ns(self) -> int:
         """The latest time stamp given; 0 before the first."""
 
+    def offer(self, rate: float | None) -> None:
+        """Another rate (frames a second) from now on; None: nothing."""
+
     def close(self) -> None:
         """Let go of the file being read."""
 
@@ -74,15 +77,18 @@ class _Stamps:
 class Pace:
     """Frames by a stated rate, in frames a second; 0: as fast as they are taken."""
 
-    def __init__(self, rate: float) -> None:
+    def __init__(self, rate: float, *, paused: bool = False) -> None:
         if rate < 0 or rate > 1e9:
             raise SettingError(f"appliance.source.rate: {rate:g} packets/s; 0 to 1e9 is legal")
         self.rate = rate
+        self.paused = paused  # nothing is due
         self._start: int | None = None
         self._sent = 0
 
     def wait_ns(self, now_ns: int) -> int:
         """How long until the next batch is due."""
+        if self.paused:
+            return LOOK_NS
         if not self.rate:
             return 0
         if self._start is None:
@@ -106,6 +112,10 @@ class _Reading:
         self._stamps = _Stamps(after_ns)
         self._reader: CaptureReader | None = None
         self._batches: Iterator[Batch] = iter(())
+
+    def offer(self, rate: float | None) -> None:
+        """Another rate from now on; None: nothing."""
+        self._pace = Pace(rate or 0, paused=rate is None)
 
     @property
     def last_ns(self) -> int:

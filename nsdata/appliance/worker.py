@@ -107,6 +107,12 @@ def split(lines: bytes) -> list[bytes]:
     return [*parts, lines[at:]] if at < len(lines) else parts
 
 
+def worker_types(types: Iterable[str]) -> list[str]:
+    """What a worker writes of these event types. Its own guard knows of the block only: the
+    supervisor says what state there is."""
+    return [str(one) for one in types if one != "fallback"]
+
+
 class RunningRules:
     """The rules of an engine from their load on: switched by sid, and what they cost told a part
     at a time."""
@@ -159,9 +165,7 @@ class WorkerProcess:
             self.loaded, self.settings, inline=plan.get("inline", True), seed=plan.get("seed", 0)
         )
         eve = self.settings.outputs.eve
-        # Its own guard knows of the block only: the supervisor says what state there is.
-        types = [str(t) for t in eve.types if t != "fallback"]
-        writer = EveWriter(None, types, payload=eve.payload, packet=eve.packet)
+        writer = EveWriter(None, worker_types(eve.types), payload=eve.payload, packet=eve.packet)
         # The supervisor judges drops, over all workers.
         guard = Guard.build(DropMeter(minimum_packets=NOBODY_JUDGES))
         self.offload: Session | None = None

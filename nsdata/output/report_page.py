@@ -84,7 +84,7 @@ def report_page(
         *_head(summary, timeline, captures),
         *(_charts(axes, summary) if timeline.start_ns is not None else ()),
         *_transitions(summary, timeline),
-        *_ledger(ledger),
+        *ledger_table(ledger),
         *(_offload(summary.offload) if summary.offload is not None else ()),
         *_rules(summary),
         *_settings(settings),
@@ -113,7 +113,8 @@ def _head(summary: Summary, timeline: Timeline, captures: str) -> Iterator[Node]
 # --- charts -----------------------------------------------------------------------------------
 
 
-def _key(style: str, text: str) -> Node:
+def key(style: str, text: str) -> Node:
+    """A colour of a chart, and what it stands for."""
     square = tag("svg", tag("rect", width=10, height=10, class_=style), viewBox="0 0 10 10")
     return tag("span", square, text, class_="key")
 
@@ -126,7 +127,7 @@ def _charts(axes: Axes, summary: Summary) -> Iterator[Node]:
 
     yield tag("h2", "States")
     yield bands(axes)
-    yield tag("p", *(_key(f"band-{one.name.lower()}", one.value) for one in Band))
+    yield tag("p", *(key(f"band-{one.name.lower()}", one.value) for one in Band))
     if timeline.bands_left_out:
         words = f"{timeline.bands_left_out:,} later changes of state are not drawn"
         yield tag("p", words, class_="warn")
@@ -137,7 +138,7 @@ def _charts(axes: Axes, summary: Summary) -> Iterator[Node]:
         [Series(name, name, by_name[name] / seconds) for name in FATES],
         [_said(when[i], FATES, counts[i]) for i in range(axes.n)],
     )  # fmt: skip
-    yield tag("p", *(_key(name, f"{name} {getattr(summary, name):,}") for name in FATES),
+    yield tag("p", *(key(name, f"{name} {getattr(summary, name):,}") for name in FATES),
               tag("span", "packets/s", class_="soft"))  # fmt: skip
 
     if summary.offload is not None:
@@ -151,7 +152,7 @@ def _charts(axes: Axes, summary: Summary) -> Iterator[Node]:
             top=1.0, unit="%",
         )  # fmt: skip
         said = summary.offload.verdicts
-        yield tag("p", *(_key(name, f"{name.upper()} {said.get(name, 0):,}") for name in ORDER))
+        yield tag("p", *(key(name, f"{name.upper()} {said.get(name, 0):,}") for name in ORDER))
         spared = percent(summary.offload.spared_share)
         yield tag("p", f"Hit rate (CLEAR and BYPASS, the work that is spared): {spared}")
 
@@ -205,7 +206,7 @@ def _transition(one: Transition, start_ns: int) -> Node:
         ("what to do", one.resolution), ("trigger", one.trigger),
     ]  # fmt: skip
     rows: list[Row] = [(name, value or "") for name, value in facts]
-    evidence = list(_flat(one.evidence, start_ns))
+    evidence = list(flat_evidence(one.evidence, start_ns))
     shown = evidence[:MOST_ROWS]
     registers = [row for row in shown if REGISTERS in row[0]]
     rows += [row for row in shown if REGISTERS not in row[0]]
@@ -220,12 +221,14 @@ def _transition(one: Transition, start_ns: int) -> Node:
     return made
 
 
-def _flat(value: Mapping[str, Any], start_ns: int, before: str = "") -> Iterator[tuple[str, str]]:
+def flat_evidence(
+    value: Mapping[str, Any], start_ns: int, before: str = ""
+) -> Iterator[tuple[str, str]]:
     """Nested evidence as (dotted name, value); what a frame held is left out."""
     for key, inner in value.items():
         name = f"{before}{key}"
         if isinstance(inner, Mapping):
-            yield from _flat(inner, start_ns, f"{name}.")
+            yield from flat_evidence(inner, start_ns, f"{name}.")
         elif key == FRAME_BYTES and isinstance(inner, str):
             yield name, f"({len(inner) // 2} bytes of the frame: see the EVE event)"
         elif isinstance(inner, list | tuple) and any(isinstance(item, Mapping) for item in inner):
@@ -250,7 +253,8 @@ def _time(ns: int, start_ns: int) -> str:
 # --- tables -----------------------------------------------------------------------------------
 
 
-def _ledger(ledger: LedgerSnapshot) -> Iterator[Node]:
+def ledger_table(ledger: LedgerSnapshot) -> Iterator[Node]:
+    """The ledger with its heading."""
     yield tag("h2", "Ledger")
     whole = ledger.received.packets
 

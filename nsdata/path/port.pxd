@@ -38,6 +38,7 @@ cdef class Port:
     cdef list rings           # Ring or None: keeps the memory alive
     cdef Line lines[MAX_WORKERS]
     cdef readonly int workers
+    cdef public uint64_t now_ns  # of its host's clock; 0: CLOCK_MONOTONIC
     cdef uint64_t seed
     cdef Packet layers[MAX_LAYERS]
     cdef uint64_t received
@@ -54,6 +55,7 @@ cdef class Port:
     cdef int _frame(self, const uint8_t *data, uint32_t caplen, uint32_t wirelen, uint64_t ts_ns,
                     uint16_t linktype, int mode, uint32_t share, bint best_effort,
                     uint64_t passing) noexcept nogil
+    cdef uint64_t _now(self) noexcept nogil
     cdef int _uninspected(self, int why, uint32_t wirelen) noexcept nogil
     cdef object _permit(self, Ring ring, Line *line)
     cdef void _publish(self, Line *line) noexcept nogil

@@ -11,6 +11,7 @@ PENDING: int
 FULL_SHARE: int
 
 class Port:
+    now_ns: int
     def __init__(self, workers: int, seed: int = 0, segments: Segments | None = None) -> None: ...
     @property
     def workers(self) -> int: ...

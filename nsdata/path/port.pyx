@@ -39,7 +39,11 @@ cdef inline uint64_t _mix(uint64_t x) noexcept nogil:
 
 cdef class Port:
     """The port of `workers` workers (1 to WORKERS_MOST). seed: of the hash. segments: None is
-    `default` alone; all are permitted at first. Not thread-safe."""
+    `default` alone; all are permitted at first. Not thread-safe.
+
+    It takes what slots have waited from CLOCK_MONOTONIC, or from `now_ns` where its host sets that:
+    time is then virtual.
+    """
 
     def __init__(self, int workers, uint64_t seed=0, Segments segments=None):
         if not 1 <= workers <= MAX_WORKERS:
@@ -220,6 +224,9 @@ cdef class Port:
         self.held_bytes += wirelen
         return PENDING_FRAME
 
+    cdef uint64_t _now(self) noexcept nogil:
+        return self.now_ns if self.now_ns else monotonic_ns()
+
     cdef int _uninspected(self, int why, uint32_t wirelen) noexcept nogil:
         """Permit or block the frame that was decoded, as its segment says; what it is booked as."""
         cdef uint32_t segment = self.segments.of(self.layers) if self.segments.named else 0
@@ -239,7 +246,7 @@ cdef class Port:
         line.frames[line.published & (line.ring.slots - 1)] = line.filling
         slot.head.frames = line.filling
         slot.head.used = line.used
-        slot.head.ready_ns = monotonic_ns()
+        slot.head.ready_ns = self._now()
         line.filling = line.used = 0
         line.published += 1
         publish(&line.ring, line.published)
@@ -325,7 +332,7 @@ cdef class Port:
         if line.ring.head == NULL or judged_of(&line.ring) >= line.published:
             return 0
         since = slot_of(&line.ring, judged_of(&line.ring)).head.ready_ns
-        now = monotonic_ns()
+        now = self._now()
         return now - since if now > since else 0
 
     def counts(self) -> tuple:

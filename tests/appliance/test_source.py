@@ -103,3 +103,14 @@ def test_names_of_captures(name: str, yes: bool) -> None:
 def test_a_directory_that_is_none() -> None:
     with pytest.raises(SettingError, match="is no directory"):
         DirectorySource("/nowhere/at/all")
+
+
+def test_another_rate_may_be_offered_and_nothing(tmp_path: Path) -> None:
+    source = LoopSource([str(capture(tmp_path / "a.pcap", 1000))], rate=1000)
+    assert len(taken(source, 0)) == BATCH
+    assert source.wait_ns(0) == BATCH * MS
+    source.offer(None)
+    assert taken(source, 10**12) == [] and source.wait_ns(10**12) > 0
+    source.offer(100)
+    assert len(taken(source, 10**12)) == BATCH
+    assert source.wait_ns(10**12) == BATCH * 10 * MS

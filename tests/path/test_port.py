@@ -117,6 +117,26 @@ def test_frames_of_a_queue_that_is_too_slow_pass() -> None:
     assert 0 < (first == PENDING).sum() < 20
 
 
+def test_what_waits_is_told_by_the_clock_of_the_host() -> None:
+    """Where it sets one; else CLOCK_MONOTONIC."""
+    port, (mine, theirs) = Port(1), make_ring()
+    port.attach(0, mine)
+    port.now_ns = 1000
+    offer(port, [frame(1, 2)])
+    port.flush()
+    port.now_ns = 51_000
+    assert port.waiting_ns(0) == 50_000
+    judge(theirs)
+    assert port.waiting_ns(0) == 0
+    port.collect(0)
+    port.now_ns = 0
+    offer(port, [frame(1, 2)])
+    port.flush()
+    before = port.waiting_ns(0)
+    time.sleep(0.002)
+    assert port.waiting_ns(0) >= before + 2_000_000
+
+
 def test_a_failed_worker_loses_nothing() -> None:
     """What it handed back stands, what it did not is permitted; so is what comes after."""
     port, (mine, theirs) = Port(1), make_ring()
