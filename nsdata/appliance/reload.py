@@ -20,7 +20,7 @@ from nsdata.errors import NsdataError, SettingError
 if TYPE_CHECKING:
     from nsdata.appliance.supervisor import Supervisor
 
-LIVE = frozenset({"rules", "in_fallback", "settings", "support"})  # of the file
+LIVE = frozenset({"rules", "in-fallback", "settings", "support"})  # of the file
 LIVE_SETTINGS = (
     "drop-meter.", "exposure.", "health.", "restore.", "vars.", "watch.", "action-order",
     "protection.window", "protection.loss", "protection.minimum-packets", "protection.suppression",
@@ -40,8 +40,8 @@ def change(before: ApplianceSettings, file: ApplianceSettings) -> Change:
     """From one to the other. Raises SettingError for what takes a restart."""
     then, options = before.options, file.options
     keys = sorted(
-        key for key in type(file).model_fields
-        if key != "settings" and getattr(file, key) != getattr(before, key)
+        name.replace("_", "-") for name in type(file).model_fields
+        if name != "settings" and getattr(file, name) != getattr(before, name)
     )  # fmt: skip
     restart = [key for key in keys if key not in LIVE]
     old, new = ({key: text for key, text, _ in settings_rows(one)} for one in (then, options))

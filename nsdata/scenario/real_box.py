@@ -104,7 +104,7 @@ class RealBox:
         top = {
             "name": "scenario", "directory": str(self.directory), "testing": True,
             "rules": self.rules(file.rules, file.rule_text, "first"), "inline": box.inline,
-            "workers": box.workers, "in_fallback": box.in_fallback,
+            "workers": box.workers, "in-fallback": box.in_fallback,
             **({"offload": BLOCK} if box.offload else {}),
         }  # fmt: skip
         lines = [f"{key} = {json.dumps(value)}" for key, value in top.items()]

@@ -44,14 +44,14 @@ def test_what_takes_a_restart_is_named(tmp_path: Path, top: str, settings: str, 
 
 def test_what_changed_is_named(tmp_path: Path) -> None:
     before = loaded(tmp_path, BASE.format("", '"vars.address-groups.GONE" = "10.0.0.1"\n'))
-    new = BASE.format('in_fallback = "block"\n', """"drop-meter.threshold" = 0.5
+    new = BASE.format('in-fallback = "block"\n', """"drop-meter.threshold" = 0.5
 "exposure.action.default" = "permit"
 "protection.adaptive.mode" = "auto"
 "protection.windows" = 3
 """)
     found = change(before, loaded(tmp_path, new))
     assert found.keys == (
-        "in_fallback", "drop-meter.threshold", "exposure.action.default",
+        "in-fallback", "drop-meter.threshold", "exposure.action.default",
         "protection.adaptive.mode", "protection.windows", "vars.address-groups.GONE",
     )  # fmt: skip
 

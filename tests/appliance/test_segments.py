@@ -103,7 +103,7 @@ def test_in_fallback_one_segment_is_blocked_and_the_others_are_not(tmp_path: Pat
 
 def test_segments_without_an_action_of_their_own_do_as_the_file_says(tmp_path: Path) -> None:
     settings = '"exposure.action.dmz" = "permit"\n'
-    with box_of(tmp_path, settings, 'in_fallback = "block"\n') as box:
+    with box_of(tmp_path, settings, 'in-fallback = "block"\n') as box:
         box.ask("fallback")
         exposed(box, "blocked_packets", 300, "guests", "default")
         exposed(box, "permitted_packets", 300, "dmz")
@@ -169,7 +169,7 @@ def test_another_action_is_taken_over_in_fallback(tmp_path: Path) -> None:
         box.ask("fallback")
         exposed(box, "permitted_packets", 200, "guests", "dmz", "default")
         text = box.config.read_text().replace('guests" = "permit"', 'guests" = "block"')
-        box.config.write_text('in_fallback = "block"\n' + text)
+        box.config.write_text('in-fallback = "block"\n' + text)
         box.ask("reload")
         exposed(box, "blocked_packets", 200, "guests", "dmz", "default")
         assert not set(agree(box, box.stop())) - {"guests", "dmz", "default"}

@@ -32,7 +32,7 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     [
         (LEAST + 'rate = "fast"\n', 3, "source.rate"),
         ("workers = 0\n" + LEAST, 1, "workers"),
-        ('in_fallback = "maybe"\n' + LEAST, 1, "in_fallback"),
+        ('in-fallback = "maybe"\n' + LEAST, 1, "in-fallback"),
         ('name = "two words"\n' + LEAST, 1, "name"),
         ("wrokers = 2\n" + LEAST, 1, "wrokers"),
         (LEAST + 'directory = "x"\n', 1, "either captures or a directory"),
@@ -40,7 +40,7 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
         (LEAST + '[settings]\n"exposure.max-time.lan" = "5s"\n', 4,
          "there is no segment 'lan'; there are default"),
         (LEAST + '[settings.exposure.action]\nlan = "block"\n', 3, "no segment 'lan'"),
-        ('in_fallback = "block"\n' + LEAST + '[settings]\n"exposure.max-bytes.default" = 5\n', 5,
+        ('in-fallback = "block"\n' + LEAST + '[settings]\n"exposure.max-bytes.default" = 5\n', 5,
          "how much may pass"),
         (LEAST + "[segment.lan]\nvlan = [4095]\n", 4, "segment.lan.vlan.0"),
         (LEAST + '[segment.lan]\nnetworks = ["10.0.0.1/8"]\n', 4, "segment.lan.networks.0"),
@@ -63,7 +63,7 @@ def test_what_makes_no_sense_is_named(
 
 def test_segments_in_the_order_of_the_file(tmp_path: Path) -> None:
     """`default` comes last, and does what the file says when it has no action of its own."""
-    found = load(tmp_path, 'in_fallback = "block"\n' + LEAST
+    found = load(tmp_path, 'in-fallback = "block"\n' + LEAST
                  + '[segment.zone]\nvlan = [7]\n[segment."card data"]\n'
                  'networks = ["192.0.2.0/24", "2001:db8::/32"]\n'
                  '[settings.exposure.action]\n"card data" = "permit"\n'
