@@ -1,5 +1,5 @@
 #!/bin/sh
-# make demo: the project's own capture, once calmly and once over-subscribed.
+# make demo: the project's own capture, once calmly, once over-subscribed; then an incident.
 set -eu
 cd "$(dirname "$0")/.."
 capture=tests/captures/office.pcap
@@ -28,9 +28,13 @@ echo
 echo "What the drop meter saw and the controller did:"
 .venv/bin/python demo/show.py fallback $out/eve-over.json
 
+say "3. A worker of an appliance hangs: an incident written down, and asserted"
+$nsdata scenario run examples/scenarios/03-hang.toml --quiet --html $out/hang.html
+
 cat <<END
 
-Outputs are in $out: eve.json, summary.json, forwarded.pcap, eve-over.json, summary-over.json.
+Outputs are in $out: eve.json, summary.json, forwarded.pcap, eve-over.json, summary-over.json,
+hang.html (a page: the timeline of the incident).
 Next:
   $nsdata info $capture
   $nsdata replay $capture --rules $rules --bypass-rules demo/bypass.toml --summary $out/bypass.json
