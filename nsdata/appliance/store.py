@@ -10,13 +10,26 @@ from __future__ import annotations
 import json
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Integer, String, Text, create_engine, delete, event, func, insert, select
+from sqlalchemy import (
+    Integer,
+    Row,
+    Select,
+    String,
+    Text,
+    create_engine,
+    delete,
+    event,
+    func,
+    insert,
+    select,
+)
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.pool import NullPool
 
 from nsdata.errors import OutputError
 from nsdata.fallback.ledger import LedgerSnapshot
@@ -207,6 +220,43 @@ class Store:
         """Write what waits, and let go."""
         self.flush()
         self._engine.dispose()
+
+
+class StoreReader:
+    """What another process reads in the store at `path`, which its writer may move aside at any
+    time: opened anew for each look. Every method raises OutputError."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._engine = create_engine(f"sqlite:///file:{path}?mode=ro&uri=true", poolclass=NullPool)
+
+    def transitions(self, after: int, most: int) -> list[tuple[int, int, dict[str, Any]]]:
+        """(row, since the epoch, as in EVE) of the rows after row `after`, in their order."""
+        columns = (TransitionRow.id, TransitionRow.at_ns, TransitionRow.told)
+        rows = self._rows(select(*columns).where(TransitionRow.id > after)
+                          .order_by(TransitionRow.id).limit(most))  # fmt: skip
+        return [(row.id, row.at_ns, json.loads(row.told)) for row in rows]
+
+    def events(self, after: int, most: int) -> list[tuple[int, int, dict[str, Any]]]:
+        """The same of events: event, subject, evidence."""
+        rows = self._rows(select(EventRow).where(EventRow.id > after)
+                          .order_by(EventRow.id).limit(most))  # fmt: skip
+        return [(row.id, row.at_ns, {"event": row.kind, "subject": row.subject,
+                                     "evidence": json.loads(row.evidence)})
+                for row in rows]  # fmt: skip
+
+    def at_ns(self, table: str, number: int) -> int | None:
+        """When a row of `transitions` or `events` was written; None: there is no such row."""
+        of = TransitionRow if table == "transitions" else EventRow
+        rows = self._rows(select(of.at_ns).where(of.id == number))
+        return int(rows[0].at_ns) if rows else None
+
+    def _rows(self, query: Select[*tuple[Any, ...]]) -> Sequence[Row[*tuple[Any, ...]]]:
+        try:
+            with self._engine.connect() as connection:
+                return connection.execute(query).all()
+        except SQLAlchemyError as error:
+            raise OutputError(f"{self.path} cannot be read: {_said(error)}") from error
 
 
 def _said(error: Exception) -> str:
