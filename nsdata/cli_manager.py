@@ -180,7 +180,9 @@ def add_token(
     try:
         wanted = NewToken(name=name, role=_role(role), days=days)
     except ValueError:
-        raise SettingError(f"{name!r}: a token's name has at most 63 printable characters") from None
+        raise SettingError(
+            f"{name!r}: a token's name has at most 63 printable characters"
+        ) from None
     made = _service(config).accounts.add_token(console(), wanted.name, wanted.role, wanted.days)
     print(made[1])
 

@@ -55,7 +55,6 @@ class Report(_Message):
     severity: Literal["Critical", "Warning", "Info"]
     cause: Text
     resolution: Text
-    evidence: dict[str, Any] = {}  # of the last transition
     ledger: dict[str, Any]  # as in EVE: received, inspected, … each packets and bytes, and by_why
     drop_ratio: float = Field(ge=0, le=1, allow_inf_nan=False)
     drop_threshold: float = Field(ge=0, le=1, allow_inf_nan=False)

@@ -158,8 +158,14 @@ class Accounts:
             if user.password and secrets.needs_rehash(user.password):
                 user.password = secrets.hash_password(password)
             session.add(
-                SessionRow(digest=secrets.digest(cookie), user_id=user.id, csrf=csrf, made_ns=now,
-                           used_ns=now, expires_ns=now + lifetime)  # fmt: skip
+                SessionRow(
+                    digest=secrets.digest(cookie),
+                    user_id=user.id,
+                    csrf=csrf,
+                    made_ns=now,
+                    used_ns=now,
+                    expires_ns=now + lifetime,
+                )  # fmt: skip
             )
             record(session, who, "session.begin", user.name)
             actor = Actor(who.name, Role(user.role), who.source, user.id, secrets.digest(cookie),
@@ -254,8 +260,10 @@ class Accounts:
             return session.scalar(
                 select(User.name)
                 .join(PasswordLink, PasswordLink.user_id == User.id)
-                .where(PasswordLink.digest == secrets.digest(token),
-                       PasswordLink.expires_ns > time.time_ns())  # fmt: skip
+                .where(
+                    PasswordLink.digest == secrets.digest(token),
+                    PasswordLink.expires_ns > time.time_ns(),
+                )  # fmt: skip
             )
 
     def set_password(self, token: str, password: str, source: str) -> str:

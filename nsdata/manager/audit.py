@@ -56,8 +56,13 @@ def record(
     """Into the audit log, with this transaction."""
     session.add(
         AuditRow(
-            at_ns=time.time_ns(), actor=actor.name[:200], role=actor.role.value,
-            source=actor.source[:100], action=action, subject=subject[:200], result=result,
+            at_ns=time.time_ns(),
+            actor=actor.name[:200],
+            role=actor.role.value,
+            source=actor.source[:100],
+            action=action,
+            subject=subject[:200],
+            result=result,
             details=json.dumps(dict(details or {}), default=str),
         )  # fmt: skip
     )

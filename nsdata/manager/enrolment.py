@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from nsdata.appliance.protocol import EnrolRequest, Enrolment
+from nsdata.appliance.protocol import Enrolment, EnrolRequest
 from nsdata.manager import secrets
 from nsdata.manager.audit import Actor, Role, record
 from nsdata.manager.ca import Authority

@@ -18,7 +18,6 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
-
 from sqlalchemy import Table, bindparam, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
@@ -343,5 +342,3 @@ def not_enrolled() -> Problem:
 
 def _later(why: str) -> Problem:
     return Problem(503, why, headers={"Retry-After": "1"})
-
-

@@ -13,7 +13,9 @@ from nsdata.manager.secrets import PASSWORD_LEAST, PASSWORD_MOST
 T = TypeVar("T")
 CONTROL = r"^[^\x00-\x1f\x7f]*$"
 Line = Annotated[str, StringConstraints(max_length=200, pattern=CONTROL)]
-UserName = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9_.@-]+$")]  # noqa: E501
+UserName = Annotated[
+    str, StringConstraints(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9_.@-]+$")
+]
 TokenName = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=CONTROL)]
 Password = Annotated[str, StringConstraints(min_length=PASSWORD_LEAST, max_length=PASSWORD_MOST)]
 OneTime = Annotated[str, StringConstraints(min_length=1, max_length=200)]

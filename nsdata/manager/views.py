@@ -52,6 +52,7 @@ ORDER: Order = {
 TEXTS = {"name": Appliance.name, "id": Appliance.id, "state": Appliance.state,
          "reason": Appliance.reason, "severity": Appliance.severity,
          "version": Appliance.version}  # fmt: skip
+RECENT = 20  # transitions, among which is the one that made the state
 
 
 class Views:
@@ -116,12 +117,17 @@ class Views:
             row = get_appliance(session, appliance_id)
             latest = session.get(Latest, row.id)
             waiting = session.scalars(_commands(row.id).where(CommandRow.state.in_(OPEN))).all()
+            recent = session.scalars(
+                select(HistoryRow.told)
+                .where(HistoryRow.appliance_id == row.id, HistoryRow.kind == "transition")
+                .order_by(HistoryRow.at_ns.desc()).limit(RECENT)
+            ).all()  # fmt: skip
         report = json.loads(latest.report) if latest else {}
         shown = self._row(row).model_dump()
         more = {name: report[name] for name in ApplianceDetail.model_fields
                 if name in report and name not in shown}  # fmt: skip
         return ApplianceDetail.model_validate(
-            shown | more | {"reports": row.reports, "reported_ns": row.reported_ns,
+            shown | more | {"evidence": _evidence(recent, row.state), "reports": row.reports, "reported_ns": row.reported_ns,
                             "open_commands": [command(one) for one in waiting]}
         )  # fmt: skip
 
@@ -207,9 +213,7 @@ class Views:
 
     # --- the manager ------------------------------------------------------------------------
 
-    def audit(
-        self, text: str = "", limit: int = 50, cursor: str | None = None
-    ) -> Page[AuditEntry]:
+    def audit(self, text: str = "", limit: int = 50, cursor: str | None = None) -> Page[AuditEntry]:
         """The audit log, newest first. Raises Problem (422)."""
         query = select(AuditRow)
         for word in text.split():
@@ -251,6 +255,15 @@ def get_appliance(session: Session, appliance_id: UUID) -> Appliance:
     return row
 
 
+def _evidence(recent: Sequence[str], state: str | None) -> dict[str, Any]:
+    """Of the newest transition into this state, or within it."""
+    for told in map(json.loads, recent):
+        if told.get("to") == state and told.get("outcome") != "refused":
+            evidence = told.get("evidence")
+            return evidence if isinstance(evidence, dict) else {}
+    return {}
+
+
 def _commands(appliance_id: str) -> Select[tuple[CommandRow]]:
     return (
         select(CommandRow)
@@ -276,4 +289,3 @@ def history_entry(row: HistoryRow) -> HistoryEntry:
         "id": row.id, "kind": row.kind, "at_ns": row.at_ns, "subject": row.subject,
         "told": json.loads(row.told),
     })  # fmt: skip
-

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from typing import Annotated
 
 from fastapi import Path, Response
@@ -135,9 +134,7 @@ def add_user(who: Who, service: TheService, wanted: NewUser) -> UserLink:
 
 @router.patch("/users/{user_id}", responses=problems(404, 409))
 @needs(Role.ADMIN)
-def change_user(
-    who: Who, service: TheService, user_id: Number, wanted: UserChange
-) -> UserInfo:
+def change_user(who: Who, service: TheService, user_id: Number, wanted: UserChange) -> UserInfo:
     """Other role; or nobody signs in as them any more."""
     return user_info(service.accounts.change_user(who, user_id, wanted.role, wanted.enabled))
 
@@ -239,5 +236,3 @@ def enrol(service: TheService, source: Source, wanted: EnrolRequest) -> Enrolmen
 def certificate_authority(service: TheService) -> Response:
     """The certificate of the manager's CA (PEM); whoever enrols compares its fingerprint."""
     return Response(service.authority.pem, media_type="application/x-pem-file")
-
-
