@@ -102,8 +102,10 @@ def list_users(config: Config = None) -> None:
     """All users."""
     for user in _service(config).accounts.users():
         state = "enabled" if user.enabled else "disabled"
-        print(f"{user.name}\t{user.role}\t{state}\t"
-              f"{'password set' if user.password else 'no password yet'}")  # fmt: skip
+        print(
+            f"{user.name}\t{user.role}\t{state}\t"
+            f"{'password set' if user.password else 'no password yet'}"
+        )
 
 
 @user_app.command("add")
@@ -134,8 +136,9 @@ def change_user(
 
     service = _service(config)
     with _Told():
-        service.accounts.change_user(console(), _user_id(service, name),
-                                     None if role is None else _role(role), enabled)  # fmt: skip
+        service.accounts.change_user(
+            console(), _user_id(service, name), None if role is None else _role(role), enabled
+        )
 
 
 @user_app.command("remove")
@@ -169,9 +172,11 @@ def list_tokens(config: Config = None) -> None:
 
 @token_app.command("add")
 def add_token(
-    name: str, role: RoleName,
-    days: Annotated[float, typer.Option(min=0.01, max=3650)] = 90, config: Config = None,
-) -> None:  # fmt: skip
+    name: str,
+    role: RoleName,
+    days: Annotated[float, typer.Option(min=0.01, max=3650)] = 90,
+    config: Config = None,
+) -> None:
     """An API token; printed once."""
     from nsdata.errors import SettingError
     from nsdata.manager.audit import console
@@ -200,16 +205,22 @@ def revoke_token(number: int, config: Config = None) -> None:
 def list_enrolment_tokens(config: Config = None) -> None:
     """All enrolment tokens, without themselves."""
     for row in _service(config).enrolments.tokens():
-        state = (f"used by {row.used_by}" if row.used_ns else "revoked" if row.revoked_ns
-                 else f"until {_day(row.expires_ns)}")  # fmt: skip
+        state = (
+            f"used by {row.used_by}"
+            if row.used_ns
+            else "revoked"
+            if row.revoked_ns
+            else f"until {_day(row.expires_ns)}"
+        )
         print(f"{row.id}\t{row.note}\t{state}")
 
 
 @enrol_app.command("add")
 def add_enrolment_token(
     note: Annotated[str, typer.Option(help="What it is for.")] = "",
-    hours: Annotated[float, typer.Option(min=0.01, max=720)] = 24, config: Config = None,
-) -> None:  # fmt: skip
+    hours: Annotated[float, typer.Option(min=0.01, max=720)] = 24,
+    config: Config = None,
+) -> None:
     """A one-time token with which one appliance enrols; printed once."""
     from nsdata.manager.audit import console
 

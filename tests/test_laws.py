@@ -216,7 +216,10 @@ def direction_breaches(module: Module) -> list[str]:
         for host in HOSTS:
             shared = within(module.name, "nsdata.manager") and within(target, PROTOCOL)
             if within(target, host) and not (
-                shared or outside or within(module.name, host, *FRONTS) or module.name in MAY_IMPORT_HOSTS
+                shared
+                or outside
+                or within(module.name, host, *FRONTS)
+                or module.name in MAY_IMPORT_HOSTS
             ):
                 found.append(f"{module.path}: imports the host {target}")
         for front in FRONTS:

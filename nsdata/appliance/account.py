@@ -25,8 +25,10 @@ def account(box: Supervisor) -> dict[str, Any]:
     drops = sorted(moment.drops_by_rule.items(), key=lambda one: (-one[1], one[0]))[:TOP_RULES]
     fpga = None
     if box.settings.offload is not None:
-        fpga = {"transport": box.settings.offload,
-                "state": "failed" if box.fpga_held else "working"}  # fmt: skip
+        fpga = {
+            "transport": box.settings.offload,
+            "state": "failed" if box.fpga_held else "working",
+        }
     return {
         "at_ns": time.time_ns(),
         "name": box.settings.name,
@@ -43,8 +45,9 @@ def account(box: Supervisor) -> dict[str, Any]:
         "health": deciders.health_told,
         "top_rules": [{"sid": sid, "dropped_packets": packets} for sid, packets in drops],
         "processes": deciders.watch.status(),
-        "reentry": {**deciders.reentry.status(),
-                    "share": deciders.share / FULL_SHARE if deciders.state is State.NORMAL
-                    else 0.0},
+        "reentry": {
+            **deciders.reentry.status(),
+            "share": deciders.share / FULL_SHARE if deciders.state is State.NORMAL else 0.0,
+        },
         "fpga": fpga,
-    }  # fmt: skip
+    }

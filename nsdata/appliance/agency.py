@@ -116,10 +116,14 @@ class Agency:
         plan = {"name": AGENT, "page": page_fd, "channel": theirs.fileno()}
         try:
             popen = subprocess.Popen(
-                child.command(AGENT, plan), pass_fds=(page_fd, theirs.fileno()),
-                env=child.environment(), stdin=subprocess.DEVNULL, stdout=self.box.log,
-                stderr=self.box.log, start_new_session=True,
-            )  # fmt: skip
+                child.command(AGENT, plan),
+                pass_fds=(page_fd, theirs.fileno()),
+                env=child.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=self.box.log,
+                stderr=self.box.log,
+                start_new_session=True,
+            )
             pidfd = os.pidfd_open(popen.pid)
         except OSError as error:
             mine.close()

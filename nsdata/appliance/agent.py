@@ -146,8 +146,9 @@ class Agent(threading.Thread):
         return self.client
 
     def _client(self, member: Membership) -> httpx.Client:
-        return httpx.Client(base_url=member.agents_url, verify=member.context(), trust_env=False,
-                            timeout=TIMEOUT_S)  # fmt: skip
+        return httpx.Client(
+            base_url=member.agents_url, verify=member.context(), trust_env=False, timeout=TIMEOUT_S
+        )
 
     def _exchange(self) -> bool:
         """Say what there is to say, do what is asked; whether there is more to say at once."""
@@ -157,9 +158,10 @@ class Agent(threading.Thread):
         results = self.orders.results(RESULTS_MOST)
         batch = Batch(boot=self.boot, reports=reports, history=history, results=results)
         answer = client.post(
-            REPORTS_PATH, content=batch.model_dump_json(),
+            REPORTS_PATH,
+            content=batch.model_dump_json(),
             headers={"content-type": "application/json"},
-        )  # fmt: skip
+        )
         if answer.status_code in (401, 403):
             raise Refused(f"the manager refuses: {problem(answer)}")
         if answer.status_code != 200:
@@ -185,9 +187,10 @@ class Agent(threading.Thread):
                 row = 0  # the store was begun anew; what is told twice is stored once
             read = self.store.transitions if kind == "transition" else self.store.events
             rows = read(row, HISTORY_MOST - len(found))
-            found += [History.model_validate({"kind": kind, "row": number, "at_ns": at,
-                                              "told": told})
-                      for number, at, told in rows]  # fmt: skip
+            found += [
+                History.model_validate({"kind": kind, "row": number, "at_ns": at, "told": told})
+                for number, at, told in rows
+            ]
             if rows:
                 marks.append((table, rows[-1][0], rows[-1][1]))
         return found, marks

@@ -72,8 +72,13 @@ class Journal:
                 known = select(_Done.number).where(_Done.id == str(command.id))
                 if session.scalar(known) is not None:
                     return False
-                session.add(_Done(id=str(command.id), kind=command.kind.value,
-                                  parameters=json.dumps(command.parameters)))  # fmt: skip
+                session.add(
+                    _Done(
+                        id=str(command.id),
+                        kind=command.kind.value,
+                        parameters=json.dumps(command.parameters),
+                    )
+                )
         except SQLAlchemyError as error:
             raise self._error(error) from error
         return True
@@ -107,8 +112,12 @@ class Journal:
                 ).all()
         except SQLAlchemyError as error:
             raise self._error(error) from error
-        return [Command(id=UUID(row.id), kind=CommandKind(row.kind),
-                        parameters=json.loads(row.parameters)) for row in rows]  # fmt: skip
+        return [
+            Command(
+                id=UUID(row.id), kind=CommandKind(row.kind), parameters=json.loads(row.parameters)
+            )
+            for row in rows
+        ]
 
     def told(self, results: Iterable[Result]) -> None:
         """The manager has these results."""
@@ -151,6 +160,8 @@ class Journal:
 def interrupted(command: Command) -> Result:
     """The result of a command during which the agent ended."""
     return Result(
-        id=command.id, outcome=Outcome.FAILED, at_ns=time.time_ns(),
+        id=command.id,
+        outcome=Outcome.FAILED,
+        at_ns=time.time_ns(),
         error="the agent was restarted while it was carried out: see the state for its effect",
-    )  # fmt: skip
+    )

@@ -95,17 +95,28 @@ class Orders:
         progress = told.get("progress")
         usable = isinstance(progress, int | float) and 0 <= progress <= 1
         self._progress[command.id] = Result(
-            id=command.id, outcome=Outcome.RUNNING, at_ns=time.time_ns(), told=told,
+            id=command.id,
+            outcome=Outcome.RUNNING,
+            at_ns=time.time_ns(),
+            told=told,
             progress=float(progress) if usable and progress is not None else None,
-        )  # fmt: skip
+        )
 
     def _end(
         self, command: Command, outcome: Outcome, told: dict[str, Any], error: str = ""
     ) -> None:
-        for kept in (self.running, self._progress, self._heard):
-            kept.pop(command.id, None)  # type: ignore[attr-defined]
-        self.journal.end(Result(id=command.id, outcome=outcome, at_ns=time.time_ns(), told=told,
-                                error=error[:ERROR_MOST]))  # fmt: skip
+        self.running.pop(command.id, None)
+        self._progress.pop(command.id, None)
+        self._heard.pop(command.id, None)
+        self.journal.end(
+            Result(
+                id=command.id,
+                outcome=outcome,
+                at_ns=time.time_ns(),
+                told=told,
+                error=error[:ERROR_MOST],
+            )
+        )
 
 
 def _request(command: Command) -> dict[str, Any]:

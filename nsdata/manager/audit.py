@@ -50,9 +50,13 @@ def console() -> Actor:
 
 
 def record(
-    session: Session, actor: Actor, action: str, subject: str, result: str = "done",
+    session: Session,
+    actor: Actor,
+    action: str,
+    subject: str,
+    result: str = "done",
     details: Mapping[str, Any] | None = None,
-) -> None:  # fmt: skip
+) -> None:
     """Into the audit log, with this transaction."""
     session.add(
         AuditRow(
@@ -64,5 +68,5 @@ def record(
             subject=subject[:200],
             result=result,
             details=json.dumps(dict(details or {}), default=str),
-        )  # fmt: skip
+        )
     )

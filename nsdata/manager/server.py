@@ -75,10 +75,14 @@ class Manager:
             check_pair(*people)
         self._servers = [
             _server(make_app(service), *people),
-            _server(make_agent_app(service), *own, http=PeerProtocol,
-                    ssl_ca_certs=str(service.authority.certificate_file),
-                    ssl_cert_reqs=ssl.CERT_REQUIRED),
-        ]  # fmt: skip
+            _server(
+                make_agent_app(service),
+                *own,
+                http=PeerProtocol,
+                ssl_ca_certs=str(service.authority.certificate_file),
+                ssl_cert_reqs=ssl.CERT_REQUIRED,
+            ),
+        ]
         for server in self._servers:
             context = server.config.ssl
             assert context is not None
@@ -97,8 +101,10 @@ class Manager:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
-        serving = [asyncio.create_task(server.serve([end]))
-                   for server, end in zip(self._servers, self._sockets, strict=True)]  # fmt: skip
+        serving = [
+            asyncio.create_task(server.serve([end]))
+            for server, end in zip(self._servers, self._sockets, strict=True)
+        ]
         keeping = asyncio.create_task(self._keep())
         while not all(server.started for server in self._servers):
             if any(task.done() for task in serving):
@@ -143,10 +149,19 @@ def _listen(address: Address) -> socket.socket:
 
 def _server(app: Any, certificate: Path, key: Path, **more: Any) -> _Server:
     config = uvicorn.Config(
-        app, ssl_certfile=str(certificate), ssl_keyfile=str(key), lifespan="off",
-        loop="asyncio", log_config=None, access_log=False, server_header=False, backlog=BACKLOG,
-        proxy_headers=False, timeout_keep_alive=KEEP_ALIVE_S, timeout_graceful_shutdown=STOP_S,
+        app,
+        ssl_certfile=str(certificate),
+        ssl_keyfile=str(key),
+        lifespan="off",
+        loop="asyncio",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        backlog=BACKLOG,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=STOP_S,
         **{"http": "httptools", **more},
-    )  # fmt: skip
+    )
     config.load()
     return _Server(config)

@@ -30,8 +30,15 @@ API = "/api/v1"
 class Site:
     """A manager in a directory of its own."""
 
-    def __init__(self, directory: Path, *, more: str = "", listen: str = "127.0.0.1:0",
-                 agents: str = "127.0.0.1:0", database: str = "") -> None:  # fmt: skip
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        more: str = "",
+        listen: str = "127.0.0.1:0",
+        agents: str = "127.0.0.1:0",
+        database: str = "",
+    ) -> None:
         directory.mkdir(exist_ok=True)
         self.directory = directory / "manager"
         self.config = directory / "manager.toml"
@@ -69,11 +76,20 @@ class Site:
         before = self.output.stat().st_size if self.output.exists() else 0
         with open(self.output, "ab") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-c",
-                 "import sys; sys.argv[0] = 'nsdata'; from nsdata.cli import main; main()",
-                 "manager", "run", "--config", str(self.config)],
-                stdout=out, stderr=out, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
-            )  # fmt: skip
+                [
+                    sys.executable,
+                    "-c",
+                    "import sys; sys.argv[0] = 'nsdata'; from nsdata.cli import main; main()",
+                    "manager",
+                    "run",
+                    "--config",
+                    str(self.config),
+                ],
+                stdout=out,
+                stderr=out,
+                cwd=ROOT,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+            )
 
         def open_() -> bool:
             text = self.output.read_text()[before:]
@@ -121,8 +137,13 @@ class Site:
     def client(self, role: Role | None = Role.ADMIN) -> Iterator[httpx.Client]:
         """A client of the API with a token of this role; None: without."""
         headers = {} if role is None else {"Authorization": f"Bearer {self.token(role)}"}
-        with httpx.Client(base_url=self.url + API, verify=self.context(), headers=headers,
-                          timeout=PATIENCE_S, trust_env=False) as client:  # fmt: skip
+        with httpx.Client(
+            base_url=self.url + API,
+            verify=self.context(),
+            headers=headers,
+            timeout=PATIENCE_S,
+            trust_env=False,
+        ) as client:
             yield client
 
     def enrol(self, appliance: Path, name: str = "box") -> str:

@@ -20,20 +20,29 @@ def test_an_appliance_reports_and_is_switched(site: Site, tmp_path: Path) -> Non
             told = wait(reports, "it reports", lambda: site.log() + box.log())
             assert told["connected"] and told["name"] == "box"
             assert (told["state"], told["reason"], told["severity"]) == (
-                "normal", "no error", "Info")  # fmt: skip
+                "normal",
+                "no error",
+                "Info",
+            )
             assert told["ledger"]["inspected"]["packets"] > 100
             assert 2000 < told["packets_per_second"] < 10_000
             assert told["processes"]["worker-0"]["phase"] == "running"
-            asked = client.put(f"/appliances/{appliance}/inspection",
-                               json={"state": "bypass", "note": "for a test"})  # fmt: skip
+            asked = client.put(
+                f"/appliances/{appliance}/inspection",
+                json={"state": "bypass", "note": "for a test"},
+            )
             assert asked.status_code == 202
             assert asked.headers["location"] == f"/api/v1/commands/{asked.json()['id']}"
             assert ended(client, asked.json())["state"] == "done"
             assert box.status()["state"] == "fallback"
             shown = wait(
-                lambda: (found := client.get(f"/appliances/{appliance}/inspection").json())
-                and found["state"] == "bypass" and found, "the manager sees it",
-            )  # fmt: skip
+                lambda: (
+                    (found := client.get(f"/appliances/{appliance}/inspection").json())
+                    and found["state"] == "bypass"
+                    and found
+                ),
+                "the manager sees it",
+            )
             assert (shown["reason"], shown["severity"]) == ("no error", "Info")
             asked = client.put(f"/appliances/{appliance}/inspection", json={"state": "inspect"})
             assert ended(client, asked.json())["state"] == "done"

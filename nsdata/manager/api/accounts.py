@@ -52,8 +52,9 @@ NO_CONTENT = 204
 
 def set_session_cookie(response: Response, cookie: str, lifetime_s: int) -> None:
     """Only for this host, over TLS, out of reach of scripts, not sent from other sites."""
-    response.set_cookie(COOKIE, cookie, max_age=lifetime_s, path="/", secure=True, httponly=True,
-                        samesite="strict")  # fmt: skip
+    response.set_cookie(
+        COOKIE, cookie, max_age=lifetime_s, path="/", secure=True, httponly=True, samesite="strict"
+    )
 
 
 def clear_session_cookie(response: Response) -> None:
@@ -113,8 +114,14 @@ def list_audit(
 
 def user_info(row: User) -> UserInfo:
     """As it is shown."""
-    return UserInfo(id=row.id, name=row.name, role=Role(row.role), enabled=row.enabled,
-                    has_password=row.password is not None, made_ns=row.made_ns)  # fmt: skip
+    return UserInfo(
+        id=row.id,
+        name=row.name,
+        role=Role(row.role),
+        enabled=row.enabled,
+        has_password=row.password is not None,
+        made_ns=row.made_ns,
+    )
 
 
 @router.get("/users", responses=problems())
@@ -195,8 +202,7 @@ def enrolment_token_info(row: EnrolmentToken) -> EnrolmentTokenInfo:
 
 def made_enrolment_token(service: Service, row: EnrolmentToken, token: str) -> MadeEnrolmentToken:
     """As it is shown, once."""
-    command = (f"nsdata appliance enrol DIRECTORY --manager {service.url} "
-               "--token-file FILE")  # fmt: skip
+    command = f"nsdata appliance enrol DIRECTORY --manager {service.url} --token-file FILE"
     return MadeEnrolmentToken(token=token, command=command, info=enrolment_token_info(row))
 
 
