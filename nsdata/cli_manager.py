@@ -60,6 +60,31 @@ def run(config: Config = None) -> None:
     manager.run(ready)
 
 
+@app.command()
+def demo(
+    directory: Annotated[Path, typer.Option(help="Where it is kept.")] = Path("out/manager-demo"),
+    listen: Annotated[str, typer.Option(help="Of people and programs.")] = "127.0.0.1:8443",
+    agents: Annotated[str, typer.Option(help="Of appliances.")] = "127.0.0.1:8444",
+    capture: Annotated[Path | None, typer.Option(help="Another one than the project's.")] = None,
+) -> None:
+    """A manager and three real appliances that replay a capture, on this machine, until Ctrl-C.
+
+    Prints the one-time link that sets the admin's password.
+    """
+    from nsdata.cli_demo import CAPTURE, Demo
+    from nsdata.errors import SettingError
+    from nsdata.manager.settings import Address, parse_address
+
+    def address(option: str, text: str) -> Address:
+        try:
+            return Address.model_validate(parse_address(text))
+        except ValueError as error:
+            raise SettingError(f"{option} {text}: {error}") from error
+
+    people, appliances = address("--listen", listen), address("--agents", agents)
+    Demo(directory, people, appliances, capture or CAPTURE).run()
+
+
 def _role(name: str) -> Role:
     from nsdata.errors import SettingError
     from nsdata.manager.audit import Role

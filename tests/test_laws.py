@@ -32,7 +32,10 @@ BORDER = ("engine", "inspector", "port")
 
 HOSTS = ("nsdata.replay", "nsdata.appliance", "nsdata.manager")
 PROTOCOL = "nsdata.appliance.protocol"  # what a manager may see of an appliance
-FRONTS = ("nsdata.cli", "nsdata.cli_appliance", "nsdata.cli_manager", "nsdata.cli_remote")
+FRONTS = (
+    "nsdata.cli", "nsdata.cli_appliance", "nsdata.cli_demo", "nsdata.cli_manager",
+    "nsdata.cli_remote",
+)  # fmt: skip
 MAY_IMPORT_HOSTS = ("nsdata", "nsdata.__main__", *FRONTS)  # `nsdata` re-exports the public names
 
 # nsdata/fallback decides; it is given values and a clock, and reads no file.

@@ -26,6 +26,7 @@ from cryptography.x509.oid import NameOID
 from nsdata.appliance.protocol import CA_PATH, ENROL_PATH, Enrolment
 from nsdata.errors import EngineError, NsdataError, SettingError
 
+FILE = "membership.json"
 TIMEOUT_S = 20.0
 ANSWER_MOST = 1 << 20  # bytes
 
@@ -58,6 +59,12 @@ class Membership:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise EngineError(f"{file}: cannot be used: {error}; enrol again") from error
 
+    def moved(self, agents_url: str) -> Membership:
+        """The manager listens elsewhere from now on. Raises OSError."""
+        told = {"id": self.id, "agents_url": agents_url}
+        write(self.directory / FILE, json.dumps(told).encode(), 0o600)
+        return Membership(self.directory, self.id, agents_url)
+
     def context(self) -> ssl.SSLContext:
         """TLS with the manager alone, as this appliance. Raises OSError."""
         found = ssl.create_default_context(cafile=str(self.ca))
@@ -72,7 +79,7 @@ class Membership:
 
 def file_of(appliance: Path) -> Path:
     """Is there: it is enrolled."""
-    return appliance / "manager" / "membership.json"
+    return appliance / "manager" / FILE
 
 
 def make_request(name: str) -> tuple[bytes, str]:
@@ -142,12 +149,11 @@ def _keep(appliance: Path, made: Enrolment, ca: str, key: bytes) -> Membership:
     file = file_of(appliance)
     try:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        file.unlink(missing_ok=True)  # the last file makes it whole
+        file.unlink(missing_ok=True)
         found = Membership(file.parent, str(made.id), made.agents_url)
         write(found.ca, ca.encode(), 0o644)
         found.renew(made.certificate, key)
-        told = {"id": found.id, "agents_url": found.agents_url}
-        write(file, json.dumps(told).encode(), 0o600)
+        found.moved(made.agents_url)  # the last file: it is whole
     except OSError as error:
         raise EngineError(f"{file.parent}: {error.strerror or error}") from error
     return found
@@ -158,7 +164,7 @@ def leave(appliance: Path) -> bool:
     file = file_of(appliance)
     try:
         was = file.exists()
-        for one in ("membership.json", "agent.pem", "ca.pem"):
+        for one in (FILE, "agent.pem", "ca.pem"):
             (file.parent / one).unlink(missing_ok=True)
     except OSError as error:
         raise EngineError(f"{file.parent}: {error.strerror or error}") from error

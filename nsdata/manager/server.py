@@ -60,6 +60,7 @@ class Manager:
 
     def __init__(self, service: Service) -> None:
         self.service = service
+        self._loop: asyncio.AbstractEventLoop | None = None
         settings = service.settings
         service.hold()
         self._sockets = [_listen(settings.listen), _listen(settings.agents)]
@@ -98,7 +99,7 @@ class Manager:
             self.service.close()
 
     async def _serve(self, ready: Callable[[], None] | None) -> None:
-        loop = asyncio.get_running_loop()
+        self._loop = loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
         serving = [
@@ -127,6 +128,11 @@ class Manager:
             except Exception as error:
                 log.error("upkeep: %s", error)
             await asyncio.sleep(EVERY_S)
+
+    def stop_from_outside(self) -> None:
+        """The same, from another thread."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self.stop)
 
     def stop(self) -> None:
         """Answer what is under way, and end."""
