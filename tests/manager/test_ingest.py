@@ -1,4 +1,5 @@
-"""Reports and history: stored once, however often they come; commands: sent until answered."""
+"""Reports and history: stored once, however often they come; commands: sent until answered. Over
+both databases."""
 
 from __future__ import annotations
 
@@ -14,36 +15,36 @@ from nsdata.manager.audit import Role
 SECOND = 10**9
 
 
-def test_a_report_is_stored_once(site: Site, tmp_path: Path) -> None:
-    one = Simulated(site, tmp_path)
+def test_a_report_is_stored_once(either_site: Site, tmp_path: Path) -> None:
+    one = Simulated(either_site, tmp_path)
     batch = [report(n) for n in (1, 2, 3)]
     for _ in range(3):
         assert one.post(batch).json()["acked"] == 3
     assert one.post([*batch[1:], report(4)]).json()["acked"] == 4
     one.boot = str(uuid4())  # the agent was restarted: it counts anew
     assert one.post([report(1)]).json()["acked"] == 1
-    with site.client(Role.VIEWER) as client:
+    with either_site.client(Role.VIEWER) as client:
         assert client.get(f"/appliances/{one.id}").json()["reports"] == 5
 
 
-def test_history_is_stored_once(site: Site, tmp_path: Path) -> None:
-    one = Simulated(site, tmp_path)
+def test_history_is_stored_once(either_site: Site, tmp_path: Path) -> None:
+    one = Simulated(either_site, tmp_path)
     rows = [transition(n) for n in range(1, 4)]
     for sent in (rows, rows[1:], [*rows, transition(3, at_ns=7)]):  # another row 3: another store
         assert one.post(history=sent).status_code == 200
-    with site.client(Role.VIEWER) as client:
+    with either_site.client(Role.VIEWER) as client:
         page = client.get(f"/appliances/{one.id}/transitions").json()
     told = [(row["at_ns"], row["told"]["evidence"]["row"]) for row in page["items"]]
     assert told == [(7, 3), (10**18 + 3, 3), (10**18 + 2, 2), (10**18 + 1, 1)]
 
 
-def test_rates_and_samples(site: Site, tmp_path: Path) -> None:
-    one = Simulated(site, tmp_path)
+def test_rates_and_samples(either_site: Site, tmp_path: Path) -> None:
+    one = Simulated(either_site, tmp_path)
     begin = 1_700_000_040 * SECOND  # a whole minute
     counts = [0, 1000, 3000, 3000]
     for n, packets in enumerate(counts):
         one.post([report(n + 1, begin + n * SECOND, packets, drop_ratio=n / 10)])
-    with site.client(Role.VIEWER) as client:
+    with either_site.client(Role.VIEWER) as client:
 
         def samples(step: str) -> list[dict[str, float]]:
             found = client.get(f"/appliances/{one.id}/samples", params={"step": step}).json()
@@ -63,17 +64,17 @@ def test_rates_and_samples(site: Site, tmp_path: Path) -> None:
         assert [p["at_s"] - begin // SECOND for p in samples("second")] == [2, 3, 60, 601]
 
 
-def test_a_restarted_appliance_has_no_rate(site: Site, tmp_path: Path) -> None:
-    one = Simulated(site, tmp_path)
+def test_a_restarted_appliance_has_no_rate(either_site: Site, tmp_path: Path) -> None:
+    one = Simulated(either_site, tmp_path)
     now = time.time_ns()
     one.post([report(1, now, 5000)])
     one.post([report(2, now + SECOND, 100, started_ns=2)])
-    with site.client(Role.VIEWER) as client:
+    with either_site.client(Role.VIEWER) as client:
         assert client.get(f"/appliances/{one.id}").json()["packets_per_second"] == 0
 
 
-def test_what_makes_no_sense_is_refused_whole(site: Site, tmp_path: Path) -> None:
-    one = Simulated(site, tmp_path)
+def test_what_makes_no_sense_is_refused_whole(either_site: Site, tmp_path: Path) -> None:
+    one = Simulated(either_site, tmp_path)
     for wrong in ({"drop_ratio": 2}, {"state": "odd"}, {"name": "a b"}, {"at_ns": -1}):
         answer = one.post([report(1), report(2, **wrong)])
         assert answer.status_code == 422, wrong
@@ -85,9 +86,12 @@ def test_what_makes_no_sense_is_refused_whole(site: Site, tmp_path: Path) -> Non
     assert one.say().acked == 1
 
 
-def test_a_command_is_sent_until_its_result_is_here(site: Site, tmp_path: Path) -> None:
-    one, other = Simulated(site, tmp_path / "one"), Simulated(site, tmp_path / "other")
-    with site.client(Role.OPERATOR) as client:
+def test_a_command_is_sent_until_its_result_is_here(either_site: Site, tmp_path: Path) -> None:
+    one, other = (
+        Simulated(either_site, tmp_path / "one"),
+        Simulated(either_site, tmp_path / "other"),
+    )
+    with either_site.client(Role.OPERATOR) as client:
         asked = client.post(f"/appliances/{one.id}/reboot").json()
         assert asked["state"] == "queued"
         assert other.say().commands == []
@@ -107,11 +111,11 @@ def test_a_command_is_sent_until_its_result_is_here(site: Site, tmp_path: Path) 
         assert client.post(f"/appliances/{one.id}/reboot").json()["id"] != asked["id"]
 
 
-def test_a_key_is_one_command(site: Site, tmp_path: Path) -> None:
-    one = Simulated(site, tmp_path)
+def test_a_key_is_one_command(either_site: Site, tmp_path: Path) -> None:
+    one = Simulated(either_site, tmp_path)
     key = {"Idempotency-Key": str(uuid4())}
     path = f"/appliances/{one.id}/inspection"
-    with site.client(Role.OPERATOR) as client:
+    with either_site.client(Role.OPERATOR) as client:
         first, second = (client.put(path, json={"state": "bypass"}, headers=key) for _ in "ab")
         assert first.json()["id"] == second.json()["id"] == key["Idempotency-Key"]
         one.say(results=[one.result(key["Idempotency-Key"])])
@@ -121,10 +125,10 @@ def test_a_key_is_one_command(site: Site, tmp_path: Path) -> None:
         assert other.status_code == 409
 
 
-def test_one_support_report_at_a_time(site: Site, tmp_path: Path) -> None:
-    one = Simulated(site, tmp_path)
+def test_one_support_report_at_a_time(either_site: Site, tmp_path: Path) -> None:
+    one = Simulated(either_site, tmp_path)
     path = f"/appliances/{one.id}/support-reports"
-    with site.client(Role.OPERATOR) as client:
+    with either_site.client(Role.OPERATOR) as client:
         first = client.post(path, json={"destination": "local"})
         assert first.status_code == 202
         second = client.post(path, json={"destination": "local"})
@@ -139,9 +143,9 @@ def test_one_support_report_at_a_time(site: Site, tmp_path: Path) -> None:
         assert len(client.get(path).json()["items"]) == 2
 
 
-def test_every_command_is_audited_at_both_ends(site: Site, tmp_path: Path) -> None:
-    one = Simulated(site, tmp_path)
-    with site.client(Role.OPERATOR) as client, site.client() as admin:
+def test_every_command_is_audited_at_both_ends(either_site: Site, tmp_path: Path) -> None:
+    one = Simulated(either_site, tmp_path)
+    with either_site.client(Role.OPERATOR) as client, either_site.client() as admin:
         asked = client.put(f"/appliances/{one.id}/inspection", json={"state": "bypass"}).json()
         one.say(results=[one.result(asked["id"], "failed", error="no")])
         rows = admin.get("/audit", params={"query": one.id}).json()["items"]
@@ -153,9 +157,9 @@ def test_every_command_is_audited_at_both_ends(site: Site, tmp_path: Path) -> No
     assert rows[1]["source"] == "127.0.0.1"
 
 
-def test_disconnected_after_a_while(site: Site, tmp_path: Path) -> None:
-    one = Simulated(site, tmp_path)
+def test_disconnected_after_a_while(either_site: Site, tmp_path: Path) -> None:
+    one = Simulated(either_site, tmp_path)
     one.say()
-    with site.client(Role.VIEWER) as client:
+    with either_site.client(Role.VIEWER) as client:
         assert client.get(f"/appliances/{one.id}").json()["connected"]
         wait(lambda: not client.get(f"/appliances/{one.id}").json()["connected"], "it is gone")
