@@ -150,8 +150,9 @@ def test_the_demo(tmp_path: Path) -> None:
         found = text.split("manager at ")[1].split()[0].rstrip(",")
 
         def all_normal() -> bool:
-            said = nsdata("appliance", "list", "--json", "--manager", found,
-                          "--ca", f"{tmp_path}/d/manager/ca/ca.pem", NSDATA_TOKEN=token.strip())  # fmt: skip
+            ca = f"{tmp_path}/d/manager/ca/ca.pem"
+            said = nsdata("appliance", "list", "--json", "--manager", found, "--ca", ca,
+                          NSDATA_TOKEN=token.strip())  # fmt: skip
             rows = json.loads(said)
             return [row["name"] for row in rows] == ["lab", "north", "south"] and all(
                 row["state"] == "normal" and row["packets_per_second"] > 0 for row in rows
