@@ -18,7 +18,9 @@ from rich.table import Table
 from rich.text import Text
 
 from nsdata.cli_appliance import app as appliance_app
+from nsdata.cli_manager import app as manager_app
 from nsdata.cli_offload import app as offload_app
+from nsdata.cli_remote import add_to as add_remote_verbs
 from nsdata.cli_scenario import app as scenario_app
 from nsdata.cli_values import (
     Stop,
@@ -42,6 +44,8 @@ app.add_typer(rules_app, name="rules")
 app.add_typer(offload_app, name="offload")
 app.add_typer(appliance_app, name="appliance")
 app.add_typer(scenario_app, name="scenario")
+add_remote_verbs(appliance_app)
+app.add_typer(manager_app, name="manager")
 
 SHOWN_REFUSALS = 10
 DEFAULT_QUEUE = 4096

@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from nsdata.cli_remote import CaFile, OfManager, TokenFile
+
 app = typer.Typer(
     help="Run an appliance: inspect live, fall back when it cannot be trusted, say why.",
     no_args_is_help=True,
@@ -45,6 +47,36 @@ def run(
           flush=True)  # fmt: skip
     with logging_as("supervisor", supervisor.processes.log, rotates=True):
         supervisor.run()
+
+
+@app.command()
+def enrol(
+    directory: Directory,
+    manager: Annotated[str, typer.Option(help="https://NAME:PORT of the manager.")],
+    token: Annotated[
+        str, typer.Option(help="The one-time token; others see it in the process list.")
+    ] = "",
+    token_file: Annotated[
+        Path | None, typer.Option(help="The file it is in; - is standard input.")
+    ] = None,
+    name: Annotated[str, typer.Option(help="Until it reports its own.")] = "",
+) -> None:
+    """Enrol the appliance in this directory at a manager; one that runs reports from then on."""
+    from nsdata.appliance.membership import enrol as enrol_at
+    from nsdata.cli_values import read_secret_option
+
+    secret = read_secret_option("token", token, token_file, "NSDATA_ENROL_TOKEN")
+    name = name or directory.resolve().name
+    member = enrol_at(directory, name, manager, secret)
+    print(f"enrolled at {manager} as {member.id}; it reports to {member.agents_url}")
+
+
+@app.command()
+def leave(directory: Directory) -> None:
+    """Forget the manager: the appliance reports to nobody and takes no commands from afar."""
+    from nsdata.appliance.membership import leave as leave_now
+
+    print("it has left its manager" if leave_now(directory) else "it was enrolled nowhere")
 
 
 @app.command()
@@ -172,9 +204,20 @@ def reboot(
     ] = "",
     wait: Annotated[bool, typer.Option(help="Until it is over; exit 1 when it failed.")] = True,
     as_json: AsJson = False,
+    manager: OfManager = "",
+    token_file: TokenFile = None,
+    ca: CaFile = None,
 ) -> None:
-    """Begin its processes anew; all traffic is permitted meanwhile, and the state comes back."""
+    """Begin its processes anew; all traffic is permitted meanwhile, and the state comes back.
+
+    With --manager, of the appliance with that id or name.
+    """
+    from nsdata import cli_remote
     from nsdata.cli_progress import follow_reboot
+
+    if manager:
+        remote = cli_remote.Remote(manager, token_file, ca)
+        return cli_remote.reboot(remote, str(directory), wait)
 
     told = _ask(directory, "reboot", note=note, port=port, id=number, by="the command line")
     if not told["started"] and not as_json:
@@ -204,13 +247,26 @@ def report(
         bool, typer.Option("--packets", help="With some packets as they come, unredacted.")
     ] = False,
     as_json: AsJson = False,
+    wait: Annotated[bool, typer.Option(help="With --manager: until it is over.")] = True,
+    manager: OfManager = "",
+    token_file: TokenFile = None,
+    ca: CaFile = None,
 ) -> None:
-    """Make a support report, and send it; exit 1 when it failed. Ctrl-C cancels it."""
+    """Make a support report, and send it; exit 1 when it failed. Ctrl-C cancels it.
+
+    With --manager, of the appliance with that id or name.
+    """
+    from nsdata import cli_remote
     from nsdata.cli_progress import follow_report
     from nsdata.errors import SettingError
 
     if sum((bool(to), vendor, out is not None)) > 1:
         raise SettingError("--to, --vendor and --out: one of them")
+    if manager:
+        if out is not None:
+            raise SettingError("--out is a file of this machine; the appliance is another one")
+        remote = cli_remote.Remote(manager, token_file, ca)
+        return cli_remote.report(remote, str(directory), "vendor" if vendor else to, packets, wait)
     place = {"to": "vendor" if vendor else to, "out": str(out.absolute()) if out else ""}
     told = _ask(directory, "report", packets=packets, by="the command line", **place)
     try:

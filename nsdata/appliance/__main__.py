@@ -20,7 +20,7 @@ from nsdata.appliance.memory import view
 from nsdata.errors import NsdataError
 from nsdata.path.status import StatusPage
 
-ROLES = ("port", "worker", "writer", "report", "reporter")
+ROLES = ("port", "worker", "writer", "report", "reporter", "agent")
 EXIT_FAILED = 70  # sysexits: it could not go on, and said why
 
 
@@ -54,6 +54,8 @@ def be(role: str, plan: dict[str, Any]) -> int:
             from nsdata.appliance.report import run
         elif role == "reporter":
             from nsdata.appliance.reporter import run
+        elif role == "agent":
+            from nsdata.appliance.agent import run
         else:
             raise SystemExit(f"nsdata: no role {role!r}; there are {', '.join(ROLES)}")
         run(child, plan)

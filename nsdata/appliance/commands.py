@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from nsdata.appliance.account import account
 from nsdata.appliance.channel import Message
 from nsdata.appliance.processes import PORT
 from nsdata.appliance.source import Pace
@@ -33,10 +34,12 @@ class Commands:
             "status": self.status, "fallback": self.fallback, "restore": self.restore,
             "reload": self.reload, "stop": self.stop, "transitions": self.transitions,
             "stats": self.stats,
-            "reboot": self.reboot, "report": self.report, "report-status": self.report_status,
+            "reboot": self.reboot, "reboot-status": self.reboot_status,
+            "report": self.report, "report-status": self.report_status,
             "report-cancel": self.report_cancel, "report-vendor": self.report_vendor,
             "support": self.support,
             "notify-test": self.notify_test, "notify-tested": self.notify_tested,
+            "account": lambda message: account(self.box),
         }  # fmt: skip
         if self.box.settings.testing:
             commands |= {"inject": self.inject, "bloat": self.bloat, "offer": self.offer}
@@ -134,6 +137,10 @@ class Commands:
         """Processes begin anew, once for each `id`; `status` shows how far it is."""
         number, by, note = (str(message.get(key) or "") for key in ("id", "by", "note"))
         return self.box.rebooting.ask(number, by, note, port=bool(message.get("port")))
+
+    def reboot_status(self, message: Message) -> Message:
+        """How far a reboot (`id`) is, and what became of it."""
+        return self.box.rebooting.known_as(str(message.get("id") or ""))
 
     def report(self, message: Message) -> Message:
         """Begin a support report: `to` (a URL or "vendor"), `out` (a file), `packets`, `by`, `id`;

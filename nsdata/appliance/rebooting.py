@@ -104,6 +104,15 @@ class Rebooting:
         self.told |= {"by_hand": True, "stay": note}
         self._put(self.status() or {})
 
+    def known_as(self, number: str) -> Message:
+        """What there is to say of the one with this id. Raises EngineError."""
+        last = self.status()
+        if last is not None and last["id"] == number:
+            return last
+        if number not in self.known:
+            raise EngineError(f"there is no reboot {number[:80]!r}")
+        return self.known[number]
+
     def refuse(self, what: str) -> None:
         """EngineError while one runs: `what` has to wait."""
         if self.running:

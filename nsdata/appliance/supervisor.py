@@ -21,6 +21,7 @@ from types import FrameType
 from typing import Any
 
 from nsdata.appliance import port as port_process
+from nsdata.appliance.agency import Agency
 from nsdata.appliance.channel import Message
 from nsdata.appliance.commands import Commands
 from nsdata.appliance.control import Control
@@ -56,9 +57,7 @@ MEMORY_NS = 100_000_000  # between two looks at resident memory
 class Supervisor:
     """One appliance. Raises NsdataError for what keeps it from being set up."""
 
-    def __init__(
-        self, settings: ApplianceSettings, file: str | os.PathLike[str] | None = None
-    ) -> None:
+    def __init__(self, settings: ApplianceSettings, file: str | Path | None = None) -> None:
         self.settings = settings
         directory = Path(settings.directory)
         directory.mkdir(parents=True, exist_ok=True)
@@ -94,6 +93,7 @@ class Supervisor:
         self.memory_ns = 0
         self.reporting = Reporting(self)
         self.record.tell = self.reporting.tell
+        self.agency = Agency(self)
 
     # --- figures ----------------------------------------------------------------------------
 
@@ -396,6 +396,7 @@ class Supervisor:
         self.rebooting.look()
         self.reports.look()
         self.reporting.look(now)
+        self.agency.look(now)
         self.record.push()
         self.record.save(now, self.moment().ledger, self.deciders.state, self.deciders.reason)
 
@@ -443,6 +444,7 @@ class Supervisor:
         self.reports.close()
         self.record.store.flush()  # what is not delivered now is at the next start
         self.reporting.close()
+        self.agency.close()
         self.sensors.close()
         self.control.close()
         self.record.close()

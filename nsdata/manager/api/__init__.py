@@ -1,0 +1,1 @@
+"""HTTP: what may be asked by whom. Deciding and storing is done elsewhere."""

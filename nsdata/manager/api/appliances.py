@@ -1,0 +1,286 @@
+"""/api/v1/appliances: the table, one appliance, what is asked of it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+from uuid import UUID
+
+from fastapi import Header, Path, Query, Response
+from pydantic import StringConstraints
+
+from nsdata.appliance.protocol import CommandKind
+from nsdata.manager import commands
+from nsdata.manager.api.guard import TheService, Who, guarded_router, needs, problems
+from nsdata.manager.audit import Actor, Role
+from nsdata.manager.listing import LIMIT, LIMIT_MOST
+from nsdata.manager.models import (
+    CONTROL,
+    ApplianceDetail,
+    ApplianceRow,
+    CommandStatus,
+    HistoryEntry,
+    Inspection,
+    InspectionWanted,
+    Page,
+    Removed,
+    ReportWanted,
+    Samples,
+    Search,
+)
+from nsdata.manager.problems import not_found
+from nsdata.manager.removal import remove
+from nsdata.manager.service import Service
+from nsdata.manager.views import command as shown
+
+router = guarded_router("/appliances", "appliances")
+commands_router = guarded_router("/commands", "commands")
+
+ApplianceId = Annotated[UUID, Path(description="The appliance.")]
+Limit = Annotated[int, Query(ge=1, le=LIMIT_MOST, description="Rows of a part.")]
+Cursor = Annotated[
+    Annotated[str, StringConstraints(min_length=1, max_length=1000)] | None,
+    Query(description="`next` of the answer before."),
+]
+Text = Annotated[
+    Annotated[str, StringConstraints(max_length=200, pattern=CONTROL)],
+    Query(alias="query", description="Words that have to be there; `state:fallback` in one place."),
+]
+Sort = Annotated[
+    Annotated[str, StringConstraints(max_length=40, pattern=CONTROL)],
+    Query(description="A field of the rows; with - before it: downwards."),
+]
+Key = Annotated[
+    UUID | None,
+    Header(alias="Idempotency-Key", description="The same key: the same command, asked once."),
+]
+
+
+@router.get("", responses=problems())
+@needs(Role.VIEWER)
+def list_appliances(
+    who: Who,
+    service: TheService,
+    query: Text = "",
+    sort: Sort = "name",
+    limit: Limit = LIMIT,
+    cursor: Cursor = None,
+) -> Page[ApplianceRow]:
+    """All appliances, in parts."""
+    return service.views.appliances(Search(text=query), sort, limit, cursor)
+
+
+@router.post("/search", responses=problems())
+@needs(Role.VIEWER)
+def search_appliances(
+    who: Who,
+    service: TheService,
+    wanted: Search,
+    sort: Sort = "name",
+    limit: Limit = LIMIT,
+    cursor: Cursor = None,
+) -> Page[ApplianceRow]:
+    """Those of which all of this holds, in parts."""
+    return service.views.appliances(wanted, sort, limit, cursor)
+
+
+@router.get("/{appliance_id}", responses=problems(404))
+@needs(Role.VIEWER)
+def get_appliance(who: Who, service: TheService, appliance_id: ApplianceId) -> ApplianceDetail:
+    """One appliance with its last report."""
+    return service.views.appliance(appliance_id)
+
+
+@router.delete("/{appliance_id}", responses=problems(404, 409))
+@needs(Role.ADMIN)
+def remove_appliance(
+    who: Who,
+    service: TheService,
+    appliance_id: ApplianceId,
+    force: Annotated[bool, Query(description="Even while it reports.")] = False,
+) -> Removed:
+    """Remove it; refused while it still reports, unless forced. Its history stays in the audit
+    log; when it comes back it has to enrol again."""
+    return remove(service.database, who, appliance_id, service.settings.appliance_gone, force=force)
+
+
+def _ask(
+    service: Service,
+    who: Actor,
+    response: Response,
+    appliance_id: UUID,
+    kind: CommandKind,
+    parameters: dict[str, object],
+    key: UUID | None,
+) -> CommandStatus:
+    with service.database.writing() as session:
+        row = commands.ask(session, who, str(appliance_id), kind, parameters, key)
+        told = shown(row)
+    response.headers["Location"] = told.status_url
+    return told
+
+
+@router.get("/{appliance_id}/inspection", responses=problems(404))
+@needs(Role.VIEWER)
+def get_inspection(who: Who, service: TheService, appliance_id: ApplianceId) -> Inspection:
+    """Whether it inspects, and if not, why."""
+    return service.views.inspection(appliance_id)
+
+
+@router.put("/{appliance_id}/inspection", status_code=202, responses=problems(404, 409))
+@needs(Role.OPERATOR)
+def put_inspection(
+    who: Who,
+    service: TheService,
+    response: Response,
+    appliance_id: ApplianceId,
+    wanted: InspectionWanted,
+    key: Key = None,
+) -> CommandStatus:
+    """Have it inspect, or permit everything uninspected."""
+    parameters: dict[str, object] = {"note": wanted.note, "by": who.name}
+    if wanted.state == "inspect":
+        parameters["force"] = wanted.force
+    return _ask(service, who, response, appliance_id, CommandKind(wanted.state), parameters, key)
+
+
+@router.post("/{appliance_id}/reboot", status_code=202, responses=problems(404, 409))
+@needs(Role.OPERATOR)
+def reboot(
+    who: Who, service: TheService, response: Response, appliance_id: ApplianceId, key: Key = None
+) -> CommandStatus:
+    """Restart its processes in order; asked again while it goes on, it is the same reboot."""
+    return _ask(service, who, response, appliance_id, CommandKind.REBOOT, {}, key)
+
+
+@router.post("/{appliance_id}/reload", status_code=202, responses=problems(404, 409))
+@needs(Role.OPERATOR)
+def reload(
+    who: Who, service: TheService, response: Response, appliance_id: ApplianceId, key: Key = None
+) -> CommandStatus:
+    """Have it read its configuration and rules again."""
+    return _ask(service, who, response, appliance_id, CommandKind.RELOAD, {}, key)
+
+
+@router.post("/{appliance_id}/support-reports", status_code=202, responses=problems(404, 409))
+@needs(Role.OPERATOR)
+def start_support_report(
+    who: Who,
+    service: TheService,
+    response: Response,
+    appliance_id: ApplianceId,
+    wanted: ReportWanted,
+    key: Key = None,
+) -> CommandStatus:
+    """Start a support report; one at a time."""
+    with service.database.writing() as session:
+        row = commands.ask_report(session, who, str(appliance_id), wanted.model_dump(), key)
+        told = shown(row)
+    response.headers["Location"] = f"/api/v1/appliances/{appliance_id}/support-reports/{told.id}"
+    return told
+
+
+@router.get("/{appliance_id}/support-reports", responses=problems(404))
+@needs(Role.VIEWER)
+def list_support_reports(
+    who: Who,
+    service: TheService,
+    appliance_id: ApplianceId,
+    limit: Limit = LIMIT,
+    cursor: Cursor = None,
+) -> Page[CommandStatus]:
+    """Its support reports, newest first."""
+    return service.views.commands(appliance_id, [CommandKind.SUPPORT_REPORT], limit, cursor)
+
+
+@router.get("/{appliance_id}/support-reports/{report_id}", responses=problems(404))
+@needs(Role.VIEWER)
+def get_support_report(
+    who: Who, service: TheService, appliance_id: ApplianceId, report_id: UUID
+) -> CommandStatus:
+    """A support report and how far it is."""
+    return _report(service, appliance_id, report_id)
+
+
+@router.delete(
+    "/{appliance_id}/support-reports/{report_id}", status_code=202, responses=problems(404, 409)
+)
+@needs(Role.OPERATOR)
+def stop_support_report(
+    who: Who,
+    service: TheService,
+    response: Response,
+    appliance_id: ApplianceId,
+    report_id: UUID,
+    key: Key = None,
+) -> CommandStatus:
+    """Stop the one that runs."""
+    _report(service, appliance_id, report_id)
+    parameters: dict[str, object] = {"report": str(report_id)}
+    return _ask(service, who, response, appliance_id, CommandKind.STOP_REPORT, parameters, key)
+
+
+def _report(service: Service, appliance_id: UUID, report_id: UUID) -> CommandStatus:
+    found = service.views.command(report_id)
+    if found.appliance_id != appliance_id or found.kind != CommandKind.SUPPORT_REPORT:
+        raise not_found("support report of this appliance")
+    return found
+
+
+@router.get("/{appliance_id}/transitions", responses=problems(404))
+@needs(Role.VIEWER)
+def list_transitions(
+    who: Who,
+    service: TheService,
+    appliance_id: ApplianceId,
+    query: Text = "",
+    limit: Limit = LIMIT,
+    cursor: Cursor = None,
+) -> Page[HistoryEntry]:
+    """What it went through, with the evidence, newest first."""
+    return service.views.history(appliance_id, "transition", query, limit, cursor)
+
+
+@router.get("/{appliance_id}/events", responses=problems(404))
+@needs(Role.VIEWER)
+def list_events(
+    who: Who,
+    service: TheService,
+    appliance_id: ApplianceId,
+    query: Text = "",
+    limit: Limit = LIMIT,
+    cursor: Cursor = None,
+) -> Page[HistoryEntry]:
+    """What happened that changed no state, newest first."""
+    return service.views.history(appliance_id, "event", query, limit, cursor)
+
+
+@router.get("/{appliance_id}/samples", responses=problems(404))
+@needs(Role.VIEWER)
+def list_samples(
+    who: Who,
+    service: TheService,
+    appliance_id: ApplianceId,
+    step: Annotated[Literal["second", "minute"], Query(description="Of a point.")] = "second",
+) -> Samples:
+    """Its rates over time: ten minutes by the second, or a day by the minute."""
+    return service.views.samples(appliance_id, 1 if step == "second" else 60)
+
+
+@router.get("/{appliance_id}/commands", responses=problems(404))
+@needs(Role.VIEWER)
+def list_commands(
+    who: Who,
+    service: TheService,
+    appliance_id: ApplianceId,
+    limit: Limit = LIMIT,
+    cursor: Cursor = None,
+) -> Page[CommandStatus]:
+    """What was asked of it, newest first."""
+    return service.views.commands(appliance_id, (), limit, cursor)
+
+
+@commands_router.get("/{command_id}", responses=problems(404))
+@needs(Role.VIEWER)
+def get_command(who: Who, service: TheService, command_id: UUID) -> CommandStatus:
+    """A command and where it stands."""
+    return service.views.command(command_id)

@@ -1,0 +1,169 @@
+"""Commands to appliances: asked once, sent until their result is here, audited at both ends."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from nsdata.appliance.protocol import Command, CommandKind, Outcome, Result
+from nsdata.manager.audit import Actor, Role, record
+from nsdata.manager.problems import Problem, not_found
+from nsdata.manager.settings import HOUR
+from nsdata.manager.tables import Appliance, CommandRow
+
+QUEUED, SENT = "queued", "sent"
+RUNNING, DONE, FAILED = (outcome.value for outcome in Outcome)
+OPEN = (QUEUED, SENT, RUNNING)
+UNSENT_NS = HOUR  # a command nobody fetched until then is not carried out any more
+SENDABLE = 20  # at a time to one appliance
+AGENT = "agent"
+Reported = tuple[str, Result]  # by which appliance
+
+# Asked again while one is open, these are the one that is open.
+ONE_AT_A_TIME = {CommandKind.REBOOT, CommandKind.RELOAD, CommandKind.STOP_REPORT}
+SWITCHES = (CommandKind.INSPECT, CommandKind.BYPASS)
+
+
+def ask(
+    session: Session,
+    actor: Actor,
+    appliance_id: str,
+    kind: CommandKind,
+    parameters: Mapping[str, Any] | None = None,
+    key: UUID | None = None,
+) -> CommandRow:
+    """A command; the same one when it is asked with the same key again, or is such that one at a
+    time is enough. Raises Problem (404, 409)."""
+    appliance = session.get(Appliance, appliance_id)
+    if appliance is None:
+        raise not_found("appliance")
+    given = json.dumps(dict(parameters or {}), sort_keys=True)
+    if key is not None and (kept := session.get(CommandRow, str(key))) is not None:
+        if (kept.appliance_id, kept.kind, kept.parameters) != (appliance_id, kind.value, given):
+            raise Problem(409, "this Idempotency-Key was used for another command")
+        return kept
+    latest = _open_one(session, appliance_id, kind, given)
+    if latest is not None:
+        return latest
+    now = time.time_ns()
+    number = (session.scalar(select(func.max(CommandRow.number))) or 0) + 1
+    row = CommandRow(
+        id=str(key or uuid4()),
+        number=number,
+        appliance_id=appliance_id,
+        kind=kind.value,
+        parameters=given,
+        state=QUEUED,
+        asked_ns=now,
+        asked_by=actor.name,
+        changed_ns=now,
+        error="",
+        told="{}",
+    )
+    session.add(row)
+    details = {"command": row.id, "appliance": appliance.name, "parameters": json.loads(given)}
+    record(session, actor, f"appliance.{kind.value}", appliance_id, details=details)
+    session.flush()
+    return row
+
+
+def _open_one(
+    session: Session, appliance_id: str, kind: CommandKind, given: str
+) -> CommandRow | None:
+    """The open command that a new one would repeat."""
+    kinds = [one.value for one in (SWITCHES if kind in SWITCHES else (kind,))]
+    newest = session.scalar(
+        select(CommandRow)
+        .where(
+            CommandRow.appliance_id == appliance_id,
+            CommandRow.kind.in_(kinds),
+            CommandRow.state.in_(OPEN),
+        )
+        .order_by(CommandRow.number.desc())
+        .limit(1)
+    )
+    if newest is None or newest.kind != kind.value:
+        return None
+    return newest if kind in ONE_AT_A_TIME or newest.parameters == given else None
+
+
+def to_send(session: Session, ids: set[str]) -> dict[str, list[Command]]:
+    """What these appliances have not answered yet, in the order it was asked."""
+    rows = session.scalars(
+        select(CommandRow).where(CommandRow.state.in_(OPEN)).order_by(CommandRow.number)
+    ).all()
+    found: dict[str, list[Command]] = {}
+    now = time.time_ns()
+    for row in rows:
+        if row.state == QUEUED and row.asked_ns + UNSENT_NS <= now:
+            _end(session, row, FAILED, f"not fetched within {UNSENT_NS // HOUR} h", {}, now)
+            continue
+        mine = found.setdefault(row.appliance_id, [])
+        if row.appliance_id not in ids or len(mine) >= SENDABLE:
+            continue
+        mine.append(
+            Command(
+                id=UUID(row.id), kind=CommandKind(row.kind), parameters=json.loads(row.parameters)
+            )
+        )
+        if row.state == QUEUED:
+            session.execute(
+                update(CommandRow).where(CommandRow.id == row.id).values(state=SENT, changed_ns=now)
+            )
+    return found
+
+
+def take_results(session: Session, results: Iterable[Reported]) -> None:
+    """What agents say of their commands. The first end of a command stands."""
+    now = time.time_ns()
+    for appliance_id, result in results:
+        row = session.get(CommandRow, str(result.id))
+        if row is None or row.appliance_id != appliance_id or row.state not in OPEN:
+            continue
+        if result.outcome is Outcome.RUNNING:
+            row.state, row.progress, row.changed_ns = RUNNING, result.progress, now
+            row.told = json.dumps(result.told)
+        else:
+            _end(session, row, result.outcome.value, result.error, result.told, now)
+
+
+def _end(
+    session: Session, row: CommandRow, state: str, error: str, told: Mapping[str, Any], now: int
+) -> None:
+    row.state, row.error, row.told, row.changed_ns = state, error, json.dumps(dict(told)), now
+    row.progress = 1.0 if state == DONE else row.progress
+    actor = Actor(f"appliance:{row.appliance_id}", Role.VIEWER, AGENT)
+    details = {"command": row.id, "asked_by": row.asked_by, "error": error}
+    record(session, actor, f"appliance.{row.kind}.result", row.appliance_id, state, details)
+
+
+def ask_report(
+    session: Session,
+    actor: Actor,
+    appliance_id: str,
+    parameters: Mapping[str, Any],
+    key: UUID | None,
+) -> CommandRow:
+    """A support report: one at a time. Raises Problem (404, 409 with the one that runs)."""
+    if key is None or session.get(CommandRow, str(key)) is None:
+        running = session.scalar(
+            select(CommandRow.id).where(
+                CommandRow.appliance_id == appliance_id,
+                CommandRow.state.in_(OPEN),
+                CommandRow.kind == CommandKind.SUPPORT_REPORT.value,
+            )
+        )
+        if running is not None:
+            raise Problem(
+                409,
+                f"a support report of this appliance runs already: {running}",
+                kind="report-running",
+                running=running,
+            )
+    return ask(session, actor, appliance_id, CommandKind.SUPPORT_REPORT, parameters, key)
