@@ -15,10 +15,16 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 @pytest.fixture(scope="session")
-def postgres_url() -> Iterator[str]:
+def postgres_server() -> Iterator[str]:
     """A running PostgreSQL server."""
     with postgres.server() as url:
         yield url
+
+
+@pytest.fixture(scope="module")
+def postgres_url(postgres_server: str) -> str:
+    """A database of the module's own on it."""
+    return postgres.fresh(postgres_server)
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])

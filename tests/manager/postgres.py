@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from uuid import uuid4
 
 import pytest
+from sqlalchemy import create_engine
 
 
 def binaries() -> Path | None:
@@ -52,3 +54,13 @@ def server() -> Iterator[str]:
             yield f"postgresql+psycopg://nsdata@/postgres?host={name}"
         finally:
             run("pg_ctl", "-D", f"{name}/data", "-w", "-m", "immediate", "stop")
+
+
+def fresh(server: str) -> str:
+    """The URL of a new database on this server."""
+    name = f"test_{uuid4().hex}"
+    engine = create_engine(server, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    engine.dispose()
+    return server.replace("/postgres?", f"/{name}?")
