@@ -79,7 +79,7 @@ class Shield:
         except Exception as error:
             if begun:
                 raise
-            problem = _of_exception(error)
+            problem = of_exception(error)
             await respond(problem, scope["path"])(scope, receive, with_headers)
 
 
@@ -88,7 +88,8 @@ def _too_large(most: int) -> Problem:
                    headers={"Connection": "close"})  # fmt: skip
 
 
-def _of_exception(error: Exception) -> Problem:
+def of_exception(error: Exception) -> Problem:
+    """What nobody expected, as a problem; the log says more."""
     if isinstance(error, DBAPIError | SQLAlchemyError):
         log.error("database: %s", said(error))
         return Problem(503, f"the database does not do it: {said(error)}",
@@ -117,7 +118,7 @@ def _invalid(request: Request, error: Exception) -> Response:
 
 
 def _database(request: Request, error: Exception) -> Response:
-    return respond(_of_exception(error), request.url.path)
+    return respond(of_exception(error), request.url.path)
 
 
 def shield(app: FastAPI, most: int) -> None:

@@ -1,0 +1,205 @@
+"""Figures, times and evidence in words. Pure."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from nsdata.manager.rates import SECOND_NS
+from nsdata.output.console import percent as ratio_text
+from nsdata.units import duration_text, size_text
+
+NOTHING = "–"
+EPOCH_NS = 10**18  # what is larger is a time since the epoch (2001 or later), not a duration
+PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+MOST, DEEPEST, LONGEST = 100, 6, 500  # members of one level, levels, characters of a text
+SHARES = ("ratio", "threshold", "share")
+NAMES = {
+    "at_ns": "time", "pid": "process id", "rss_bytes": "memory", "offered_pps": "offered",
+    "served_pps": "served", "sid": "rule", "why": "why", "fpga": "FPGA", "psu": "PSU",
+}  # fmt: skip
+SYMBOLS = {
+    "normal": "✓", "fallback": "▲", "green": "✓", "yellow": "!", "red": "✕", "unknown": "?",
+    "Critical": "✕", "Warning": "!", "Info": "i", "done": "✓", "failed": "✕", "running": "…",
+    "sent": "…", "queued": "…", "refused": "✕",
+}  # fmt: skip
+
+
+def number(value: float | None) -> str:
+    """1234567 -> 1,234,567; 0.25 -> 0.25."""
+    if value is None or isinstance(value, bool):
+        return NOTHING
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return NOTHING
+        return f"{value:,.0f}" if value == int(value) or abs(value) >= 1000 else f"{value:.4g}"
+    return f"{value:,}"
+
+
+def scaled(value: float | None, unit: str) -> str:
+    """1500, "bit/s" -> 1.5 kbit/s."""
+    if value is None:
+        return NOTHING
+    for size, prefix in PREFIXES:
+        if value >= size:
+            return f"{value / size:.3g} {prefix}{unit}"
+    return f"{value:.3g} {unit}"
+
+
+def bits(value: float | None) -> str:
+    """Bits per second."""
+    return scaled(value, "bit/s")
+
+
+def packets(value: float | None) -> str:
+    """Packets per second."""
+    return scaled(value, "pkt/s")
+
+
+def percent(value: float | None) -> str:
+    """0.926 -> 92.6 %."""
+    return NOTHING if value is None else ratio_text(value)
+
+
+def score(value: float | None) -> str:
+    """Of health, 0 to 100."""
+    return NOTHING if value is None else f"{value:g}"
+
+
+def moment(at_ns: int | None) -> str:
+    """A time, to the second, in UTC."""
+    if at_ns is None:
+        return NOTHING
+    try:
+        return f"{datetime.fromtimestamp(at_ns // SECOND_NS, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except (ValueError, OverflowError, OSError):
+        return f"{at_ns} ns"
+
+
+def iso(at_ns: int) -> str:
+    """A time for programs."""
+    try:
+        return f"{datetime.fromtimestamp(at_ns // SECOND_NS, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    except (ValueError, OverflowError, OSError):
+        return ""
+
+
+def lasting(ns: int | None) -> str:
+    """A duration in its two largest units: 3 min 20 s."""
+    if ns is None:
+        return NOTHING
+    seconds = max(0, ns) // SECOND_NS
+    units = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+    for (size, name), (smaller, lesser) in zip(units, units[1:], strict=False):
+        if seconds >= size:
+            rest = seconds % size // smaller
+            return f"{seconds // size} {name}" + (f" {rest} {lesser}" if rest else "")
+    return f"{seconds} s"
+
+
+def ago(at_ns: int | None, now_ns: int) -> str:
+    """How long since."""
+    if at_ns is None:
+        return "never"
+    since = now_ns - at_ns
+    return "just now" if since < 3 * SECOND_NS else f"{lasting(since)} ago"
+
+
+def symbol(word: object) -> str:
+    """A sign beside a word that has a colour, for those who do not see it."""
+    return SYMBOLS.get(str(word), "·")
+
+
+def label(key: str) -> str:
+    """The name of a member: window_start_ns -> window start."""
+    if key in NAMES:
+        return NAMES[key]
+    for suffix in ("_ns", "_bytes", "_pps"):
+        if key.endswith(suffix) and key != suffix:
+            key = key.removesuffix(suffix)
+    return key.replace("_", " ").strip() or NOTHING
+
+
+def value(key: str, given: Any) -> str:
+    """A figure in its unit, which its name says."""
+    if given is None:
+        return NOTHING
+    if isinstance(given, bool):
+        return "yes" if given else "no"
+    if isinstance(given, int | float):
+        if key.endswith("_ns") and isinstance(given, int):
+            return moment(given) if given > EPOCH_NS else duration_text(given)
+        if key.endswith("bytes") and given >= 0:
+            return size_text(int(given))
+        if key.endswith("_pps"):
+            return packets(float(given))
+        if key.rpartition("_")[2] in SHARES and 0 <= given <= 1:
+            return percent(float(given))
+        return str(given) if key in ("sid", "rule", "pid", "register") else number(given)
+    text = str(given)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One member of evidence: a text, or members of its own, or rows of a table."""
+
+    label: str
+    text: str = ""
+    facts: list[Fact] = field(default_factory=list)
+    head: list[str] = field(default_factory=list)
+    rows: list[list[str]] = field(default_factory=list)
+
+
+def facts(evidence: Mapping[str, Any], depth: int = 0) -> list[Fact]:
+    """Evidence to be read by a person."""
+    return [_fact(str(key), given, depth) for key, given in list(evidence.items())[:MOST]]
+
+
+def _fact(key: str, given: Any, depth: int) -> Fact:
+    name = label(key)
+    if isinstance(given, Mapping) and given and depth < DEEPEST:
+        return Fact(name, facts=facts(given, depth + 1))
+    if isinstance(given, Sequence) and not isinstance(given, str):
+        if not given:
+            return Fact(name, NOTHING)
+        if all(isinstance(one, Mapping) for one in given):
+            return _rows(name, given)
+        return Fact(name, ", ".join(_short(key, one) for one in given[:MOST]))
+    return Fact(name, _short(key, given))
+
+
+def _rows(name: str, given: Sequence[Mapping[str, Any]]) -> Fact:
+    keys = list(dict.fromkeys(str(key) for one in given[:MOST] for key in one))
+    rows = [[_short(key, one.get(key)) for key in keys] for one in given[:MOST]]
+    return Fact(name, head=[label(key) for key in keys], rows=rows)
+
+
+def _short(key: str, given: Any) -> str:
+    if isinstance(given, Mapping):
+        text = ", ".join(f"{label(str(k))} {_short(str(k), v)}" for k, v in list(given.items())[:MOST])
+        return value("", text or None)
+    if isinstance(given, Sequence) and not isinstance(given, str):
+        return value("", ", ".join(_short(key, one) for one in given[:MOST]) or None)
+    return value(key, given)
+
+
+def raw(evidence: Mapping[str, Any]) -> str:
+    """As it was told."""
+    return json.dumps(evidence, indent=2, ensure_ascii=False, default=str)
+
+
+def lines(text: str) -> list[str]:
+    """Of a text of several."""
+    return text.split("\n")
+
+
+FILTERS = {
+    "number": number, "bits": bits, "packets": packets, "percent": percent, "score": score,
+    "moment": moment, "iso": iso, "lasting": lasting, "ago": ago, "symbol": symbol,
+    "label": label, "value": value, "facts": facts, "raw": raw, "lines": lines,
+}  # fmt: skip
