@@ -20,6 +20,7 @@ from rich.text import Text
 from nsdata.cli_appliance import app as appliance_app
 from nsdata.cli_manager import app as manager_app
 from nsdata.cli_offload import app as offload_app
+from nsdata.cli_remote import add_to as add_remote_verbs
 from nsdata.cli_values import (
     Stop,
     notes_after,
@@ -41,6 +42,7 @@ rules_app = typer.Typer(help="Work with rule files.", no_args_is_help=True)
 app.add_typer(rules_app, name="rules")
 app.add_typer(offload_app, name="offload")
 app.add_typer(appliance_app, name="appliance")
+add_remote_verbs(appliance_app)
 app.add_typer(manager_app, name="manager")
 
 SHOWN_REFUSALS = 10

@@ -41,6 +41,36 @@ def run(
 
 
 @app.command()
+def enrol(
+    directory: Directory,
+    manager: Annotated[str, typer.Option(help="https://NAME:PORT of the manager.")],
+    token: Annotated[
+        str, typer.Option(help="The one-time token; others see it in the process list.")
+    ] = "",
+    token_file: Annotated[
+        Path | None, typer.Option(help="The file it is in; - is standard input.")
+    ] = None,
+    name: Annotated[str, typer.Option(help="Until it reports its own.")] = "",
+) -> None:
+    """Enrol the appliance in this directory at a manager; one that runs reports from then on."""
+    from nsdata.appliance.membership import enrol as enrol_at
+    from nsdata.cli_values import read_secret_option
+
+    secret = read_secret_option("token", token, token_file, "NSDATA_ENROL_TOKEN")
+    name = name or directory.resolve().name
+    member = enrol_at(directory, name, manager, secret)
+    print(f"enrolled at {manager} as {member.id}; it reports to {member.agents_url}")
+
+
+@app.command()
+def leave(directory: Directory) -> None:
+    """Forget the manager: the appliance reports to nobody and takes no commands from afar."""
+    from nsdata.appliance.membership import leave as leave_now
+
+    print("it has left its manager" if leave_now(directory) else "it was enrolled nowhere")
+
+
+@app.command()
 def status(directory: Directory, as_json: AsJson = False) -> None:
     """State, reason, what became of the packets, processes."""
     told = _ask(directory, "status")

@@ -60,6 +60,31 @@ def run(config: Config = None) -> None:
     manager.run(ready)
 
 
+@app.command()
+def demo(
+    directory: Annotated[Path, typer.Option(help="Where it is kept.")] = Path("out/manager-demo"),
+    listen: Annotated[str, typer.Option(help="Of people and programs.")] = "127.0.0.1:8443",
+    agents: Annotated[str, typer.Option(help="Of appliances.")] = "127.0.0.1:8444",
+    capture: Annotated[Path | None, typer.Option(help="Another one than the project's.")] = None,
+) -> None:
+    """A manager and three real appliances that replay a capture, on this machine, until Ctrl-C.
+
+    Prints the one-time link that sets the admin's password.
+    """
+    from nsdata.cli_demo import CAPTURE, Demo
+    from nsdata.errors import SettingError
+    from nsdata.manager.settings import Address, parse_address
+
+    def address(option: str, text: str) -> Address:
+        try:
+            return Address.model_validate(parse_address(text))
+        except ValueError as error:
+            raise SettingError(f"{option} {text}: {error}") from error
+
+    people, appliances = address("--listen", listen), address("--agents", agents)
+    Demo(directory, people, appliances, capture or CAPTURE).run()
+
+
 def _role(name: str) -> Role:
     from nsdata.errors import SettingError
     from nsdata.manager.audit import Role
@@ -102,8 +127,10 @@ def list_users(config: Config = None) -> None:
     """All users."""
     for user in _service(config).accounts.users():
         state = "enabled" if user.enabled else "disabled"
-        print(f"{user.name}\t{user.role}\t{state}\t"
-              f"{'password set' if user.password else 'no password yet'}")  # fmt: skip
+        print(
+            f"{user.name}\t{user.role}\t{state}\t"
+            f"{'password set' if user.password else 'no password yet'}"
+        )
 
 
 @user_app.command("add")
@@ -134,8 +161,9 @@ def change_user(
 
     service = _service(config)
     with _Told():
-        service.accounts.change_user(console(), _user_id(service, name),
-                                     None if role is None else _role(role), enabled)  # fmt: skip
+        service.accounts.change_user(
+            console(), _user_id(service, name), None if role is None else _role(role), enabled
+        )
 
 
 @user_app.command("remove")
@@ -169,9 +197,11 @@ def list_tokens(config: Config = None) -> None:
 
 @token_app.command("add")
 def add_token(
-    name: str, role: RoleName,
-    days: Annotated[float, typer.Option(min=0.01, max=3650)] = 90, config: Config = None,
-) -> None:  # fmt: skip
+    name: str,
+    role: RoleName,
+    days: Annotated[float, typer.Option(min=0.01, max=3650)] = 90,
+    config: Config = None,
+) -> None:
     """An API token; printed once."""
     from nsdata.errors import SettingError
     from nsdata.manager.audit import console
@@ -180,7 +210,9 @@ def add_token(
     try:
         wanted = NewToken(name=name, role=_role(role), days=days)
     except ValueError:
-        raise SettingError(f"{name!r}: a token's name has at most 63 printable characters") from None
+        raise SettingError(
+            f"{name!r}: a token's name has at most 63 printable characters"
+        ) from None
     made = _service(config).accounts.add_token(console(), wanted.name, wanted.role, wanted.days)
     print(made[1])
 
@@ -198,16 +230,22 @@ def revoke_token(number: int, config: Config = None) -> None:
 def list_enrolment_tokens(config: Config = None) -> None:
     """All enrolment tokens, without themselves."""
     for row in _service(config).enrolments.tokens():
-        state = (f"used by {row.used_by}" if row.used_ns else "revoked" if row.revoked_ns
-                 else f"until {_day(row.expires_ns)}")  # fmt: skip
+        state = (
+            f"used by {row.used_by}"
+            if row.used_ns
+            else "revoked"
+            if row.revoked_ns
+            else f"until {_day(row.expires_ns)}"
+        )
         print(f"{row.id}\t{row.note}\t{state}")
 
 
 @enrol_app.command("add")
 def add_enrolment_token(
     note: Annotated[str, typer.Option(help="What it is for.")] = "",
-    hours: Annotated[float, typer.Option(min=0.01, max=720)] = 24, config: Config = None,
-) -> None:  # fmt: skip
+    hours: Annotated[float, typer.Option(min=0.01, max=720)] = 24,
+    config: Config = None,
+) -> None:
     """A one-time token with which one appliance enrols; printed once."""
     from nsdata.manager.audit import console
 

@@ -3,10 +3,13 @@ options without effect; and signals that end a run."""
 
 from __future__ import annotations
 
+import os
 import re
 import signal
+import sys
 import threading
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Any, ClassVar
 
@@ -33,6 +36,24 @@ def parse_capacity(text: str) -> float:
     if not 0 < rate <= 1e9:
         raise SettingError(f"--capacity {text}: must be above 0 and at most 1000Mpps")
     return rate
+
+
+def read_secret_option(what: str, value: str, file: Path | None, variable: str) -> str:
+    """A secret, from a file (`-`: standard input), the environment, or the option itself.
+    Raises SettingError."""
+    if value and file is not None:
+        raise SettingError(f"--{what}, --{what}-file: give one of them")
+    if file is not None:
+        try:
+            value = sys.stdin.readline() if str(file) == "-" else file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingError(f"--{what}-file {file}: cannot be read: {error}") from error
+    value = (value or os.environ.get(variable, "")).strip()
+    if not value:
+        raise SettingError(f"a {what} is needed: --{what}-file FILE, or {variable}")
+    if not value.isascii() or not value.isprintable() or " " in value:
+        raise SettingError(f"the {what} is one word of printable characters")
+    return value
 
 
 def parse_duration_option(option: str, text: str | None) -> int | None:

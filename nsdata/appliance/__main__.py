@@ -17,7 +17,7 @@ from nsdata.appliance.memory import view
 from nsdata.errors import NsdataError
 from nsdata.path.status import StatusPage
 
-ROLES = ("port", "worker", "writer")
+ROLES = ("port", "worker", "writer", "agent")
 EXIT_FAILED = 70  # sysexits: it could not go on, and said why
 
 
@@ -37,6 +37,8 @@ def main(arguments: list[str]) -> int:
             from nsdata.appliance.worker import run
         elif role == "writer":
             from nsdata.appliance.writer import run
+        elif role == "agent":
+            from nsdata.appliance.agent import run
         else:
             raise SystemExit(f"nsdata: no role {role!r}; there are {', '.join(ROLES)}")
         run(child, plan)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from nsdata.appliance.account import account
 from nsdata.appliance.channel import Message
 from nsdata.errors import EngineError
 from nsdata.offload.registers import ErrorClass
@@ -27,6 +28,7 @@ class Commands:
         commands: dict[Any, Callable[[Message], Message]] = {
             "status": self.status, "fallback": self.fallback, "restore": self.restore,
             "reload": self.reload, "stop": self.stop, "transitions": self.transitions,
+            "report": lambda message: account(self.box),
         }  # fmt: skip
         if self.box.settings.testing:
             commands |= {"inject": self.inject, "bloat": self.bloat}

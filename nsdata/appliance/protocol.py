@@ -55,7 +55,6 @@ class Report(_Message):
     severity: Literal["Critical", "Warning", "Info"]
     cause: Text
     resolution: Text
-    evidence: dict[str, Any] = {}  # of the last transition
     ledger: dict[str, Any]  # as in EVE: received, inspected, … each packets and bytes, and by_why
     drop_ratio: float = Field(ge=0, le=1, allow_inf_nan=False)
     drop_threshold: float = Field(ge=0, le=1, allow_inf_nan=False)
@@ -83,8 +82,9 @@ class Report(_Message):
     def health_score(self) -> float | None:
         """0 to 100; None while no sensor was read."""
         score = self.health.get("score")
-        usable = isinstance(score, int | float) and not isinstance(score, bool)
-        return min(100.0, max(0.0, float(score))) if usable and score == score else None
+        if not isinstance(score, int | float) or isinstance(score, bool) or score != score:
+            return None
+        return min(100.0, max(0.0, float(score)))
 
 
 def _counted(value: Any) -> int:
@@ -126,7 +126,7 @@ class Result(_Message):
     id: UUID
     outcome: Outcome
     at_ns: Count
-    progress: float | None = Field(None, ge=0, le=1, allow_inf_nan=False)
+    progress: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
     error: Text = ""
     told: dict[str, Any] = {}
 

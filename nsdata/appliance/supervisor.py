@@ -21,6 +21,7 @@ from types import FrameType
 from typing import Any
 
 from nsdata.appliance import port as port_process
+from nsdata.appliance.agency import Agency
 from nsdata.appliance.channel import Message
 from nsdata.appliance.commands import Commands
 from nsdata.appliance.control import Control
@@ -89,6 +90,7 @@ class Supervisor:
         self.ready = False  # the port was, once
         self.selector = selectors.DefaultSelector()
         self.memory_ns = 0
+        self.agency = Agency(self)
 
     # --- figures ----------------------------------------------------------------------------
 
@@ -356,6 +358,7 @@ class Supervisor:
                 self.record.note("reload refused", self.settings.name, {"error": str(error)})
         self.notify.alive(now)
         self._look(now)
+        self.agency.look(now)
         self.record.push()
         self.record.save(now, self.moment().ledger, self.deciders.state, self.deciders.reason)
 
@@ -445,6 +448,7 @@ class Supervisor:
         for process in list(self.processes.running.values()):
             self.processes.kill(process)
             self.processes.gone(process)
+        self.agency.close()
         self.sensors.close()
         self.control.close()
         self.record.close()

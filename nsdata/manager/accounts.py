@@ -112,8 +112,14 @@ class Accounts:
             with self.database.writing() as session:
                 if kept := session.get(SessionRow, digest):
                     kept.used_ns = now
-        return Actor(f"user:{row.User.name}", Role(row.User.role), source, row.User.id, digest,
-                     row.SessionRow.csrf)  # fmt: skip
+        return Actor(
+            f"user:{row.User.name}",
+            Role(row.User.role),
+            source,
+            row.User.id,
+            digest,
+            row.SessionRow.csrf,
+        )
 
     def check_csrf(self, actor: Actor, given: str) -> None:
         """A change over a session needs its CSRF token; over an API token it needs none."""
@@ -131,9 +137,10 @@ class Accounts:
         if wait:
             seconds = -(-wait // 10**9)
             raise Problem(
-                429, f"too many failed tries; the next one is possible in {seconds} s",
+                429,
+                f"too many failed tries; the next one is possible in {seconds} s",
                 headers={"Retry-After": str(seconds)},
-            )  # fmt: skip
+            )
         with self.database.reading() as session:
             user = session.scalar(select(User).where(User.name == name))
         usable = user is not None and user.enabled
@@ -158,12 +165,19 @@ class Accounts:
             if user.password and secrets.needs_rehash(user.password):
                 user.password = secrets.hash_password(password)
             session.add(
-                SessionRow(digest=secrets.digest(cookie), user_id=user.id, csrf=csrf, made_ns=now,
-                           used_ns=now, expires_ns=now + lifetime)  # fmt: skip
+                SessionRow(
+                    digest=secrets.digest(cookie),
+                    user_id=user.id,
+                    csrf=csrf,
+                    made_ns=now,
+                    used_ns=now,
+                    expires_ns=now + lifetime,
+                )
             )
             record(session, who, "session.begin", user.name)
-            actor = Actor(who.name, Role(user.role), who.source, user.id, secrets.digest(cookie),
-                          csrf)  # fmt: skip
+            actor = Actor(
+                who.name, Role(user.role), who.source, user.id, secrets.digest(cookie), csrf
+            )
         return SignedIn(cookie, actor, lifetime // 10**9)
 
     def sign_out(self, actor: Actor) -> None:
@@ -205,8 +219,9 @@ class Accounts:
             if not user.enabled or user.role != before["role"]:
                 session.execute(delete(SessionRow).where(SessionRow.user_id == user.id))
             after = {"role": user.role, "enabled": user.enabled}
-            record(session, actor, "user.change", user.name,
-                   details={"before": before, "after": after})  # fmt: skip
+            record(
+                session, actor, "user.change", user.name, details={"before": before, "after": after}
+            )
         return user
 
     def remove_user(self, actor: Actor, user_id: int) -> None:
@@ -231,8 +246,11 @@ class Accounts:
     def _link(self, session: Session, user: User) -> str:
         session.execute(delete(PasswordLink).where(PasswordLink.user_id == user.id))
         token = secrets.new_token("nsdp")
-        session.add(PasswordLink(digest=secrets.digest(token), user_id=user.id,
-                                 expires_ns=time.time_ns() + LINK_NS))  # fmt: skip
+        session.add(
+            PasswordLink(
+                digest=secrets.digest(token), user_id=user.id, expires_ns=time.time_ns() + LINK_NS
+            )
+        )
         return token
 
     def first_admin(self) -> str | None:
@@ -242,8 +260,9 @@ class Accounts:
                 return None
             user = session.scalar(select(User).where(User.name == "admin"))
             if user is None:
-                user = User(name="admin", role=Role.ADMIN.value, made_ns=time.time_ns(),
-                            enabled=True)  # fmt: skip
+                user = User(
+                    name="admin", role=Role.ADMIN.value, made_ns=time.time_ns(), enabled=True
+                )
                 session.add(user)
                 session.flush()
             return self._link(session, user)
@@ -254,8 +273,10 @@ class Accounts:
             return session.scalar(
                 select(User.name)
                 .join(PasswordLink, PasswordLink.user_id == User.id)
-                .where(PasswordLink.digest == secrets.digest(token),
-                       PasswordLink.expires_ns > time.time_ns())  # fmt: skip
+                .where(
+                    PasswordLink.digest == secrets.digest(token),
+                    PasswordLink.expires_ns > time.time_ns(),
+                )
             )
 
     def set_password(self, token: str, password: str, source: str) -> str:
@@ -265,8 +286,9 @@ class Accounts:
         with self.database.writing() as session:
             link = session.get(PasswordLink, secrets.digest(token))
             if link is None or link.expires_ns <= time.time_ns():
-                raise Problem(403, "the link is used, expired or wrong: ask for another one",
-                              kind="link")  # fmt: skip
+                raise Problem(
+                    403, "the link is used, expired or wrong: ask for another one", kind="link"
+                )
             user = _found(session.get(User, link.user_id), "user")
             user.password = hashed
             session.delete(link)
@@ -287,12 +309,23 @@ class Accounts:
         """(what is kept, the token itself: shown once)."""
         token, now = secrets.new_token("nsdt"), time.time_ns()
         with self.database.writing() as session:
-            row = ApiToken(digest=secrets.digest(token), name=name, role=role.value,
-                           made_by=actor.name, made_ns=now, expires_ns=now + int(days * DAY))  # fmt: skip
+            row = ApiToken(
+                digest=secrets.digest(token),
+                name=name,
+                role=role.value,
+                made_by=actor.name,
+                made_ns=now,
+                expires_ns=now + int(days * DAY),
+            )
             session.add(row)
             session.flush()
-            record(session, actor, "token.add", f"{row.id} ({name})",
-                   details={"role": role, "days": days})  # fmt: skip
+            record(
+                session,
+                actor,
+                "token.add",
+                f"{row.id} ({name})",
+                details={"role": role, "days": days},
+            )
         return row, token
 
     def revoke_token(self, actor: Actor, token_id: int) -> None:

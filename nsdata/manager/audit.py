@@ -50,14 +50,23 @@ def console() -> Actor:
 
 
 def record(
-    session: Session, actor: Actor, action: str, subject: str, result: str = "done",
+    session: Session,
+    actor: Actor,
+    action: str,
+    subject: str,
+    result: str = "done",
     details: Mapping[str, Any] | None = None,
-) -> None:  # fmt: skip
+) -> None:
     """Into the audit log, with this transaction."""
     session.add(
         AuditRow(
-            at_ns=time.time_ns(), actor=actor.name[:200], role=actor.role.value,
-            source=actor.source[:100], action=action, subject=subject[:200], result=result,
+            at_ns=time.time_ns(),
+            actor=actor.name[:200],
+            role=actor.role.value,
+            source=actor.source[:100],
+            action=action,
+            subject=subject[:200],
+            result=result,
             details=json.dumps(dict(details or {}), default=str),
-        )  # fmt: skip
+        )
     )

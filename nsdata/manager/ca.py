@@ -60,8 +60,12 @@ class Authority:
 
     def _make(self) -> None:
         key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "nsdata manager CA"),
-                          x509.NameAttribute(NameOID.SERIAL_NUMBER, os.urandom(8).hex())])  # fmt: skip
+        name = x509.Name(
+            [
+                x509.NameAttribute(NameOID.COMMON_NAME, "nsdata manager CA"),
+                x509.NameAttribute(NameOID.SERIAL_NUMBER, os.urandom(8).hex()),
+            ]
+        )
         made = (
             _builder(name, name, key.public_key(), CA_DAYS)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
@@ -77,9 +81,12 @@ class Authority:
         if not (key.exists() and certificate.exists() and self._suits(certificate, names)):
             made_key = ec.generate_private_key(ec.SECP256R1())
             made = self._sign(
-                made_key.public_key(), names[0], SERVER_DAYS, ExtendedKeyUsageOID.SERVER_AUTH,
+                made_key.public_key(),
+                names[0],
+                SERVER_DAYS,
+                ExtendedKeyUsageOID.SERVER_AUTH,
                 x509.SubjectAlternativeName([_general(name) for name in names]),
-            )  # fmt: skip
+            )
             _write(key, _key_pem(made_key), 0o600)
             _write(certificate, (_pem(made) + self.pem).encode(), 0o644)
         return certificate, key
@@ -115,9 +122,13 @@ class Authority:
         return _pem(made), made.fingerprint(hashes.SHA256()).hex()
 
     def _sign(
-        self, key: ec.EllipticCurvePublicKey, name: str, days: int,
-        purpose: x509.ObjectIdentifier, san: x509.SubjectAlternativeName,
-    ) -> x509.Certificate:  # fmt: skip
+        self,
+        key: ec.EllipticCurvePublicKey,
+        name: str,
+        days: int,
+        purpose: x509.ObjectIdentifier,
+        san: x509.SubjectAlternativeName,
+    ) -> x509.Certificate:
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:64])])
         return (
             _builder(subject, self._certificate.subject, key, days)
@@ -172,10 +183,16 @@ def _builder(
 
 def _usage(*, ca: bool) -> x509.KeyUsage:
     return x509.KeyUsage(
-        digital_signature=not ca, key_cert_sign=ca, crl_sign=ca, content_commitment=False,
-        key_encipherment=False, data_encipherment=False, key_agreement=False,
-        encipher_only=False, decipher_only=False,
-    )  # fmt: skip
+        digital_signature=not ca,
+        key_cert_sign=ca,
+        crl_sign=ca,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
 
 
 def _general(name: str) -> x509.GeneralName:

@@ -31,9 +31,13 @@ SWITCHES = (CommandKind.INSPECT, CommandKind.BYPASS)
 
 
 def ask(
-    session: Session, actor: Actor, appliance_id: str, kind: CommandKind,
-    parameters: Mapping[str, Any] | None = None, key: UUID | None = None,
-) -> CommandRow:  # fmt: skip
+    session: Session,
+    actor: Actor,
+    appliance_id: str,
+    kind: CommandKind,
+    parameters: Mapping[str, Any] | None = None,
+    key: UUID | None = None,
+) -> CommandRow:
     """A command; the same one when it is asked with the same key again, or is such that one at a
     time is enough. Raises Problem (404, 409)."""
     appliance = session.get(Appliance, appliance_id)
@@ -50,10 +54,18 @@ def ask(
     now = time.time_ns()
     number = (session.scalar(select(func.max(CommandRow.number))) or 0) + 1
     row = CommandRow(
-        id=str(key or uuid4()), number=number, appliance_id=appliance_id, kind=kind.value,
-        parameters=given, state=QUEUED, asked_ns=now, asked_by=actor.name, changed_ns=now,
-        error="", told="{}",
-    )  # fmt: skip
+        id=str(key or uuid4()),
+        number=number,
+        appliance_id=appliance_id,
+        kind=kind.value,
+        parameters=given,
+        state=QUEUED,
+        asked_ns=now,
+        asked_by=actor.name,
+        changed_ns=now,
+        error="",
+        told="{}",
+    )
     session.add(row)
     details = {"command": row.id, "appliance": appliance.name, "parameters": json.loads(given)}
     record(session, actor, f"appliance.{kind.value}", appliance_id, details=details)
@@ -68,11 +80,14 @@ def _open_one(
     kinds = [one.value for one in (SWITCHES if kind in SWITCHES else (kind,))]
     newest = session.scalar(
         select(CommandRow)
-        .where(CommandRow.appliance_id == appliance_id, CommandRow.kind.in_(kinds),
-               CommandRow.state.in_(OPEN))
+        .where(
+            CommandRow.appliance_id == appliance_id,
+            CommandRow.kind.in_(kinds),
+            CommandRow.state.in_(OPEN),
+        )
         .order_by(CommandRow.number.desc())
         .limit(1)
-    )  # fmt: skip
+    )
     if newest is None or newest.kind != kind.value:
         return None
     return newest if kind in ONE_AT_A_TIME or newest.parameters == given else None
@@ -92,13 +107,15 @@ def to_send(session: Session, ids: set[str]) -> dict[str, list[Command]]:
         mine = found.setdefault(row.appliance_id, [])
         if row.appliance_id not in ids or len(mine) >= SENDABLE:
             continue
-        mine.append(Command(id=UUID(row.id), kind=CommandKind(row.kind),
-                            parameters=json.loads(row.parameters)))  # fmt: skip
+        mine.append(
+            Command(
+                id=UUID(row.id), kind=CommandKind(row.kind), parameters=json.loads(row.parameters)
+            )
+        )
         if row.state == QUEUED:
             session.execute(
-                update(CommandRow).where(CommandRow.id == row.id)
-                .values(state=SENT, changed_ns=now)
-            )  # fmt: skip
+                update(CommandRow).where(CommandRow.id == row.id).values(state=SENT, changed_ns=now)
+            )
     return found
 
 
@@ -127,18 +144,26 @@ def _end(
 
 
 def ask_report(
-    session: Session, actor: Actor, appliance_id: str, parameters: Mapping[str, Any],
+    session: Session,
+    actor: Actor,
+    appliance_id: str,
+    parameters: Mapping[str, Any],
     key: UUID | None,
-) -> CommandRow:  # fmt: skip
+) -> CommandRow:
     """A support report: one at a time. Raises Problem (404, 409 with the one that runs)."""
     if key is None or session.get(CommandRow, str(key)) is None:
         running = session.scalar(
             select(CommandRow.id).where(
-                CommandRow.appliance_id == appliance_id, CommandRow.state.in_(OPEN),
+                CommandRow.appliance_id == appliance_id,
+                CommandRow.state.in_(OPEN),
                 CommandRow.kind == CommandKind.SUPPORT_REPORT.value,
             )
-        )  # fmt: skip
+        )
         if running is not None:
-            raise Problem(409, f"a support report of this appliance runs already: {running}",
-                          kind="report-running", running=running)  # fmt: skip
+            raise Problem(
+                409,
+                f"a support report of this appliance runs already: {running}",
+                kind="report-running",
+                running=running,
+            )
     return ask(session, actor, appliance_id, CommandKind.SUPPORT_REPORT, parameters, key)

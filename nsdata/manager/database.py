@@ -49,17 +49,23 @@ class Database:
         if not self.sqlite:
             return create_engine(self.url, pool_size=POOL, max_overflow=0, pool_pre_ping=True)
         engine = create_engine(
-            self.url, pool_size=POOL, max_overflow=POOL,
+            self.url,
+            pool_size=POOL,
+            max_overflow=POOL,
             connect_args={"check_same_thread": False, "timeout": BUSY_MS / 1000},
-        )  # fmt: skip
+        )
         begin = "BEGIN IMMEDIATE" if immediate else "BEGIN"
 
         @event.listens_for(engine, "connect")
         def _settings(connection: Any, record: Any) -> None:
             connection.isolation_level = None  # transactions are begun below
             cursor = connection.cursor()
-            for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON",
-                           "cache_size=-65536"):  # fmt: skip
+            for pragma in (
+                "journal_mode=WAL",
+                "synchronous=FULL",
+                "foreign_keys=ON",
+                "cache_size=-65536",
+            ):
                 cursor.execute(f"PRAGMA {pragma}")
             cursor.close()
 

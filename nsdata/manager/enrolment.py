@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from nsdata.appliance.protocol import EnrolRequest, Enrolment
+from nsdata.appliance.protocol import Enrolment, EnrolRequest
 from nsdata.manager import secrets
 from nsdata.manager.audit import Actor, Role, record
 from nsdata.manager.ca import Authority
@@ -40,12 +40,22 @@ class Enrolments:
         """(what is kept, the token itself: shown once)."""
         secret, now = secrets.new_token("nsde"), time.time_ns()
         with self.database.writing() as session:
-            row = EnrolmentToken(digest=secrets.digest(secret), note=note, made_by=actor.name,
-                                 made_ns=now, expires_ns=now + int(hours * HOUR))  # fmt: skip
+            row = EnrolmentToken(
+                digest=secrets.digest(secret),
+                note=note,
+                made_by=actor.name,
+                made_ns=now,
+                expires_ns=now + int(hours * HOUR),
+            )
             session.add(row)
             session.flush()
-            record(session, actor, "enrolment-token.add", f"{row.id}",
-                   details={"note": note, "hours": hours})  # fmt: skip
+            record(
+                session,
+                actor,
+                "enrolment-token.add",
+                f"{row.id}",
+                details={"note": note, "hours": hours},
+            )
         return row, f"{secret}.{self.authority.fingerprint}"
 
     def revoke_token(self, actor: Actor, token_id: int) -> None:
@@ -76,19 +86,28 @@ class Enrolments:
                     record(session, who, "appliance.enrol", appliance_id, details=details)
         if problem is not None:
             raise problem
-        return Enrolment(id=UUID(appliance_id), certificate=certificate, ca=self.authority.pem,
-                         agents_url=self.agents_url)  # fmt: skip
+        return Enrolment(
+            id=UUID(appliance_id),
+            certificate=certificate,
+            ca=self.authority.pem,
+            agents_url=self.agents_url,
+        )
 
     def _admit(
-        self, session: Session, token: EnrolmentToken, request: EnrolRequest, appliance_id: str,
+        self,
+        session: Session,
+        token: EnrolmentToken,
+        request: EnrolRequest,
+        appliance_id: str,
         now: int,
-    ) -> tuple[Problem | None, str]:  # fmt: skip
+    ) -> tuple[Problem | None, str]:
         try:
             certificate, fingerprint = self.authority.sign_appliance(request.csr, appliance_id)
         except ValueError as error:
             return Problem(422, f"csr: {error}"), ""
-        session.add(Appliance(id=appliance_id, name=request.name, certificate=fingerprint,
-                              enrolled_ns=now))  # fmt: skip
+        session.add(
+            Appliance(id=appliance_id, name=request.name, certificate=fingerprint, enrolled_ns=now)
+        )
         token.used_ns, token.used_by = now, appliance_id
         return None, certificate
 

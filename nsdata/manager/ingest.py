@@ -18,7 +18,6 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
-
 from sqlalchemy import Table, bindparam, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
@@ -164,17 +163,21 @@ class Ingest:
         self._flush(session, group)
         for appliance_id, certificate in renewed:
             session.execute(
-                update(Appliance).where(Appliance.id == appliance_id)
+                update(Appliance)
+                .where(Appliance.id == appliance_id)
                 .values(certificate=certificate, next_certificate=None)
-            )  # fmt: skip
+            )
         commands.take_results(session, changed)
         orders = commands.to_send(session, {item.appliance_id for item in found})
         return group, [self._answer(group, item, enrolled, orders) for item in items]
 
     def _answer(
-        self, group: _Group, item: _Item, enrolled: dict[str, tuple[str, str | None]],
+        self,
+        group: _Group,
+        item: _Item,
+        enrolled: dict[str, tuple[str, str | None]],
         orders: dict[str, list[Command]],
-    ) -> Answer | Problem:  # fmt: skip
+    ) -> Answer | Problem:
         shown = enrolled.get(item.appliance_id)
         if shown is None or item.certificate not in shown:
             return not_enrolled()
@@ -214,10 +217,16 @@ class Ingest:
             last, new = report, new + 1
         for row in batch.history:
             subject = row.told.get("reason" if row.kind == "transition" else "event", "")
-            group.history.append({
-                "appliance_id": one, "kind": row.kind, "row": row.row, "at_ns": row.at_ns,
-                "subject": str(subject)[:SUBJECT], "told": json.dumps(row.told),
-            })  # fmt: skip
+            group.history.append(
+                {
+                    "appliance_id": one,
+                    "kind": row.kind,
+                    "row": row.row,
+                    "at_ns": row.at_ns,
+                    "subject": str(subject)[:SUBJECT],
+                    "told": json.dumps(row.told),
+                }
+            )
         if last is not None and rates is not None:
             group.latest[one] = last.model_dump_json()
             group.appliances.append(_columns(one, boot, last, rates, new, now))
@@ -235,17 +244,23 @@ class Ingest:
         slot = second % FINE_SLOTS
         kept = group.samples.get((one, slot))
         add = kept if kept is not None and kept["at_s"] == second else None
-        fates = rates.fates if add is None else tuple(
-            a + b for a, b in zip(rates.fates, add["fates"], strict=True)
-        )  # fmt: skip
+        fates = (
+            rates.fates
+            if add is None
+            else tuple(a + b for a, b in zip(rates.fates, add["fates"], strict=True))
+        )
         group.samples[one, slot] = {
-            "appliance_id": one, "step_s": FINE_S, "slot": slot, "at_s": second,
+            "appliance_id": one,
+            "step_s": FINE_S,
+            "slot": slot,
+            "at_s": second,
             "packets_per_second": rates.packets_per_second,
             "bits_per_second": rates.bits_per_second,
-            "fates": fates, "drop_ratio": report.drop_ratio,
+            "fates": fates,
+            "drop_ratio": report.drop_ratio,
             "health_score": report.health_score(),
             "reports": 1 if add is None else add["reports"] + 1,
-        }  # fmt: skip
+        }
         return rates
 
     # --- statements -------------------------------------------------------------------------
@@ -253,23 +268,34 @@ class Ingest:
     def _flush(self, session: Session, group: _Group) -> None:
         if group.appliances:
             own = _table(Appliance)
-            values = {name: bindparam(name) for name in group.appliances[0]
-                      if name not in ("of", "more")}  # fmt: skip
+            columns = [name for name in group.appliances[0] if name not in ("of", "more")]
+            values: dict[str, Any] = {name: bindparam(name) for name in columns}
             values["reports"] = own.c.reports + bindparam("more")
             session.connection().execute(
                 update(own).where(own.c.id == bindparam("of")).values(values), group.appliances
             )
-        self._upsert(session, Latest, ["appliance_id"],
-                     [{"appliance_id": k, "report": v} for k, v in group.latest.items()])  # fmt: skip
+        self._upsert(
+            session,
+            Latest,
+            ["appliance_id"],
+            [{"appliance_id": k, "report": v} for k, v in group.latest.items()],
+        )
         now = time.time_ns()
-        self._upsert(session, Boot, ["appliance_id", "boot"],
-                     [{"appliance_id": k[0], "boot": k[1], "sequence": v, "seen_ns": now}
-                      for k, v in group.boots.items()])  # fmt: skip
+        self._upsert(
+            session,
+            Boot,
+            ["appliance_id", "boot"],
+            [
+                {"appliance_id": k[0], "boot": k[1], "sequence": v, "seen_ns": now}
+                for k, v in group.boots.items()
+            ],
+        )
         for sample in group.samples.values():
             fates = sample.pop("fates")
             sample |= dict(zip(("inspected", "bypassed", "blocked", "lost"), fates, strict=True))
-        self._upsert(session, Sample, ["appliance_id", "step_s", "slot"],
-                     list(group.samples.values()))  # fmt: skip
+        self._upsert(
+            session, Sample, ["appliance_id", "step_s", "slot"], list(group.samples.values())
+        )
         if group.history:
             made = self._insert(HistoryRow).on_conflict_do_nothing()
             session.connection().execute(made, group.history)
@@ -280,21 +306,33 @@ class Ingest:
         """A minute that is over, out of its seconds."""
         seconds = (
             select(
-                Sample.appliance_id, literal(COARSE_S),
-                literal(minute // COARSE_S % COARSE_SLOTS), literal(minute),
-                func.avg(Sample.packets_per_second), func.avg(Sample.bits_per_second),
-                func.sum(Sample.inspected), func.sum(Sample.bypassed), func.sum(Sample.blocked),
-                func.sum(Sample.lost), func.max(Sample.drop_ratio), func.min(Sample.health_score),
+                Sample.appliance_id,
+                literal(COARSE_S),
+                literal(minute // COARSE_S % COARSE_SLOTS),
+                literal(minute),
+                func.avg(Sample.packets_per_second),
+                func.avg(Sample.bits_per_second),
+                func.sum(Sample.inspected),
+                func.sum(Sample.bypassed),
+                func.sum(Sample.blocked),
+                func.sum(Sample.lost),
+                func.max(Sample.drop_ratio),
+                func.min(Sample.health_score),
                 func.sum(Sample.reports),
             )
-            .where(Sample.appliance_id.in_(ids), Sample.step_s == FINE_S, Sample.at_s >= minute,
-                   Sample.at_s < minute + COARSE_S)
+            .where(
+                Sample.appliance_id.in_(ids),
+                Sample.step_s == FINE_S,
+                Sample.at_s >= minute,
+                Sample.at_s < minute + COARSE_S,
+            )
             .group_by(Sample.appliance_id)
-        )  # fmt: skip
+        )
         names = [column.name for column in _table(Sample).columns]
         made = self._insert(Sample).from_select(names, seconds)
-        session.connection().execute(self._replacing(made, Sample, ["appliance_id", "step_s",
-                                                                    "slot"]))  # fmt: skip
+        session.connection().execute(
+            self._replacing(made, Sample, ["appliance_id", "step_s", "slot"])
+        )
 
     def _insert(self, table: type[Base]) -> Any:
         # The conflict clauses are of each dialect's own insert.
@@ -302,8 +340,11 @@ class Ingest:
         return made(_table(table))
 
     def _replacing(self, made: Any, table: type[Base], key: list[str]) -> Any:
-        values = {column.name: made.excluded[column.name] for column in _table(table).columns
-                  if column.name not in key}  # fmt: skip
+        values = {
+            column.name: made.excluded[column.name]
+            for column in _table(table).columns
+            if column.name not in key
+        }
         return made.on_conflict_do_update(index_elements=key, set_=values)
 
     def _upsert(
@@ -323,25 +364,34 @@ def _columns(
     one: str, boot: str, report: Report, rates: Rates, new: int, now: int
 ) -> dict[str, Any]:
     return {
-        "of": one, "more": new, "name": report.name, "boot": boot, "sequence": report.sequence,
-        "last_seen_ns": now, "reported_ns": report.at_ns, "state": report.state,
-        "reason": report.reason, "severity": report.severity,
+        "of": one,
+        "more": new,
+        "name": report.name,
+        "boot": boot,
+        "sequence": report.sequence,
+        "last_seen_ns": now,
+        "reported_ns": report.at_ns,
+        "state": report.state,
+        "reason": report.reason,
+        "severity": report.severity,
         "health_score": report.health_score(),
         "packets_per_second": rates.packets_per_second,
-        "bits_per_second": rates.bits_per_second, "drop_ratio": report.drop_ratio,
-        "drop_threshold": report.drop_threshold, "version": report.version,
-    }  # fmt: skip
+        "bits_per_second": rates.bits_per_second,
+        "drop_ratio": report.drop_ratio,
+        "drop_threshold": report.drop_threshold,
+        "version": report.version,
+    }
 
 
 def not_enrolled() -> Problem:
     """Refuses an appliance that was removed, or shows a certificate that is not its own."""
     return Problem(
-        403, "this appliance is not enrolled here, or was removed: enrol it again "
-        "(nsdata appliance enrol)", kind="not-enrolled",
-    )  # fmt: skip
+        403,
+        "this appliance is not enrolled here, or was removed: enrol it again "
+        "(nsdata appliance enrol)",
+        kind="not-enrolled",
+    )
 
 
 def _later(why: str) -> Problem:
     return Problem(503, why, headers={"Retry-After": "1"})
-
-

@@ -38,15 +38,22 @@ def decode(cursor: str, kind: type, key_kind: type) -> tuple[Any, Any]:
                 raise ValueError
             str(one).encode()
     except (ValueError, TypeError, RecursionError, OverflowError):
-        raise Problem(422, "cursor: take it from `next` of the answer before, with the same sort",
-                      kind="cursor") from None  # fmt: skip
+        raise Problem(
+            422,
+            "cursor: take it from `next` of the answer before, with the same sort",
+            kind="cursor",
+        ) from None
     return value, key
 
 
 def sorted_part(
-    query: Select[Any], order: Order, sort: str, key: ColumnElement[Any], cursor: str | None,
+    query: Select[Any],
+    order: Order,
+    sort: str,
+    key: ColumnElement[Any],
+    cursor: str | None,
     limit: int,
-) -> tuple[Select[Any], ColumnElement[Any]]:  # fmt: skip
+) -> tuple[Select[Any], ColumnElement[Any]]:
     """(the rows of one part and one more, what they are sorted by). `sort` is a name of `order`,
     with - before it: downwards. Raises Problem (422)."""
     down, name = sort.startswith("-"), sort.removeprefix("-")

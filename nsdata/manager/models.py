@@ -13,7 +13,9 @@ from nsdata.manager.secrets import PASSWORD_LEAST, PASSWORD_MOST
 T = TypeVar("T")
 CONTROL = r"^[^\x00-\x1f\x7f]*$"
 Line = Annotated[str, StringConstraints(max_length=200, pattern=CONTROL)]
-UserName = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9_.@-]+$")]  # noqa: E501
+UserName = Annotated[
+    str, StringConstraints(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9_.@-]+$")
+]
 TokenName = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=CONTROL)]
 Password = Annotated[str, StringConstraints(min_length=PASSWORD_LEAST, max_length=PASSWORD_MOST)]
 OneTime = Annotated[str, StringConstraints(min_length=1, max_length=200)]
@@ -57,8 +59,8 @@ class ApplianceDetail(ApplianceRow):
 
     cause: str | None = None
     resolution: str | None = None
-    evidence: dict[str, Any] = Field({}, description="Of the last transition.")
-    reported_ns: int | None = Field(None, description="By the appliance's clock.")
+    evidence: dict[str, Any] = Field(default={}, description="Of the last transition.")
+    reported_ns: int | None = Field(default=None, description="By the appliance's clock.")
     started_ns: int | None = None
     reports: int = Field(description="Stored since it was enrolled.")
     ledger: dict[str, Any] = {}
@@ -74,22 +76,22 @@ class ApplianceDetail(ApplianceRow):
 class Search(_In):
     """All that are given have to hold."""
 
-    text: Line = Field("", description="As `query` of the list.")
-    state: list[State] = Field([], max_length=2)
-    reason: list[Line] = Field([], max_length=20)
-    severity: list[Severity] = Field([], max_length=3)
-    version: list[Line] = Field([], max_length=20)
+    text: Line = Field(default="", description="As `query` of the list.")
+    state: list[State] = Field(default=[], max_length=2)
+    reason: list[Line] = Field(default=[], max_length=20)
+    severity: list[Severity] = Field(default=[], max_length=3)
+    version: list[Line] = Field(default=[], max_length=20)
     connected: bool | None = None
-    health_below: float | None = Field(None, ge=0, le=100, allow_inf_nan=False)
-    drop_ratio_above: float | None = Field(None, ge=0, le=1, allow_inf_nan=False)
+    health_below: float | None = Field(default=None, ge=0, le=100, allow_inf_nan=False)
+    drop_ratio_above: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
 
 
 class InspectionWanted(_In):
     """`bypass`: into fallback by hand. `inspect`: restored to normal."""
 
     state: Literal["inspect", "bypass"]
-    note: Line = Field("", description="Why, for the record.")
-    force: bool = Field(False, description="Restore even while the cause holds.")
+    note: Line = Field(default="", description="Why, for the record.")
+    force: bool = Field(default=False, description="Restore even while the cause holds.")
 
 
 class Inspection(BaseModel):
@@ -109,7 +111,7 @@ class ReportWanted(_In):
 
     destination: Literal["vendor", "custom", "local"] = "local"
     url: Annotated[str, StringConstraints(max_length=255, pattern=CONTROL)] = ""
-    packets: bool = Field(False, description="With packet samples.")
+    packets: bool = Field(default=False, description="With packet samples.")
 
 
 class CommandStatus(BaseModel):
@@ -239,7 +241,7 @@ class NewToken(_In):
 
     name: TokenName
     role: Role
-    days: float = Field(90, gt=0, le=3650, allow_inf_nan=False)
+    days: float = Field(default=90, gt=0, le=3650, allow_inf_nan=False)
 
 
 class MadeToken(BaseModel):
@@ -266,7 +268,7 @@ class NewEnrolmentToken(_In):
     """Lets one appliance enrol."""
 
     note: Line = ""
-    hours: float = Field(24, gt=0, le=24 * 30, allow_inf_nan=False)
+    hours: float = Field(default=24, gt=0, le=24 * 30, allow_inf_nan=False)
 
 
 class MadeEnrolmentToken(BaseModel):

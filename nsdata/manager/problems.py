@@ -11,10 +11,19 @@ from starlette.responses import JSONResponse
 
 MEDIA_TYPE = "application/problem+json"
 KINDS = {
-    400: "bad-request", 401: "not-authenticated", 403: "forbidden", 404: "not-found",
-    405: "method-not-allowed", 409: "conflict", 413: "too-large", 415: "unsupported-media-type",
-    422: "invalid", 429: "too-many-requests", 500: "internal", 503: "unavailable",
-}  # fmt: skip
+    400: "bad-request",
+    401: "not-authenticated",
+    403: "forbidden",
+    404: "not-found",
+    405: "method-not-allowed",
+    409: "conflict",
+    413: "too-large",
+    415: "unsupported-media-type",
+    422: "invalid",
+    429: "too-many-requests",
+    500: "internal",
+    503: "unavailable",
+}
 
 
 class ProblemDetails(BaseModel):
@@ -32,9 +41,14 @@ class Problem(Exception):
     """Ends a request with this problem. `kind` ends its URN; by default the status says it."""
 
     def __init__(
-        self, status: int, detail: str, *, kind: str = "", headers: Mapping[str, str] | None = None,
+        self,
+        status: int,
+        detail: str,
+        *,
+        kind: str = "",
+        headers: Mapping[str, str] | None = None,
         **more: Any,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail

@@ -23,8 +23,12 @@ class Counters:
     @classmethod
     def of(cls, report: Report) -> Counters:
         """The counters of a report."""
-        return cls(report.started_ns, report.at_ns, *report.received(),
-                   tuple(report.fate(name) for name in FATES))  # fmt: skip
+        return cls(
+            report.started_ns,
+            report.at_ns,
+            *report.received(),
+            tuple(report.fate(name) for name in FATES),
+        )
 
 
 @dataclass(frozen=True, slots=True)

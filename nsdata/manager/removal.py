@@ -27,30 +27,44 @@ def remove(
         now = time.time_ns()
         if not force and row.last_seen_ns is not None and row.last_seen_ns + gone_ns > now:
             raise Problem(
-                409, f"{row.name} still reports: it was heard of "
+                409,
+                f"{row.name} still reports: it was heard of "
                 f"{(now - row.last_seen_ns) / 1e9:.1f} s ago. Stop it first, or force it",
                 kind="still-reports",
-            )  # fmt: skip
+            )
         kept = {
-            name: getattr(row, name) for name in (
-                "name", "enrolled_ns", "last_seen_ns", "reports", "state", "reason", "version",
+            name: getattr(row, name)
+            for name in (
+                "name",
+                "enrolled_ns",
+                "last_seen_ns",
+                "reports",
+                "state",
+                "reason",
+                "version",
                 "certificate",
             )
-        }  # fmt: skip
+        }
         history = {}
         for kind in ("transition", "event"):
             own = (HistoryRow.appliance_id == row.id, HistoryRow.kind == kind)
             newest = session.scalars(
                 select(HistoryRow).where(*own).order_by(HistoryRow.id.desc()).limit(HISTORY)
             ).all()
-            history[f"{kind}s"] = [{"at_ns": one.at_ns, "told": json.loads(one.told)}
-                                   for one in newest]  # fmt: skip
+            history[f"{kind}s"] = [
+                {"at_ns": one.at_ns, "told": json.loads(one.told)} for one in newest
+            ]
             history[f"{kind}s_in_all"] = session.scalar(select(func.count()).where(*own))
         entry = AuditRow(
-            at_ns=now, actor=actor.name, role=actor.role.value, source=actor.source,
-            action="appliance.remove", subject=row.id, result="done",
+            at_ns=now,
+            actor=actor.name,
+            role=actor.role.value,
+            source=actor.source,
+            action="appliance.remove",
+            subject=row.id,
+            result="done",
             details=json.dumps({**kept, "forced": force, **history}),
-        )  # fmt: skip
+        )
         session.add(entry)
         session.delete(row)
         session.flush()

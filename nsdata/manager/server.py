@@ -60,6 +60,7 @@ class Manager:
 
     def __init__(self, service: Service) -> None:
         self.service = service
+        self._loop: asyncio.AbstractEventLoop | None = None
         settings = service.settings
         service.hold()
         self._sockets = [_listen(settings.listen), _listen(settings.agents)]
@@ -75,10 +76,14 @@ class Manager:
             check_pair(*people)
         self._servers = [
             _server(make_app(service), *people),
-            _server(make_agent_app(service), *own, http=PeerProtocol,
-                    ssl_ca_certs=str(service.authority.certificate_file),
-                    ssl_cert_reqs=ssl.CERT_REQUIRED),
-        ]  # fmt: skip
+            _server(
+                make_agent_app(service),
+                *own,
+                http=PeerProtocol,
+                ssl_ca_certs=str(service.authority.certificate_file),
+                ssl_cert_reqs=ssl.CERT_REQUIRED,
+            ),
+        ]
         for server in self._servers:
             context = server.config.ssl
             assert context is not None
@@ -94,11 +99,13 @@ class Manager:
             self.service.close()
 
     async def _serve(self, ready: Callable[[], None] | None) -> None:
-        loop = asyncio.get_running_loop()
+        self._loop = loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
-        serving = [asyncio.create_task(server.serve([end]))
-                   for server, end in zip(self._servers, self._sockets, strict=True)]  # fmt: skip
+        serving = [
+            asyncio.create_task(server.serve([end]))
+            for server, end in zip(self._servers, self._sockets, strict=True)
+        ]
         keeping = asyncio.create_task(self._keep())
         while not all(server.started for server in self._servers):
             if any(task.done() for task in serving):
@@ -122,6 +129,11 @@ class Manager:
                 log.error("upkeep: %s", error)
             await asyncio.sleep(EVERY_S)
 
+    def stop_from_outside(self) -> None:
+        """The same, from another thread."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self.stop)
+
     def stop(self) -> None:
         """Answer what is under way, and end."""
         for server in self._servers:
@@ -143,10 +155,19 @@ def _listen(address: Address) -> socket.socket:
 
 def _server(app: Any, certificate: Path, key: Path, **more: Any) -> _Server:
     config = uvicorn.Config(
-        app, ssl_certfile=str(certificate), ssl_keyfile=str(key), lifespan="off",
-        loop="asyncio", log_config=None, access_log=False, server_header=False, backlog=BACKLOG,
-        proxy_headers=False, timeout_keep_alive=KEEP_ALIVE_S, timeout_graceful_shutdown=STOP_S,
+        app,
+        ssl_certfile=str(certificate),
+        ssl_keyfile=str(key),
+        lifespan="off",
+        loop="asyncio",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        backlog=BACKLOG,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=STOP_S,
         **{"http": "httptools", **more},
-    )  # fmt: skip
+    )
     config.load()
     return _Server(config)

@@ -35,8 +35,10 @@ from nsdata.toml_text import place_of, read_toml
 from nsdata.units import parse_duration
 
 Duration = Annotated[int, BeforeValidator(parse_duration)]  # nanoseconds
-_NAME = re.compile(r"^(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
-                   r"(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*$")  # fmt: skip
+_NAME = re.compile(
+    r"^(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
+    r"(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*$"
+)
 MINUTE, HOUR, DAY = 60 * 10**9, 3600 * 10**9, 86400 * 10**9
 
 
@@ -81,10 +83,10 @@ class ManagerSettings(BaseModel):
     database: str = ""
     certificate: str | None = None
     key: str | None = None
-    session_lifetime: Duration = Field(12 * HOUR, alias="session-lifetime", gt=0)
-    session_idle: Duration = Field(HOUR, alias="session-idle", gt=0)
-    appliance_gone: Duration = Field(10 * 10**9, alias="appliance-gone", gt=0)
-    vendor_version: str | None = Field(None, alias="vendor-version", max_length=200)
+    session_lifetime: Duration = Field(default=12 * HOUR, alias="session-lifetime", gt=0)
+    session_idle: Duration = Field(default=HOUR, alias="session-idle", gt=0)
+    appliance_gone: Duration = Field(default=10 * 10**9, alias="appliance-gone", gt=0)
+    vendor_version: str | None = Field(default=None, alias="vendor-version", max_length=200)
 
     @field_validator("names")
     @classmethod
@@ -136,8 +138,11 @@ class ManagerSettings(BaseModel):
             where = ".".join(map(str, key)) or "manager"
             raise SettingError(f"{place_of(lines, str(path), key)}: {where}: {said}") from None
         base = path.resolve().parent
-        files = {n: v and str(base / v) for n in ("directory", "certificate", "key")
-                 if (v := getattr(found, n)) is not None}  # fmt: skip
+        files = {
+            n: v and str(base / v)
+            for n in ("directory", "certificate", "key")
+            if (v := getattr(found, n)) is not None
+        }
         return found.model_copy(update=files)
 
     @property

@@ -32,9 +32,12 @@ def tidy(database: Database) -> None:
     for one in found:
         own = HistoryRow.appliance_id == one
         oldest = (
-            select(HistoryRow.id).where(own).order_by(HistoryRow.id.desc())
-            .offset(HISTORY_MOST).limit(1)
-        )  # fmt: skip
+            select(HistoryRow.id)
+            .where(own)
+            .order_by(HistoryRow.id.desc())
+            .offset(HISTORY_MOST)
+            .limit(1)
+        )
         with database.writing() as session:
             last = session.scalar(oldest)
             session.execute(delete(HistoryRow).where(own, HistoryRow.id <= last))

@@ -49,9 +49,15 @@ ORDER: Order = {
     "last_seen_ns": (_C.last_seen_ns, -1),
     "enrolled_ns": (_C.enrolled_ns, -1),
 }
-TEXTS = {"name": Appliance.name, "id": Appliance.id, "state": Appliance.state,
-         "reason": Appliance.reason, "severity": Appliance.severity,
-         "version": Appliance.version}  # fmt: skip
+TEXTS = {
+    "name": Appliance.name,
+    "id": Appliance.id,
+    "state": Appliance.state,
+    "reason": Appliance.reason,
+    "severity": Appliance.severity,
+    "version": Appliance.version,
+}
+RECENT = 20  # transitions, among which is the one that made the state
 
 
 class Views:
@@ -88,16 +94,21 @@ class Views:
             text = rest if colon and name in TEXTS else word
             found.append(or_(*(column.ilike(like(text), escape="\\") for column in columns)))
         for column, values in (
-            (Appliance.state, search.state), (Appliance.reason, search.reason),
-            (Appliance.severity, search.severity), (Appliance.version, search.version),
-        ):  # fmt: skip
+            (Appliance.state, search.state),
+            (Appliance.reason, search.reason),
+            (Appliance.severity, search.severity),
+            (Appliance.version, search.version),
+        ):
             if values:
                 found.append(column.in_(values))
         if search.connected is not None:
             late = time.time_ns() - self.gone_ns
             seen = and_(Appliance.last_seen_ns.is_not(None), Appliance.last_seen_ns > late)
-            found.append(seen if search.connected else
-                         or_(Appliance.last_seen_ns.is_(None), Appliance.last_seen_ns <= late))  # fmt: skip
+            found.append(
+                seen
+                if search.connected
+                else or_(Appliance.last_seen_ns.is_(None), Appliance.last_seen_ns <= late)
+            )
         if search.health_below is not None:
             found.append(Appliance.health_score < search.health_below)
         if search.drop_ratio_above is not None:
@@ -116,14 +127,29 @@ class Views:
             row = get_appliance(session, appliance_id)
             latest = session.get(Latest, row.id)
             waiting = session.scalars(_commands(row.id).where(CommandRow.state.in_(OPEN))).all()
+            recent = session.scalars(
+                select(HistoryRow.told)
+                .where(HistoryRow.appliance_id == row.id, HistoryRow.kind == "transition")
+                .order_by(HistoryRow.at_ns.desc())
+                .limit(RECENT)
+            ).all()
         report = json.loads(latest.report) if latest else {}
         shown = self._row(row).model_dump()
-        more = {name: report[name] for name in ApplianceDetail.model_fields
-                if name in report and name not in shown}  # fmt: skip
+        more = {
+            name: report[name]
+            for name in ApplianceDetail.model_fields
+            if name in report and name not in shown
+        }
         return ApplianceDetail.model_validate(
-            shown | more | {"reports": row.reports, "reported_ns": row.reported_ns,
-                            "open_commands": [command(one) for one in waiting]}
-        )  # fmt: skip
+            shown
+            | more
+            | {
+                "evidence": _evidence(recent, row.state),
+                "reports": row.reports,
+                "reported_ns": row.reported_ns,
+                "open_commands": [command(one) for one in waiting],
+            }
+        )
 
     def inspection(self, appliance_id: UUID) -> Inspection:
         """Whether it inspects, why not, what was asked last. Raises Problem (404)."""
@@ -134,25 +160,38 @@ class Views:
             last = session.scalar(_commands(row.id).where(CommandRow.kind.in_(kinds)).limit(1))
         report = json.loads(latest.report) if latest else {}
         states: dict[str | None, Literal["inspect", "bypass"]] = {
-            "normal": "inspect", "fallback": "bypass",
-        }  # fmt: skip
+            "normal": "inspect",
+            "fallback": "bypass",
+        }
         return Inspection(
-            state=states.get(row.state), reason=row.reason, severity=self._row(row).severity,
-            cause=report.get("cause"), resolution=report.get("resolution"),
-            connected=self.connected(row), command=last and command(last),
-        )  # fmt: skip
+            state=states.get(row.state),
+            reason=row.reason,
+            severity=self._row(row).severity,
+            cause=report.get("cause"),
+            resolution=report.get("resolution"),
+            connected=self.connected(row),
+            command=None if last is None else command(last),
+        )
 
     def history(
-        self, appliance_id: UUID, kind: Literal["transition", "event"], text: str = "",
-        limit: int = 50, cursor: str | None = None,
-    ) -> Page[HistoryEntry]:  # fmt: skip
+        self,
+        appliance_id: UUID,
+        kind: Literal["transition", "event"],
+        text: str = "",
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page[HistoryEntry]:
         """Its transitions or events, newest first. Raises Problem (404, 422)."""
         query = select(HistoryRow).where(
             HistoryRow.appliance_id == str(appliance_id), HistoryRow.kind == kind
         )
         for word in text.split():
-            query = query.where(or_(HistoryRow.subject.ilike(like(word), escape="\\"),
-                                    HistoryRow.told.ilike(like(word), escape="\\")))  # fmt: skip
+            query = query.where(
+                or_(
+                    HistoryRow.subject.ilike(like(word), escape="\\"),
+                    HistoryRow.told.ilike(like(word), escape="\\"),
+                )
+            )
         query = newest_part(query, HistoryRow.__table__.c.id, cursor, limit)
         with self.database.reading() as session:
             get_appliance(session, appliance_id)
@@ -174,10 +213,13 @@ class Views:
             rows = session.scalars(query).all()
         newest = rows[-1].at_s if rows else 0
         kept = [row for row in rows if row.at_s > newest - slots * step_s]
-        return Samples(step_s=step_s, points=[
-            SamplePoint.model_validate({n: getattr(row, n) for n in SamplePoint.model_fields})
-            for row in kept
-        ])  # fmt: skip
+        return Samples(
+            step_s=step_s,
+            points=[
+                SamplePoint.model_validate({n: getattr(row, n) for n in SamplePoint.model_fields})
+                for row in kept
+            ],
+        )
 
     # --- commands ---------------------------------------------------------------------------
 
@@ -190,9 +232,12 @@ class Views:
         return command(row)
 
     def commands(
-        self, appliance_id: UUID, kinds: Sequence[CommandKind] = (), limit: int = 50,
+        self,
+        appliance_id: UUID,
+        kinds: Sequence[CommandKind] = (),
+        limit: int = 50,
         cursor: str | None = None,
-    ) -> Page[CommandStatus]:  # fmt: skip
+    ) -> Page[CommandStatus]:
         """What was asked of an appliance, newest first. Raises Problem (404, 422)."""
         query = select(CommandRow).where(CommandRow.appliance_id == str(appliance_id))
         if kinds:
@@ -202,29 +247,36 @@ class Views:
             get_appliance(session, appliance_id)
             rows = session.scalars(query).all()
         shown, more = part(rows, limit)
-        return Page(items=[command(row) for row in shown],
-                    next=encode(None, shown[-1].number) if more else None)  # fmt: skip
+        return Page(
+            items=[command(row) for row in shown],
+            next=encode(None, shown[-1].number) if more else None,
+        )
 
     # --- the manager ------------------------------------------------------------------------
 
-    def audit(
-        self, text: str = "", limit: int = 50, cursor: str | None = None
-    ) -> Page[AuditEntry]:
+    def audit(self, text: str = "", limit: int = 50, cursor: str | None = None) -> Page[AuditEntry]:
         """The audit log, newest first. Raises Problem (422)."""
         query = select(AuditRow)
         for word in text.split():
-            columns = (AuditRow.actor, AuditRow.action, AuditRow.subject, AuditRow.source,
-                       AuditRow.result)  # fmt: skip
+            columns = (
+                AuditRow.actor,
+                AuditRow.action,
+                AuditRow.subject,
+                AuditRow.source,
+                AuditRow.result,
+            )
             query = query.where(or_(*(one.ilike(like(word), escape="\\") for one in columns)))
         query = newest_part(query, AuditRow.__table__.c.id, cursor, limit)
         with self.database.reading() as session:
             rows = session.scalars(query).all()
         shown, more = part(rows, limit)
         items = [
-            AuditEntry(**{n: getattr(row, n) for n in AuditEntry.model_fields if n != "details"},
-                       details=json.loads(row.details))
+            AuditEntry(
+                **{n: getattr(row, n) for n in AuditEntry.model_fields if n != "details"},
+                details=json.loads(row.details),
+            )
             for row in shown
-        ]  # fmt: skip
+        ]
         return Page(items=items, next=encode(None, shown[-1].id) if more else None)
 
     def about(self, version: str, failing: str) -> About:
@@ -234,13 +286,20 @@ class Views:
         with self.database.reading() as session:
             numbers = [
                 session.scalar(count.where(*where)) or 0
-                for where in ((), (Appliance.last_seen_ns > late,),
-                              (Appliance.state == "fallback",))
-            ]  # fmt: skip
+                for where in (
+                    (),
+                    (Appliance.last_seen_ns > late,),
+                    (Appliance.state == "fallback",),
+                )
+            ]
         return About(
-            version=version, appliances=numbers[0], connected=numbers[1], in_fallback=numbers[2],
-            database="sqlite" if self.database.sqlite else "postgresql", failing=failing,
-        )  # fmt: skip
+            version=version,
+            appliances=numbers[0],
+            connected=numbers[1],
+            in_fallback=numbers[2],
+            database="sqlite" if self.database.sqlite else "postgresql",
+            failing=failing,
+        )
 
 
 def get_appliance(session: Session, appliance_id: UUID) -> Appliance:
@@ -251,7 +310,16 @@ def get_appliance(session: Session, appliance_id: UUID) -> Appliance:
     return row
 
 
-def _commands(appliance_id: str) -> Select[tuple[CommandRow]]:
+def _evidence(recent: Sequence[str], state: str | None) -> dict[str, Any]:
+    """Of the newest transition into this state, or within it."""
+    for told in map(json.loads, recent):
+        if told.get("to") == state and told.get("outcome") != "refused":
+            evidence = told.get("evidence")
+            return evidence if isinstance(evidence, dict) else {}
+    return {}
+
+
+def _commands(appliance_id: str) -> Select[CommandRow]:
     return (
         select(CommandRow)
         .where(CommandRow.appliance_id == appliance_id)
@@ -265,15 +333,23 @@ def command(row: CommandRow) -> CommandStatus:
         name: getattr(row, name) for name in CommandStatus.model_fields if hasattr(row, name)
     }
     return CommandStatus.model_validate(
-        same | {"parameters": json.loads(row.parameters), "result": json.loads(row.told),
-                "status_url": f"/api/v1/commands/{row.id}"}
-    )  # fmt: skip
+        same
+        | {
+            "parameters": json.loads(row.parameters),
+            "result": json.loads(row.told),
+            "status_url": f"/api/v1/commands/{row.id}",
+        }
+    )
 
 
 def history_entry(row: HistoryRow) -> HistoryEntry:
     """As it is shown."""
-    return HistoryEntry.model_validate({
-        "id": row.id, "kind": row.kind, "at_ns": row.at_ns, "subject": row.subject,
-        "told": json.loads(row.told),
-    })  # fmt: skip
-
+    return HistoryEntry.model_validate(
+        {
+            "id": row.id,
+            "kind": row.kind,
+            "at_ns": row.at_ns,
+            "subject": row.subject,
+            "told": json.loads(row.told),
+        }
+    )

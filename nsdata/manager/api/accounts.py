@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from typing import Annotated
 
 from fastapi import Path, Response
@@ -53,8 +52,9 @@ NO_CONTENT = 204
 
 def set_session_cookie(response: Response, cookie: str, lifetime_s: int) -> None:
     """Only for this host, over TLS, out of reach of scripts, not sent from other sites."""
-    response.set_cookie(COOKIE, cookie, max_age=lifetime_s, path="/", secure=True, httponly=True,
-                        samesite="strict")  # fmt: skip
+    response.set_cookie(
+        COOKIE, cookie, max_age=lifetime_s, path="/", secure=True, httponly=True, samesite="strict"
+    )
 
 
 def clear_session_cookie(response: Response) -> None:
@@ -114,8 +114,14 @@ def list_audit(
 
 def user_info(row: User) -> UserInfo:
     """As it is shown."""
-    return UserInfo(id=row.id, name=row.name, role=Role(row.role), enabled=row.enabled,
-                    has_password=row.password is not None, made_ns=row.made_ns)  # fmt: skip
+    return UserInfo(
+        id=row.id,
+        name=row.name,
+        role=Role(row.role),
+        enabled=row.enabled,
+        has_password=row.password is not None,
+        made_ns=row.made_ns,
+    )
 
 
 @router.get("/users", responses=problems())
@@ -135,9 +141,7 @@ def add_user(who: Who, service: TheService, wanted: NewUser) -> UserLink:
 
 @router.patch("/users/{user_id}", responses=problems(404, 409))
 @needs(Role.ADMIN)
-def change_user(
-    who: Who, service: TheService, user_id: Number, wanted: UserChange
-) -> UserInfo:
+def change_user(who: Who, service: TheService, user_id: Number, wanted: UserChange) -> UserInfo:
     """Other role; or nobody signs in as them any more."""
     return user_info(service.accounts.change_user(who, user_id, wanted.role, wanted.enabled))
 
@@ -198,8 +202,7 @@ def enrolment_token_info(row: EnrolmentToken) -> EnrolmentTokenInfo:
 
 def made_enrolment_token(service: Service, row: EnrolmentToken, token: str) -> MadeEnrolmentToken:
     """As it is shown, once."""
-    command = (f"nsdata appliance enrol DIRECTORY --manager {service.url} "
-               "--token-file FILE")  # fmt: skip
+    command = f"nsdata appliance enrol DIRECTORY --manager {service.url} --token-file FILE"
     return MadeEnrolmentToken(token=token, command=command, info=enrolment_token_info(row))
 
 
@@ -239,5 +242,3 @@ def enrol(service: TheService, source: Source, wanted: EnrolRequest) -> Enrolmen
 def certificate_authority(service: TheService) -> Response:
     """The certificate of the manager's CA (PEM); whoever enrols compares its fingerprint."""
     return Response(service.authority.pem, media_type="application/x-pem-file")
-
-

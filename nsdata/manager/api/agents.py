@@ -71,8 +71,9 @@ def _peer(request: Request) -> tuple[str, str, bool]:
 
 
 def _why(error: ValidationError) -> str:
-    return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}"
-                     for one in error.errors()[:5])  # fmt: skip
+    return "; ".join(
+        f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:5]
+    )
 
 
 async def _http(request: Request, error: Exception) -> Response:

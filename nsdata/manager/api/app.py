@@ -1,4 +1,4 @@
-"""The app of people's and programs' listener: /api/v1, its documentation, and pages if there are."""
+"""The app of people's and programs' listener: /api/v1, its document, and pages if there are."""
 
 from __future__ import annotations
 
@@ -27,15 +27,22 @@ again with the same `Idempotency-Key`, it is the same command.
 def make_app(service: Service, *pages: APIRouter) -> FastAPI:
     """The app of one manager."""
     app = FastAPI(
-        title="nsdata manager", version=__version__, description=DESCRIPTION,
-        openapi_url=f"{PREFIX}/openapi.json", docs_url=None, redoc_url=None,
+        title="nsdata manager",
+        version=__version__,
+        description=DESCRIPTION,
+        openapi_url=f"{PREFIX}/openapi.json",
+        docs_url=None,
+        redoc_url=None,
         redirect_slashes=False,
-    )  # fmt: skip
+    )
     app.state.service = service
     for router in (
-        appliances.router, appliances.commands_router, accounts.session_router, accounts.router,
+        appliances.router,
+        appliances.commands_router,
+        accounts.session_router,
+        accounts.router,
         accounts.enrol_router,
-    ):  # fmt: skip
+    ):
         app.include_router(router, prefix=PREFIX)
     for router in pages:
         app.include_router(router, include_in_schema=False)
@@ -48,13 +55,18 @@ def document(app: FastAPI) -> dict[str, Any]:
     """The OpenAPI 3.1 document, with who may use which route."""
     if app.openapi_schema:
         return app.openapi_schema
-    made = get_openapi(title=app.title, version=app.version, description=app.description,
-                       routes=app.routes)  # fmt: skip
+    made = get_openapi(
+        title=app.title, version=app.version, description=app.description, routes=app.routes
+    )
     made["components"]["securitySchemes"] = {
         "token": {"type": "http", "scheme": "bearer"},
-        "session": {"type": "apiKey", "in": "cookie", "name": COOKIE,
-                    "description": f"Changes need its CSRF token in {CSRF_HEADER}."},
-    }  # fmt: skip
+        "session": {
+            "type": "apiKey",
+            "in": "cookie",
+            "name": COOKIE,
+            "description": f"Changes need its CSRF token in {CSRF_HEADER}.",
+        },
+    }
     for (path, method), role in roles(app).items():
         operation = made["paths"][path][method.lower()]
         if role != OPEN:
@@ -70,5 +82,5 @@ def roles(app: FastAPI) -> dict[tuple[str, str], str]:
         (route.path, method): str(route.endpoint.needs)  # type: ignore[attr-defined]
         for route in app.routes
         if isinstance(route, APIRoute) and route.include_in_schema
-        for method in sorted(route.methods)
+        for method in sorted(route.methods or ())
     }

@@ -58,9 +58,13 @@ Key = Annotated[
 @router.get("", responses=problems())
 @needs(Role.VIEWER)
 def list_appliances(
-    who: Who, service: TheService, query: Text = "", sort: Sort = "name", limit: Limit = LIMIT,
+    who: Who,
+    service: TheService,
+    query: Text = "",
+    sort: Sort = "name",
+    limit: Limit = LIMIT,
     cursor: Cursor = None,
-) -> Page[ApplianceRow]:  # fmt: skip
+) -> Page[ApplianceRow]:
     """All appliances, in parts."""
     return service.views.appliances(Search(text=query), sort, limit, cursor)
 
@@ -68,9 +72,13 @@ def list_appliances(
 @router.post("/search", responses=problems())
 @needs(Role.VIEWER)
 def search_appliances(
-    who: Who, service: TheService, wanted: Search, sort: Sort = "name", limit: Limit = LIMIT,
+    who: Who,
+    service: TheService,
+    wanted: Search,
+    sort: Sort = "name",
+    limit: Limit = LIMIT,
     cursor: Cursor = None,
-) -> Page[ApplianceRow]:  # fmt: skip
+) -> Page[ApplianceRow]:
     """Those of which all of this holds, in parts."""
     return service.views.appliances(wanted, sort, limit, cursor)
 
@@ -85,19 +93,25 @@ def get_appliance(who: Who, service: TheService, appliance_id: ApplianceId) -> A
 @router.delete("/{appliance_id}", responses=problems(404, 409))
 @needs(Role.ADMIN)
 def remove_appliance(
-    who: Who, service: TheService, appliance_id: ApplianceId,
+    who: Who,
+    service: TheService,
+    appliance_id: ApplianceId,
     force: Annotated[bool, Query(description="Even while it reports.")] = False,
-) -> Removed:  # fmt: skip
+) -> Removed:
     """Remove it; refused while it still reports, unless forced. Its history stays in the audit
     log; when it comes back it has to enrol again."""
-    return remove(service.database, who, appliance_id, service.settings.appliance_gone,
-                  force=force)  # fmt: skip
+    return remove(service.database, who, appliance_id, service.settings.appliance_gone, force=force)
 
 
 def _ask(
-    service: Service, who: Actor, response: Response, appliance_id: UUID, kind: CommandKind,
-    parameters: dict[str, object], key: UUID | None,
-) -> CommandStatus:  # fmt: skip
+    service: Service,
+    who: Actor,
+    response: Response,
+    appliance_id: UUID,
+    kind: CommandKind,
+    parameters: dict[str, object],
+    key: UUID | None,
+) -> CommandStatus:
     with service.database.writing() as session:
         row = commands.ask(session, who, str(appliance_id), kind, parameters, key)
         told = shown(row)
@@ -115,9 +129,13 @@ def get_inspection(who: Who, service: TheService, appliance_id: ApplianceId) -> 
 @router.put("/{appliance_id}/inspection", status_code=202, responses=problems(404, 409))
 @needs(Role.OPERATOR)
 def put_inspection(
-    who: Who, service: TheService, response: Response, appliance_id: ApplianceId,
-    wanted: InspectionWanted, key: Key = None,
-) -> CommandStatus:  # fmt: skip
+    who: Who,
+    service: TheService,
+    response: Response,
+    appliance_id: ApplianceId,
+    wanted: InspectionWanted,
+    key: Key = None,
+) -> CommandStatus:
     """Have it inspect, or permit everything uninspected."""
     parameters: dict[str, object] = {"note": wanted.note, "by": who.name}
     if wanted.state == "inspect":
@@ -146,9 +164,13 @@ def reload(
 @router.post("/{appliance_id}/support-reports", status_code=202, responses=problems(404, 409))
 @needs(Role.OPERATOR)
 def start_support_report(
-    who: Who, service: TheService, response: Response, appliance_id: ApplianceId,
-    wanted: ReportWanted, key: Key = None,
-) -> CommandStatus:  # fmt: skip
+    who: Who,
+    service: TheService,
+    response: Response,
+    appliance_id: ApplianceId,
+    wanted: ReportWanted,
+    key: Key = None,
+) -> CommandStatus:
     """Start a support report; one at a time."""
     with service.database.writing() as session:
         row = commands.ask_report(session, who, str(appliance_id), wanted.model_dump(), key)
@@ -160,9 +182,12 @@ def start_support_report(
 @router.get("/{appliance_id}/support-reports", responses=problems(404))
 @needs(Role.VIEWER)
 def list_support_reports(
-    who: Who, service: TheService, appliance_id: ApplianceId, limit: Limit = LIMIT,
+    who: Who,
+    service: TheService,
+    appliance_id: ApplianceId,
+    limit: Limit = LIMIT,
     cursor: Cursor = None,
-) -> Page[CommandStatus]:  # fmt: skip
+) -> Page[CommandStatus]:
     """Its support reports, newest first."""
     return service.views.commands(appliance_id, [CommandKind.SUPPORT_REPORT], limit, cursor)
 
@@ -181,9 +206,13 @@ def get_support_report(
 )
 @needs(Role.OPERATOR)
 def stop_support_report(
-    who: Who, service: TheService, response: Response, appliance_id: ApplianceId, report_id: UUID,
+    who: Who,
+    service: TheService,
+    response: Response,
+    appliance_id: ApplianceId,
+    report_id: UUID,
     key: Key = None,
-) -> CommandStatus:  # fmt: skip
+) -> CommandStatus:
     """Stop the one that runs."""
     _report(service, appliance_id, report_id)
     parameters: dict[str, object] = {"report": str(report_id)}
@@ -200,9 +229,13 @@ def _report(service: Service, appliance_id: UUID, report_id: UUID) -> CommandSta
 @router.get("/{appliance_id}/transitions", responses=problems(404))
 @needs(Role.VIEWER)
 def list_transitions(
-    who: Who, service: TheService, appliance_id: ApplianceId, query: Text = "",
-    limit: Limit = LIMIT, cursor: Cursor = None,
-) -> Page[HistoryEntry]:  # fmt: skip
+    who: Who,
+    service: TheService,
+    appliance_id: ApplianceId,
+    query: Text = "",
+    limit: Limit = LIMIT,
+    cursor: Cursor = None,
+) -> Page[HistoryEntry]:
     """What it went through, with the evidence, newest first."""
     return service.views.history(appliance_id, "transition", query, limit, cursor)
 
@@ -210,9 +243,13 @@ def list_transitions(
 @router.get("/{appliance_id}/events", responses=problems(404))
 @needs(Role.VIEWER)
 def list_events(
-    who: Who, service: TheService, appliance_id: ApplianceId, query: Text = "",
-    limit: Limit = LIMIT, cursor: Cursor = None,
-) -> Page[HistoryEntry]:  # fmt: skip
+    who: Who,
+    service: TheService,
+    appliance_id: ApplianceId,
+    query: Text = "",
+    limit: Limit = LIMIT,
+    cursor: Cursor = None,
+) -> Page[HistoryEntry]:
     """What happened that changed no state, newest first."""
     return service.views.history(appliance_id, "event", query, limit, cursor)
 
@@ -220,9 +257,11 @@ def list_events(
 @router.get("/{appliance_id}/samples", responses=problems(404))
 @needs(Role.VIEWER)
 def list_samples(
-    who: Who, service: TheService, appliance_id: ApplianceId,
+    who: Who,
+    service: TheService,
+    appliance_id: ApplianceId,
     step: Annotated[Literal["second", "minute"], Query(description="Of a point.")] = "second",
-) -> Samples:  # fmt: skip
+) -> Samples:
     """Its rates over time: ten minutes by the second, or a day by the minute."""
     return service.views.samples(appliance_id, 1 if step == "second" else 60)
 
@@ -230,9 +269,12 @@ def list_samples(
 @router.get("/{appliance_id}/commands", responses=problems(404))
 @needs(Role.VIEWER)
 def list_commands(
-    who: Who, service: TheService, appliance_id: ApplianceId, limit: Limit = LIMIT,
+    who: Who,
+    service: TheService,
+    appliance_id: ApplianceId,
+    limit: Limit = LIMIT,
     cursor: Cursor = None,
-) -> Page[CommandStatus]:  # fmt: skip
+) -> Page[CommandStatus]:
     """What was asked of it, newest first."""
     return service.views.commands(appliance_id, (), limit, cursor)
 

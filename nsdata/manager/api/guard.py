@@ -112,21 +112,29 @@ TheService = Annotated[Service, Depends(service_of)]
 Source = Annotated[str, Depends(source_of)]
 
 TEXTS = {
-    401: "Not authenticated.", 403: "Not allowed.", 404: "No such thing.",
-    409: "Not in this state.", 413: "Too large.", 422: "Not valid.", 429: "Too many tries.",
-    500: "A fault of the manager.", 503: "It cannot be stored now.",
-}  # fmt: skip
+    401: "Not authenticated.",
+    403: "Not allowed.",
+    404: "No such thing.",
+    409: "Not in this state.",
+    413: "Too large.",
+    422: "Not valid.",
+    429: "Too many tries.",
+    500: "A fault of the manager.",
+    503: "It cannot be stored now.",
+}
 
 
 def problems(*statuses: int, open_: bool = False) -> dict[int | str, dict[str, Any]]:
     """The documentation of problems: those every route may answer, and these."""
     always = (413, 422, 500, 503) if open_ else (401, 403, 413, 422, 500, 503)
     return {
-        status: {"model": ProblemDetails, "description": TEXTS[status],
-                 "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/"
-                                                             "ProblemDetails"}}}}
+        status: {
+            "model": ProblemDetails,
+            "description": TEXTS[status],
+            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}},
+        }
         for status in sorted({*always, *statuses})
-    }  # fmt: skip
+    }
 
 
 def guarded_router(prefix: str, tag: str) -> APIRouter:

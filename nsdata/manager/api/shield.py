@@ -18,10 +18,12 @@ from nsdata.manager.database import said
 from nsdata.manager.problems import Problem, respond
 
 HEADERS = [
-    (b"content-security-policy",
-     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-     b"connect-src 'self'; font-src 'self'; manifest-src 'self'; form-action 'self'; "
-     b"base-uri 'none'; frame-ancestors 'none'"),
+    (
+        b"content-security-policy",
+        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+        b"connect-src 'self'; font-src 'self'; manifest-src 'self'; form-action 'self'; "
+        b"base-uri 'none'; frame-ancestors 'none'",
+    ),
     (b"strict-transport-security", b"max-age=31536000"),
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -29,7 +31,7 @@ HEADERS = [
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
-]  # fmt: skip
+]
 log = logging.getLogger(__name__)
 
 
@@ -79,21 +81,22 @@ class Shield:
         except Exception as error:
             if begun:
                 raise
-            problem = of_exception(error)
-            await respond(problem, scope["path"])(scope, receive, with_headers)
+            await respond(of_exception(error), scope["path"])(scope, receive, with_headers)
 
 
 def _too_large(most: int) -> Problem:
-    return Problem(413, f"a body of at most {most:,} bytes is taken",
-                   headers={"Connection": "close"})  # fmt: skip
+    return Problem(
+        413, f"a body of at most {most:,} bytes is taken", headers={"Connection": "close"}
+    )
 
 
 def of_exception(error: Exception) -> Problem:
     """What nobody expected, as a problem; the log says more."""
     if isinstance(error, DBAPIError | SQLAlchemyError):
         log.error("database: %s", said(error))
-        return Problem(503, f"the database does not do it: {said(error)}",
-                       headers={"Retry-After": "1"})  # fmt: skip
+        return Problem(
+            503, f"the database does not do it: {said(error)}", headers={"Retry-After": "1"}
+        )
     log.error("unexpected", exc_info=error)
     return Problem(500, "a fault of the manager; its log says more")
 
@@ -111,8 +114,10 @@ def _http(request: Request, error: Exception) -> Response:
 
 def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    errors = [{"in": ".".join(str(part) for part in one["loc"]), "why": one["msg"]}
-              for one in error.errors()]  # fmt: skip
+    errors = [
+        {"in": ".".join(str(part) for part in one["loc"]), "why": one["msg"]}
+        for one in error.errors()
+    ]
     detail = "; ".join(f"{one['in']}: {one['why']}" for one in errors[:5])
     return respond(Problem(422, detail, errors=errors[:50]), request.url.path)
 

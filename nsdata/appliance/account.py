@@ -1,0 +1,53 @@
+"""What an appliance says of itself to its manager: the command `report` of the control socket."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from nsdata import __version__
+from nsdata.fallback.reasons import State
+from nsdata.path.port import FULL_SHARE
+
+if TYPE_CHECKING:
+    from nsdata.appliance.supervisor import Supervisor
+
+TOP_RULES = 20
+_STARTED_NS = time.time_ns()  # of this process: its counters began at 0 then
+
+
+def account(box: Supervisor) -> dict[str, Any]:
+    """An `nsdata.appliance.protocol.Report` but for its sequence; JSON-ready."""
+    deciders = box.deciders
+    moment = box.moment()
+    meter = deciders.guard.meter
+    about = deciders.reason.about
+    drops = sorted(moment.drops_by_rule.items(), key=lambda one: (-one[1], one[0]))[:TOP_RULES]
+    fpga = None
+    if box.settings.offload is not None:
+        fpga = {
+            "transport": box.settings.offload,
+            "state": "failed" if box.fpga_held else "working",
+        }
+    return {
+        "at_ns": time.time_ns(),
+        "name": box.settings.name,
+        "version": __version__,
+        "started_ns": _STARTED_NS,
+        "state": deciders.state.value,
+        "reason": deciders.reason.value,
+        "severity": about.severity.value,
+        "cause": about.cause,
+        "resolution": about.resolution,
+        "ledger": moment.ledger.as_dict(),
+        "drop_ratio": meter.last.ratio if meter.last else 0.0,
+        "drop_threshold": meter.threshold,
+        "health": deciders.health_told,
+        "top_rules": [{"sid": sid, "dropped_packets": packets} for sid, packets in drops],
+        "processes": deciders.watch.status(),
+        "reentry": {
+            **deciders.reentry.status(),
+            "share": deciders.share / FULL_SHARE if deciders.state is State.NORMAL else 0.0,
+        },
+        "fpga": fpga,
+    }

@@ -1,0 +1,144 @@
+"""A manager's commands, carried out on the appliance through its control socket, once each.
+
+| command | what the control socket is asked |
+| --- | --- |
+| inspect, bypass | `restore`, `fallback` |
+| reload | `reload` |
+| reboot, support-report, stop-report | the same word, with the command's `id` and its parameters |
+
+An answer with `running: true` begins something that takes time: `KIND-status` with the `id` is
+asked until it is false, also after a restart of the agent or of the appliance.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from nsdata.appliance.control import ask
+from nsdata.appliance.journal import Journal, interrupted
+from nsdata.appliance.protocol import Command, CommandKind, Outcome, Result
+from nsdata.errors import EngineError
+
+LONG = {CommandKind.REBOOT, CommandKind.SUPPORT_REPORT}
+SILENT_S = 120.0  # without an answer of the appliance: it has failed
+ERROR_MOST = 2000
+
+
+class Orders:
+    """Of one agent. Methods raise OutputError when the journal fails: then nothing is begun."""
+
+    def __init__(self, directory: Path, journal: Journal) -> None:
+        self.directory = directory
+        self.journal = journal
+        self.running: dict[UUID, Command] = {}
+        self._progress: dict[UUID, Result] = {}
+        self._heard: dict[UUID, float] = {}  # monotonic
+
+    def resume(self) -> None:
+        """What an agent before this one has begun."""
+        for command in self.journal.unfinished():
+            if command.kind in LONG:
+                self._long(command)
+            else:
+                self.journal.end(interrupted(command))
+
+    def carry_out(self, command: Command) -> bool:
+        """Do it, unless it was begun before; whether it was done now."""
+        if not self.journal.begin(command):
+            return False
+        try:
+            told = ask(self.directory, _request(command))
+        except EngineError as error:
+            self._end(command, Outcome.FAILED, {}, str(error))
+            return True
+        if told.get("running"):
+            self._long(command)
+            self._note(command, told)
+        else:
+            self._end(command, *_judge(command, told))
+        return True
+
+    def results(self, most: int) -> list[Result]:
+        """What the manager is to know: ends it has not acknowledged, progress."""
+        for command in list(self.running.values()):
+            self._look(command)
+        found = self.journal.results(most)
+        return [*found, *list(self._progress.values())[: most - len(found)]]
+
+    def told(self, results: list[Result]) -> None:
+        """It knows these."""
+        self.journal.told(results)
+
+    # --- what takes time --------------------------------------------------------------------
+
+    def _long(self, command: Command) -> None:
+        self.running[command.id] = command
+        self._heard[command.id] = time.monotonic()
+
+    def _look(self, command: Command) -> None:
+        try:
+            told = ask(self.directory, {"command": f"{command.kind}-status", "id": str(command.id)})
+        except EngineError as error:
+            if time.monotonic() - self._heard[command.id] > SILENT_S:
+                self._end(command, Outcome.FAILED, {}, str(error))
+            return
+        self._heard[command.id] = time.monotonic()
+        if told.get("running"):
+            self._note(command, told)
+        else:
+            self._end(command, *_judge(command, told))
+
+    def _note(self, command: Command, told: dict[str, Any]) -> None:
+        progress = told.get("progress")
+        usable = isinstance(progress, int | float) and 0 <= progress <= 1
+        self._progress[command.id] = Result(
+            id=command.id,
+            outcome=Outcome.RUNNING,
+            at_ns=time.time_ns(),
+            told=told,
+            progress=float(progress) if usable and progress is not None else None,
+        )
+
+    def _end(
+        self, command: Command, outcome: Outcome, told: dict[str, Any], error: str = ""
+    ) -> None:
+        self.running.pop(command.id, None)
+        self._progress.pop(command.id, None)
+        self._heard.pop(command.id, None)
+        self.journal.end(
+            Result(
+                id=command.id,
+                outcome=outcome,
+                at_ns=time.time_ns(),
+                told=told,
+                error=error[:ERROR_MOST],
+            )
+        )
+
+
+def _request(command: Command) -> dict[str, Any]:
+    given = command.parameters
+    match command.kind:
+        case CommandKind.INSPECT:
+            return {"command": "restore", "force": bool(given.get("force"))}
+        case CommandKind.BYPASS:
+            who, note = str(given.get("by", "")), str(given.get("note", ""))
+            return {"command": "fallback", "note": f"{note} ({who})" if note else who}
+        case CommandKind.RELOAD:
+            return {"command": "reload"}
+        case kind:
+            return {**given, "command": kind.value, "id": str(command.id)}
+
+
+def _judge(command: Command, told: dict[str, Any]) -> tuple[Outcome, dict[str, Any], str]:
+    """(outcome, what is told, error) of something that is over."""
+    error = str(told.get("error", ""))
+    for one in told.get("transitions", []):
+        if one.get("outcome") == "refused":
+            error = str(one.get("evidence", {}).get("recheck", {}).get("why", "refused"))
+    if command.kind is CommandKind.INSPECT and not error and not told.get("transitions"):
+        told = {**told, "note": "it was inspecting already"}
+    return (Outcome.FAILED if error else Outcome.DONE), told, error
