@@ -115,6 +115,17 @@ def _who(request: Request) -> Actor:
     return service_of(request).accounts.by_session(cookie, source_of(request))
 
 
+def know(request: Request) -> Problem | None:
+    """Note who asks, if anybody has signed in; else why not."""
+    try:
+        request.state.actor = _who(request)
+    except Problem as problem:
+        if problem.status != 401:
+            raise
+        return problem
+    return None
+
+
 def sign_in_first(request: Request) -> Response:
     """To the page that asks who you are, and back."""
     if of_htmx(request):
@@ -139,13 +150,9 @@ class PageRoute(APIRoute):
 
         async def guarded(request: Request) -> Response:
             try:
-                try:
-                    request.state.actor = await run_in_threadpool(_who, request)
-                except Problem as problem:
-                    if problem.status != 401:
-                        raise
-                    if needed != OPEN:
-                        return sign_in_first(request)
+                unknown = await run_in_threadpool(know, request)
+                if unknown is not None and needed != OPEN:
+                    return sign_in_first(request)
                 if needed != OPEN:
                     authorise(request.state.actor, needed)
                 if request.method not in SAFE:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 from nsdata.manager.rates import SECOND_NS
@@ -94,7 +95,7 @@ def lasting(ns: int | None) -> str:
         return NOTHING
     seconds = max(0, ns) // SECOND_NS
     units = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
-    for (size, name), (smaller, lesser) in zip(units, units[1:], strict=False):
+    for (size, name), (smaller, lesser) in pairwise(units):
         if seconds >= size:
             rest = seconds % size // smaller
             return f"{seconds // size} {name}" + (f" {rest} {lesser}" if rest else "")
@@ -181,7 +182,9 @@ def _rows(name: str, given: Sequence[Mapping[str, Any]]) -> Fact:
 
 def _short(key: str, given: Any) -> str:
     if isinstance(given, Mapping):
-        text = ", ".join(f"{label(str(k))} {_short(str(k), v)}" for k, v in list(given.items())[:MOST])
+        text = ", ".join(
+            f"{label(str(k))} {_short(str(k), v)}" for k, v in list(given.items())[:MOST]
+        )
         return value("", text or None)
     if isinstance(given, Sequence) and not isinstance(given, str):
         return value("", ", ".join(_short(key, one) for one in given[:MOST]) or None)
