@@ -172,24 +172,29 @@ def start_report(
 ) -> Response:
     """Start one; one at a time."""
     destination = form.get("destination", "")
-    given = {"destination": destination, "url": form.get("url", "").strip(),
-             "packets": form.get("packets") == "yes"}  # fmt: skip
+    url = form.get("url", "").strip() if destination == "custom" else ""
+    packets = form.get("packets", "no")
     appliance = service.views.appliance(appliance_id)
     try:
         if destination == "vendor" and (why := vendor_refusal(appliance)):
             raise Problem(409, f"The vendor takes no report now: {why}")
         if destination == "custom":
-            _check_url(str(given["url"]))
-        else:
-            given["url"] = ""
-        asked = wanted(ReportWanted, given)  # type: ignore[arg-type]  # packets is a bool
+            _check_url(url)
+        asked = wanted(ReportWanted, {"destination": destination, "url": url, "packets": packets})
         with service.database.writing() as session:
             commands.ask_report(session, who, str(appliance_id), asked.model_dump(), None)
     except Problem as problem:
         if problem.status not in (409, 422):
             raise
         return _general(
-            request, service, appliance_id, problem.status, error=problem.detail, **given
+            request,
+            service,
+            appliance_id,
+            problem.status,
+            error=problem.detail,
+            destination=destination,
+            url=url,
+            packets=packets == "yes",
         )
     return see(base(appliance_id) + "#support")
 

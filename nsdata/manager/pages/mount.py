@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import isawaitable
 from typing import Annotated
 
 from fastapi import FastAPI, Path, Request
@@ -36,15 +37,23 @@ def static_file(name: Annotated[str, Path(max_length=50)]) -> Response:
 
 def mount(app: FastAPI) -> None:
     """Add the pages; what is not found outside the API is told as a page."""
-    for part in (files, people, appliances, general, tabs, events, admin):
-        router = part if part is files else part.router
+    for router in (
+        files,
+        people.router,
+        appliances.router,
+        general.router,
+        tabs.router,
+        events.router,
+        admin.router,
+    ):
         app.include_router(router, include_in_schema=False)
     of_api = app.exception_handlers[HTTPException]
 
     async def problem(request: Request, error: Exception) -> Response:
         path = request.url.path
         if path == PREFIX or path.startswith("/api/"):
-            return of_api(request, error)  # type: ignore[no-any-return]
+            answer = of_api(request, error)
+            return await answer if isawaitable(answer) else answer
         await run_in_threadpool(know, request)
         return await run_in_threadpool(troubled, request, as_problem(error))
 
