@@ -25,6 +25,7 @@ from nsdata.errors import EngineError
 LONG = {CommandKind.REBOOT, CommandKind.SUPPORT_REPORT}
 SILENT_S = 120.0  # without an answer of the appliance: it has failed
 ERROR_MOST = 2000
+WANTED = {CommandKind.INSPECT: "normal", CommandKind.BYPASS: "fallback"}  # refused there: done
 
 
 class Orders:
@@ -136,9 +137,8 @@ def _request(command: Command) -> dict[str, Any]:
 def _judge(command: Command, told: dict[str, Any]) -> tuple[Outcome, dict[str, Any], str]:
     """(outcome, what is told, error) of something that is over."""
     error = str(told.get("error", ""))
+    wanted = WANTED.get(command.kind)
     for one in told.get("transitions", []):
-        if one.get("outcome") == "refused":
+        if one["outcome"] == "refused" and one["to"] != wanted:
             error = str(one.get("evidence", {}).get("recheck", {}).get("why", "refused"))
-    if command.kind is CommandKind.INSPECT and not error and not told.get("transitions"):
-        told = {**told, "note": "it was inspecting already"}
     return (Outcome.FAILED if error else Outcome.DONE), told, error

@@ -152,6 +152,8 @@ class Ingest:
         renewed: list[tuple[str, str]] = []
         for item in items:
             shown = enrolled.get(item.appliance_id)
+            if shown is None:
+                self._known.pop(item.appliance_id, None)
             if shown is None or item.certificate not in shown:
                 continue
             found.append(item)

@@ -6,11 +6,10 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
-from fastapi.routing import APIRoute
 
 from nsdata import __version__
 from nsdata.manager.api import accounts, appliances
-from nsdata.manager.api.guard import COOKIE, CSRF_HEADER, OPEN
+from nsdata.manager.api.guard import COOKIE, CSRF_HEADER
 from nsdata.manager.api.shield import shield
 from nsdata.manager.service import Service
 
@@ -67,11 +66,6 @@ def document(app: FastAPI) -> dict[str, Any]:
             "description": f"Changes need its CSRF token in {CSRF_HEADER}.",
         },
     }
-    for (path, method), role in roles(app).items():
-        operation = made["paths"][path][method.lower()]
-        if role != OPEN:
-            operation["security"] = [{"token": []}, {"session": []}]
-            operation["x-role"] = role
     app.openapi_schema = made
     return made
 
@@ -79,8 +73,7 @@ def document(app: FastAPI) -> dict[str, Any]:
 def roles(app: FastAPI) -> dict[tuple[str, str], str]:
     """Every (path, method) of the API, and the role it needs."""
     return {
-        (route.path, method): str(route.endpoint.needs)  # type: ignore[attr-defined]
-        for route in app.routes
-        if isinstance(route, APIRoute) and route.include_in_schema
-        for method in sorted(route.methods or ())
+        (path, method.upper()): operation["x-role"]
+        for path, operations in document(app)["paths"].items()
+        for method, operation in operations.items()
     }

@@ -85,12 +85,20 @@ def authorise(actor: Actor, role: Role) -> None:
 class GuardedRoute(APIRoute):
     """A route that lets in whom it is for."""
 
+    def __init__(self, path: str, endpoint: Callable[..., Any], **more: Any) -> None:
+        needed = getattr(endpoint, "needs", None)
+        if needed is None:
+            raise NsdataError(f"the route {path} does not say who may use it")
+        if more.get("include_in_schema", True):
+            more["openapi_extra"] = {"x-role": str(needed)}
+            if needed != OPEN:
+                more["openapi_extra"]["security"] = [{"token": []}, {"session": []}]
+        super().__init__(path, endpoint, **more)
+
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The handler, behind the guard."""
         serve = super().get_route_handler()
-        needed = getattr(self.endpoint, "needs", None)
-        if needed is None:
-            raise NsdataError(f"the route {self.path} does not say who may use it")
+        needed = self.endpoint.needs  # type: ignore[attr-defined]
 
         async def guarded(request: Request) -> Response:
             if needed != OPEN:
