@@ -93,7 +93,9 @@ class Prepared:
         self.started_ns = time.time_ns() - 600 * 10**9
         self.packets = 0
 
-    def told(self, reason: Reason = Reason.NO_ERROR, state: str = "", **more: Any) -> dict[str, Any]:
+    def told(
+        self, reason: Reason = Reason.NO_ERROR, state: str = "", **more: Any
+    ) -> dict[str, Any]:
         """A report."""
         self.sequence += 1
         self.packets += 1000

@@ -35,17 +35,20 @@ def static_file(name: Annotated[str, Path(max_length=50)]) -> Response:
     )
 
 
+ROUTERS = (
+    files,
+    people.router,
+    appliances.router,
+    general.router,
+    tabs.router,
+    events.router,
+    admin.router,
+)
+
+
 def mount(app: FastAPI) -> None:
     """Add the pages; what is not found outside the API is told as a page."""
-    for router in (
-        files,
-        people.router,
-        appliances.router,
-        general.router,
-        tabs.router,
-        events.router,
-        admin.router,
-    ):
+    for router in ROUTERS:
         app.include_router(router, include_in_schema=False)
     of_api = app.exception_handlers[HTTPException]
 
