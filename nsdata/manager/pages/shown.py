@@ -12,7 +12,7 @@ from typing import Any
 
 from nsdata.manager.rates import SECOND_NS
 from nsdata.output.console import percent as ratio_text
-from nsdata.units import duration_text, size_text
+from nsdata.units import duration_text
 
 NOTHING = "–"
 EPOCH_NS = 10**18  # what is larger is a time since the epoch (2001 or later), not a duration
@@ -59,6 +59,14 @@ def bits(value: float | None) -> str:
 def packets(value: float | None) -> str:
     """Packets per second."""
     return scaled(value, "pkt/s")
+
+
+def size(value: float) -> str:
+    """Bytes: 1536 -> 1.5 KiB."""
+    for power, prefix in ((40, "Ti"), (30, "Gi"), (20, "Mi"), (10, "Ki")):
+        if value >= 1 << power:
+            return f"{value / (1 << power):.4g} {prefix}B"
+    return f"{value:g} B"
 
 
 def percent(value: float | None) -> str:
@@ -135,7 +143,7 @@ def value(key: str, given: Any) -> str:
         if key.endswith("_ns") and isinstance(given, int):
             return moment(given) if given > EPOCH_NS else duration_text(given)
         if key.endswith("bytes") and given >= 0:
-            return size_text(int(given))
+            return size(given)
         if key.endswith("_pps"):
             return packets(float(given))
         if key.rpartition("_")[2] in SHARES and 0 <= given <= 1:
