@@ -67,7 +67,7 @@ def test_the_toggle_of_a_real_appliance(site: Site, tmp_path: Path, admin: Watch
         box.wait(lambda told: told["state"] == "normal", "it inspects again")
         for tab in TABS[1:]:
             admin.go(f"/appliances/{appliance}{tab}")
-            page.wait_for_selector("main .card")
+            page.wait_for_selector("main h1")
         page.wait_for_selector("text=runs without an FPGA")
 
 
@@ -143,7 +143,7 @@ def test_by_keyboard_alone(site: Site, prepared: Prepared, chromium: Any) -> Non
         keys.press("Tab")
         keys.type(PASSWORD)
         keys.press("Enter")
-        page.wait_for_url("**/appliances?q=*")
+        page.wait_for_url(f"{site.url}/appliances?q={prepared.name}")
         keys.press("Tab")
         assert page.evaluate("document.activeElement.className") == "skip"
         keys.press("Enter")
@@ -169,7 +169,7 @@ def feed(prepared: Prepared) -> None:
     """Something on every tab."""
     sensor = {"sensor": "temperature-of-the-inlet-of-rack-4", "resource": "temperature",
               "level": "red", "value": 97.5, "unit": "°C", "major": 80, "critical": 95,
-              "points": 60, "action": "Look whether the air can pass, and cool the room."}  # fmt: skip
+              "points": 60, "action": "Look whether the air can pass; cool the room."}  # fmt: skip
     long = "a" * 120
     prepared.send(
         prepared.told(
@@ -181,7 +181,9 @@ def feed(prepared: Prepared) -> None:
             fpga={"transport": "pcie", "state": "failed", "registers": {long: 5},
                   "errors": [{"error": long}]},
         ),
-        history=[prepared.transition(Reason.THRESHOLD, "fallback", {"why": long, HOSTILE: HOSTILE})],
+        history=[
+            prepared.transition(Reason.THRESHOLD, "fallback", {"why": long, HOSTILE: HOSTILE})
+        ],
     )  # fmt: skip
 
 
