@@ -51,11 +51,13 @@ def run(config: Config = None) -> None:
     manager = Manager(service)
 
     def ready() -> None:
-        print(f"nsdata: manager at {service.url}, agents at {service.enrolments.agents_url}")
+        said = [f"manager at {service.url}, agents at {service.enrolments.agents_url}"]
         if token := service.accounts.first_admin():
-            print("nsdata: nobody can sign in yet. Set the admin's password once, within 24 h:")
-            print(f"nsdata: {service.password_link(token)}")
-        sys.stdout.flush()
+            said += [
+                "nobody can sign in yet. Set the admin's password once, within 24 h:",
+                service.password_link(token),
+            ]
+        print("\n".join(f"nsdata: {line}" for line in said), flush=True)
 
     manager.run(ready)
 

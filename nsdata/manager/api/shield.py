@@ -47,7 +47,7 @@ class Shield:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        seen, begun = 0, False
+        seen, begun, refused = 0, False, False
 
         async def bounded() -> Message:
             nonlocal seen
@@ -59,6 +59,8 @@ class Shield:
 
         async def with_headers(message: MutableMapping[str, Any]) -> None:
             nonlocal begun
+            if seen > self.most and not refused:
+                return  # what the app makes of half a body
             if message["type"] == "http.response.start":
                 begun = True
                 headers = list(message.get("headers", []))
@@ -74,9 +76,12 @@ class Shield:
                 if name == b"content-length" and int(value) > self.most:
                     raise _too_large(self.most)
             await self.app(scope, bounded, with_headers)
+            if seen > self.most:
+                raise _too_large(self.most)
         except Problem as problem:
             if begun:
                 raise
+            refused = True
             await respond(problem, scope["path"])(scope, receive, with_headers)
         except Exception as error:
             if begun:

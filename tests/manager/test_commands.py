@@ -1,0 +1,164 @@
+"""The command line, as its users type it: a manager's console, and appliances from afar."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from agents import Simulated
+from box import PATIENCE_S, QUICK, ROOT, Box
+from site_ import Site, wait
+
+from nsdata.manager.audit import Role
+
+SECRETS = ("NSDATA_TOKEN", "NSDATA_ENROL_TOKEN", "NSDATA_MANAGER", "NSDATA_CA")
+
+
+def nsdata(*arguments: str, status: int = 0, given: str = "", **environment: str) -> str:
+    """What it says."""
+    clean = {name: value for name, value in os.environ.items() if name not in SECRETS}
+    done = subprocess.run(
+        [sys.executable, "-m", "nsdata", *arguments], cwd=ROOT, text=True, input=given,
+        capture_output=True, timeout=PATIENCE_S * 2,
+        env={**clean, "PYTHONPATH": str(ROOT), "COLUMNS": "200", **environment},
+    )  # fmt: skip
+    assert done.returncode == status, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture
+def access(site: Site, tmp_path: Path) -> tuple[str, ...]:
+    """Options that reach the manager as an admin."""
+    token = tmp_path / "token"
+    token.write_text(site.token(Role.ADMIN) + "\n")
+    return ("--manager", site.url, "--token-file", str(token),
+            "--ca", str(site.directory / "ca" / "ca.pem"))  # fmt: skip
+
+
+def test_an_appliance_from_afar(site: Site, access: tuple[str, ...], tmp_path: Path) -> None:
+    token = tmp_path / "enrolment"
+    config = ("--config", str(site.config))
+    token.write_text(nsdata("manager", "enrol-token", "add", "--note", "edge", *config))
+    with Box(tmp_path, settings=QUICK) as box:
+        said = nsdata("appliance", "enrol", str(box.directory), "--manager", site.url,
+                      "--token-file", str(token))  # fmt: skip
+        assert said.startswith(f"enrolled at {site.url} as ")
+        wait(lambda: '"connected": true' in nsdata("appliance", "list", *access, "--json"), "on")
+        assert "normal" in nsdata("appliance", "show", "box", *access)
+        assert nsdata("appliance", "bypass", "box", *access) == "bypass: done\n"
+        assert box.status()["state"] == "fallback"
+        shown = json.loads(nsdata("appliance", "show", "box", *access, "--json"))
+        assert shown["name"] == "box"
+        assert nsdata("appliance", "bypass", "box", *access) == "bypass: done\n", "it is already"
+        assert nsdata("appliance", "inspect", "box", *access) == "inspect: done\n"
+        assert box.status()["state"] == "normal"
+        said = nsdata("appliance", "remove", "box", *access, status=1)
+        assert "still reports" in said and "(409)" in said
+        assert "removed box" in nsdata("appliance", "remove", shown["id"], "--force", *access)
+        assert "no appliances are called box" in nsdata(
+            "appliance", "show", "box", *access, status=1)  # fmt: skip
+        assert nsdata("appliance", "leave", str(box.directory)) == "it has left its manager\n"
+
+
+def test_commands_that_are_not_waited_for(
+    site: Site, access: tuple[str, ...], tmp_path: Path
+) -> None:
+    one = Simulated(site, tmp_path)
+    for verb in ("reboot", "report"):
+        said = nsdata("appliance", verb, one.id, "--no-wait", *access)
+        assert ": queued; https://127.0.0.1" in said
+    said = nsdata("appliance", "report", one.id, "--no-wait", *access, status=1)
+    assert "runs already" in said
+
+
+def test_tokens_do_not_stand_on_the_command_line(site: Site, access: tuple[str, ...]) -> None:
+    token = site.token(Role.VIEWER)
+    where = (*access[:2], *access[4:])
+    assert "--token-file FILE, or NSDATA_TOKEN" in nsdata("appliance", "list", *where, status=2)
+    assert "No such option" in nsdata("appliance", "list", *where, "--token", token, status=2)
+    nsdata("appliance", "list", *where, NSDATA_TOKEN=token)
+    nsdata("appliance", "list", *where, "--token-file", "-", given=token + "\n")
+    said = nsdata("appliance", "list", *access[:4], status=1)
+    assert "CERTIFICATE_VERIFY_FAILED" in said, "the CA is not known"
+    assert "legal is https" in nsdata(
+        "appliance", "list", "--manager", "http://x", *access[2:], status=2)  # fmt: skip
+
+
+def test_the_console(tmp_path: Path) -> None:
+    config = tmp_path / "manager.toml"
+    config.write_text('directory = "m"\n')
+    more = ("--config", str(config))
+    assert "SHA-256" in nsdata("manager", "ca", "show", *more)
+    assert nsdata("manager", "ca", "show", "--pem", *more).startswith("-----BEGIN CERTIFICATE")
+    assert "/password/nsdp_" in nsdata("manager", "user", "add", "anna", "--role", "admin", *more)
+    assert "already" in nsdata("manager", "user", "add", "anna", "--role", "admin", *more, status=1)
+    assert nsdata("manager", "user", "list", *more) == "anna\tadmin\tenabled\tno password yet\n"
+    said = nsdata("manager", "user", "change", "anna", "--disable", *more, status=1)
+    assert "one enabled admin has to remain" in said
+    assert nsdata("manager", "token", "add", "x", "--role", "viewer", *more).startswith("nsdt_")
+    assert "legal are viewer" in nsdata("manager", "token", "add", "x", "--role", "root", *more,
+                                        status=2)  # fmt: skip
+    nsdata("manager", "token", "revoke", "1", *more)
+    assert nsdata("manager", "token", "list", *more) == "1\tx\tviewer\trevoked\n"
+    assert nsdata("manager", "enrol-token", "add", *more).startswith("nsde_")
+    nsdata("manager", "enrol-token", "revoke", "1", *more)
+    assert nsdata("manager", "enrol-token", "list", *more) == "1\t\trevoked\n"
+
+
+def test_one_manager_in_a_directory(site: Site) -> None:
+    said = nsdata("manager", "run", "--config", str(site.config), status=1)
+    assert "another manager runs in this directory" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('listen = "8443"', "manager.toml:1: listen: legal: an address and a port"),
+        ('\nnames = ["a b"]', "manager.toml:2: names: 'a b' is neither"),
+        ('database = "mysql://x"', "manager.toml:1: database: legal: sqlite:///FILE or"),
+        ('certificate = "x"', "name both certificate and key"),
+        ("odd = 1", "manager.toml:1: odd: "),
+        ('session-idle = "soon"', "manager.toml:1: session-idle: legal: a duration"),
+    ],
+)
+def test_settings_that_make_no_sense(tmp_path: Path, text: str, said: str) -> None:
+    config = tmp_path / "manager.toml"
+    config.write_text(text + "\n")
+    assert said in nsdata("manager", "run", "--config", str(config), status=2)
+
+
+def test_the_demo(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with open(log, "wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "nsdata", "manager", "demo", "--directory", str(tmp_path / "d"),
+             "--listen", "127.0.0.1:0", "--agents", "127.0.0.1:0"],
+            cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=out, stderr=out,
+        )  # fmt: skip
+    try:
+        wait(lambda: "appliance lab in" in log.read_text(), "it runs", log.read_text)
+        text = log.read_text()
+        assert "/password/nsdp_" in text
+        config = tmp_path / "m.toml"
+        config.write_text(f'directory = "{tmp_path}/d/manager"\n')
+        token = nsdata("manager", "token", "add", "x", "--role", "viewer", "--config", str(config))
+        found = text.split("manager at ")[1].split()[0].rstrip(",")
+
+        def all_normal() -> bool:
+            ca = f"{tmp_path}/d/manager/ca/ca.pem"
+            said = nsdata("appliance", "list", "--json", "--manager", found, "--ca", ca,
+                          NSDATA_TOKEN=token.strip())  # fmt: skip
+            rows = json.loads(said)
+            return [row["name"] for row in rows] == ["lab", "north", "south"] and all(
+                row["state"] == "normal" and row["packets_per_second"] > 0 for row in rows
+            )
+
+        wait(all_normal, "three appliances inspect", log.read_text)
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE_S) == 0, log.read_text()
