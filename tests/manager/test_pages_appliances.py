@@ -190,11 +190,39 @@ def test_a_reason_and_what_to_do(prepared: Prepared, operator: Visitor, reason: 
     assert f"fallback reason {reason.value} severity" in text
     assert about.cause in text and about.resolution in text
     assert re.search(rf"severity \S {about.severity.value} cause", text)
-    for told in ("length 5s", "2013-05-28 12:13:22 UTC", "ratio 92.6 %", "served 300 pkt/s",
+    for told in ("length 5 s", "2013-05-28 12:13:22 UTC", "ratio 92.6 %", "served 300 pkt/s",
                  "rule packets 17 20", "memory 1 GiB"):  # fmt: skip
         assert told in text, told
     table = words(operator.get(f"/appliances?q={prepared.name}").text)
     assert f"fallback {reason.value} " in table
+
+
+def test_times_of_evidence_are_told_by_its_transition(
+    prepared: Prepared, operator: Visitor
+) -> None:
+    now = 63_860 * 10**9  # by the appliance's own clock
+    given = {"process": "worker-0", "last_beat_ns": now - 500_000_000}
+    evidence = {"given": given, "window": {"start_ns": now - 5 * 10**9, "end_ns": now}}
+    entry = prepared.transition(Reason.HEARTBEAT, "fallback", evidence)
+    entry["told"]["at_ns"] = now
+    prepared.send(prepared.told(Reason.HEARTBEAT), history=[entry])
+    at = f"/appliances/{prepared.id}"
+    for path in (at, f"{at}/events"):
+        text = words(operator.get(path).text)
+        assert "process worker-0 last beat 500 ms before" in text, path
+        assert "start 5 s before end then" in text, path
+
+
+def test_every_part_of_a_page_follows(prepared: Prepared, operator: Visitor) -> None:
+    at = f"/appliances/{prepared.id}"
+    number = 0
+    for path in ("/appliances", at, f"{at}/traffic", f"{at}/health", f"{at}/events", f"{at}/fpga"):
+        parts = re.findall(r'id="(part-\w+)" hx-get="([^"]+)"', operator.get(path).text)
+        number += len(parts)
+        for name, url in parts:
+            answer = operator.get(url.replace("&amp;", "&").replace("seen=", "seen=x")[:-1])
+            assert answer.status_code == 200 and answer.text.startswith(f'<div id="{name}"'), url
+    assert number == 11
 
 
 def test_the_toggle(site: Site, prepared: Prepared, operator: Visitor) -> None:

@@ -20,8 +20,9 @@ from nsdata.manager.api.guard import TheService, Who, needs
 from nsdata.manager.audit import Role
 from nsdata.manager.models import NewEnrolmentToken, NewToken, NewUser, UserChange
 from nsdata.manager.pages.appliances import Line
-from nsdata.manager.pages.guard import Form, page_router, see, wanted
+from nsdata.manager.pages.guard import page_router
 from nsdata.manager.pages.render import page
+from nsdata.manager.pages.visit import Form, see, wanted
 from nsdata.manager.problems import Problem
 from nsdata.manager.service import Service
 

@@ -16,8 +16,9 @@ from nsdata.manager.api.appliances import Cursor
 from nsdata.manager.api.guard import TheService, Who, needs
 from nsdata.manager.audit import Role
 from nsdata.manager.models import CONTROL, Search
-from nsdata.manager.pages.guard import Form, page_router, see
+from nsdata.manager.pages.guard import page_router
 from nsdata.manager.pages.render import Part, page
+from nsdata.manager.pages.visit import Form, see
 from nsdata.manager.problems import Problem
 from nsdata.manager.removal import remove
 

@@ -16,8 +16,9 @@ from nsdata.manager.api.guard import TheService, Who, needs
 from nsdata.manager.audit import Actor, Role
 from nsdata.manager.models import ApplianceDetail, CommandStatus, InspectionWanted, ReportWanted
 from nsdata.manager.pages.appliances import ApplianceId, Seen
-from nsdata.manager.pages.guard import Form, of_htmx, page_router, see, wanted
+from nsdata.manager.pages.guard import page_router
 from nsdata.manager.pages.render import Part, page
+from nsdata.manager.pages.visit import Form, of_htmx, see, wanted
 from nsdata.manager.problems import Problem, not_found
 from nsdata.manager.service import Service
 from nsdata.support.url import ACL, CANNED_ACLS, LONGEST, SUFFIX, parse
@@ -49,10 +50,30 @@ def vendor_refusal(appliance: ApplianceDetail) -> str:
 def _state(request: Request, service: Service, appliance: ApplianceDetail) -> Part:
     inspection = service.views.inspection(appliance.id)
     last = service.views.history(appliance.id, "transition", limit=1).items
+    told = last[0].told if last else {}
+    evidence = appliance.evidence
+    given = evidence.get("given")
+    first = given if isinstance(given, Mapping) else {}
     return Part(
-        request, "state", base(appliance.id), "general_state.html", 1, appliance=appliance,
-        inspection=inspection, last=last[0] if last else None,
-    )  # fmt: skip
+        request,
+        "state",
+        base(appliance.id),
+        "general_state.html",
+        1,
+        appliance=appliance,
+        inspection=inspection,
+        last=last[0] if last else None,
+        # Times of evidence are of the clock by which its transition was told.
+        at_ns=told.get("at_ns") if told.get("evidence") == evidence else None,
+        first=first or evidence,
+        rest={key: told for key, told in evidence.items() if key != "given"} if first else {},
+    )
+
+
+def _figures(request: Request, appliance: ApplianceDetail) -> Part:
+    return Part(
+        request, "figures", base(appliance.id), "general_figures.html", 1, appliance=appliance
+    )
 
 
 def _commands(request: Request, service: Service, appliance_id: UUID) -> Part:
@@ -75,6 +96,8 @@ def _general(
     appliance = service.views.appliance(appliance_id)
     if part == "state":
         return _state(request, service, appliance).answer(request)
+    if part == "figures":
+        return _figures(request, appliance).answer(request)
     if part == "commands":
         return _commands(request, service, appliance_id).answer(request)
     if part == "reports":
@@ -82,7 +105,8 @@ def _general(
     given = {"error": "", "url": "", "packets": False, "destination": "custom"} | context
     return page(
         request, "general.html", status, appliance=appliance, tab="general",
-        state=_state(request, service, appliance), rules=RULES,
+        state=_state(request, service, appliance),
+        figures=_figures(request, appliance), rules=RULES,
         commands=_commands(request, service, appliance_id),
         reports=_reports(request, service, appliance_id), refusal=vendor_refusal(appliance),
         **given,
@@ -93,7 +117,7 @@ def _general(
 @needs(Role.VIEWER)
 def general(
     request: Request, service: TheService, appliance_id: ApplianceId,
-    part: Literal["", "state", "commands", "reports"] = "", seen: Seen = "",
+    part: Literal["", "state", "figures", "commands", "reports"] = "", seen: Seen = "",
 ) -> Response:  # fmt: skip
     """What it does, why, and what can be asked of it."""
     return _general(request, service, appliance_id, part=part)

@@ -6,18 +6,15 @@ the session, or, before there is one, that of a cookie of its own. What goes wro
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Coroutine
-from typing import Annotated, Any, TypeVar
+from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.responses import RedirectResponse
 
 from nsdata.errors import NsdataError
 from nsdata.manager import secrets
@@ -33,56 +30,12 @@ from nsdata.manager.api.guard import (
 )
 from nsdata.manager.api.shield import of_exception
 from nsdata.manager.audit import Actor
+from nsdata.manager.pages.render import page
+from nsdata.manager.pages.visit import FORM_COOKIE, Fields, actor_of, local, of_htmx, see
 from nsdata.manager.problems import Problem
 
-FORM_COOKIE = "__Host-nsdata-form"  # CSRF before there is a session
 FIELDS = 50  # of a form
 FORM_TYPE = "application/x-www-form-urlencoded"
-_LOCAL = re.compile(r"/(?![/\\])[^\x00-\x20\\\x7f]*")
-
-Fields = dict[str, str]
-Model = TypeVar("Model", bound=BaseModel)
-
-
-def actor_of(request: Request) -> Actor | None:
-    """Who asks; None: nobody has signed in."""
-    found: Actor | None = getattr(request.state, "actor", None)
-    return found
-
-
-def of_htmx(request: Request) -> bool:
-    """Whether a fragment is asked for, from within a page."""
-    return request.headers.get("hx-request") == "true"
-
-
-def local(url: str) -> str:
-    """A path of this manager to go to; / when it is anything else."""
-    return url if _LOCAL.fullmatch(url) else "/"
-
-
-def form_token(request: Request) -> str:
-    """What a form has to carry."""
-    actor = actor_of(request)
-    if actor is not None and actor.csrf:
-        return actor.csrf
-    found = getattr(request.state, "form_token", "") or request.cookies.get(FORM_COOKIE, "")
-    if not found:
-        found = secrets.new_token("form")
-    request.state.form_token = found
-    return str(found)
-
-
-def keep_form_token(request: Request, response: Response) -> None:
-    """The cookie beside a form that was shown to nobody in particular."""
-    token = getattr(request.state, "form_token", "")
-    if token and token != request.cookies.get(FORM_COOKIE):
-        response.set_cookie(FORM_COOKIE, token, path="/", secure=True, httponly=True,
-                            samesite="strict")  # fmt: skip
-
-
-def see(location: str) -> Response:
-    """Go there, and read it."""
-    return RedirectResponse(location, 303)
 
 
 async def _fields(request: Request) -> Fields:
@@ -180,30 +133,9 @@ def as_problem(error: Exception) -> Problem:
 
 def troubled(request: Request, problem: Problem) -> Response:
     """The page of a problem."""
-    from nsdata.manager.pages.render import page  # which needs what is above
-
     response = page(request, "problem.html", problem.status, problem=problem)
     response.headers.update(problem.headers)
     return response
-
-
-def wanted(model: type[Model], fields: Fields) -> Model:
-    """The fields as the API takes them. Raises Problem (422), which says what is wrong."""
-    try:
-        return model.model_validate(fields)
-    except ValidationError as error:
-        said = "; ".join(
-            f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:5]
-        )
-        raise Problem(422, said) from None
-
-
-def _fields_of(request: Request) -> Fields:
-    found: Fields = request.state.fields
-    return found
-
-
-Form = Annotated[Fields, Depends(_fields_of)]
 
 
 def page_router() -> APIRouter:

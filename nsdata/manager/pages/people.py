@@ -12,8 +12,9 @@ from nsdata.manager.api.accounts import clear_session_cookie, set_session_cookie
 from nsdata.manager.api.guard import Source, TheService, Who, needs, open_to_all
 from nsdata.manager.audit import Role
 from nsdata.manager.models import NewPassword, SignIn
-from nsdata.manager.pages.guard import Form, actor_of, local, page_router, see, wanted
+from nsdata.manager.pages.guard import page_router
 from nsdata.manager.pages.render import THEME_COOKIE, THEMES, page
+from nsdata.manager.pages.visit import Form, actor_of, local, see, wanted
 from nsdata.manager.problems import Problem
 from nsdata.manager.secrets import PASSWORD_LEAST, PASSWORD_MOST
 from nsdata.manager.service import Service

@@ -20,7 +20,7 @@ from nsdata import __version__
 from nsdata.errors import EngineError
 from nsdata.manager.audit import Role
 from nsdata.manager.pages import shown
-from nsdata.manager.pages.guard import actor_of, form_token, keep_form_token
+from nsdata.manager.pages.visit import actor_of, form_token, keep_form_token
 from nsdata.output.console import safe
 
 THEME_COOKIE = "nsdata-theme"

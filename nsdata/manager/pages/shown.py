@@ -12,16 +12,17 @@ from typing import Any
 
 from nsdata.manager.rates import SECOND_NS
 from nsdata.output.console import percent as ratio_text
-from nsdata.units import duration_text
 
 NOTHING = "–"
 EPOCH_NS = 10**18  # what is larger is a time since the epoch (2001 or later), not a duration
 PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 MOST, DEEPEST, LONGEST = 100, 6, 500  # members of one level, levels, characters of a text
+INSTANTS = ("at", "since", "start", "end", "beat", "until")  # before _ns: a time, no duration
 SHARES = ("ratio", "threshold", "share")
 NAMES = {
     "at_ns": "time", "pid": "process id", "rss_bytes": "memory", "offered_pps": "offered",
     "served_pps": "served", "sid": "rule", "why": "why", "fpga": "FPGA", "psu": "PSU",
+    "given": "what was found",
 }  # fmt: skip
 SYMBOLS = {
     "normal": "✓", "fallback": "▲", "green": "✓", "yellow": "!", "red": "✕", "unknown": "?",
@@ -110,6 +111,16 @@ def lasting(ns: int | None) -> str:
     return f"{seconds} s"
 
 
+def span(ns: int) -> str:
+    """A duration that may be short: 50951862 -> 51 ms."""
+    if abs(ns) >= 120 * SECOND_NS:
+        return lasting(ns)
+    for size, unit in ((SECOND_NS, "s"), (10**6, "ms"), (1000, "µs")):
+        if abs(ns) >= size:
+            return f"{ns / size:.3g} {unit}"
+    return f"{ns} ns"
+
+
 def ago(at_ns: int | None, now_ns: int) -> str:
     """How long since."""
     if at_ns is None:
@@ -133,24 +144,34 @@ def label(key: str) -> str:
     return key.replace("_", " ").strip() or NOTHING
 
 
-def value(key: str, given: Any) -> str:
-    """A figure in its unit, which its name says."""
+def value(key: str, given: Any, at_ns: int | None = None) -> str:
+    """A figure in its unit, which its name says. `at_ns`: when it was told, by the clock that its
+    times are of (an appliance's own, which begins with it)."""
     if given is None:
         return NOTHING
     if isinstance(given, bool):
         return "yes" if given else "no"
     if isinstance(given, int | float):
-        if key.endswith("_ns") and isinstance(given, int):
-            return moment(given) if given > EPOCH_NS else duration_text(given)
-        if key.endswith("bytes") and given >= 0:
-            return size(given)
-        if key.endswith("_pps"):
-            return packets(float(given))
-        if key.rpartition("_")[2] in SHARES and 0 <= given <= 1:
-            return percent(float(given))
-        return str(given) if key in ("sid", "rule", "pid", "register") else number(given)
+        return _figure(key, given, at_ns)
     text = str(given)
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+
+
+def _figure(key: str, given: int | float, at_ns: int | None) -> str:
+    if key.endswith("_ns") and isinstance(given, int):
+        if given > EPOCH_NS:
+            return moment(given)
+        instant = key.removesuffix("_ns").rpartition("_")[2] in INSTANTS
+        if instant and at_ns is not None and 0 < given <= at_ns:
+            return "then" if given == at_ns else f"{span(at_ns - given)} before"
+        return span(given)
+    if key.endswith("bytes") and given >= 0:
+        return size(given)
+    if key.endswith("_pps"):
+        return packets(float(given))
+    if key.rpartition("_")[2] in SHARES and 0 <= given <= 1:
+        return percent(float(given))
+    return str(given) if key in ("sid", "rule", "pid", "register") else number(given)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,39 +185,43 @@ class Fact:
     rows: list[list[str]] = field(default_factory=list)
 
 
-def facts(evidence: Mapping[str, Any], depth: int = 0) -> list[Fact]:
-    """Evidence to be read by a person."""
-    return [_fact(str(key), given, depth) for key, given in list(evidence.items())[:MOST]]
+def facts(evidence: Mapping[str, Any], at_ns: Any = None) -> list[Fact]:
+    """Evidence to be read by a person; `at_ns` as of `value`."""
+    return _Reader(at_ns if isinstance(at_ns, int) else None).facts(evidence)
 
 
-def _fact(key: str, given: Any, depth: int) -> Fact:
-    name = label(key)
-    if isinstance(given, Mapping) and given and depth < DEEPEST:
-        return Fact(name, facts=facts(given, depth + 1))
-    if isinstance(given, Sequence) and not isinstance(given, str):
-        if not given:
-            return Fact(name, NOTHING)
-        if all(isinstance(one, Mapping) for one in given):
-            return _rows(name, given)
-        return Fact(name, ", ".join(_short(key, one) for one in given[:MOST]))
-    return Fact(name, _short(key, given))
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    at_ns: int | None
 
+    def facts(self, evidence: Mapping[str, Any], depth: int = 0) -> list[Fact]:
+        return [self._fact(str(key), given, depth) for key, given in list(evidence.items())[:MOST]]
 
-def _rows(name: str, given: Sequence[Mapping[str, Any]]) -> Fact:
-    keys = list(dict.fromkeys(str(key) for one in given[:MOST] for key in one))
-    rows = [[_short(key, one.get(key)) for key in keys] for one in given[:MOST]]
-    return Fact(name, head=[label(key) for key in keys], rows=rows)
+    def _fact(self, key: str, given: Any, depth: int) -> Fact:
+        name = label(key)
+        if isinstance(given, Mapping) and given and depth < DEEPEST:
+            return Fact(name, facts=self.facts(given, depth + 1))
+        rows = isinstance(given, Sequence) and not isinstance(given, str) and len(given) > 0
+        if rows and all(isinstance(one, Mapping) for one in given):
+            return self._rows(name, given)
+        return Fact(name, self._short(key, given))
 
+    def _rows(self, name: str, given: Sequence[Mapping[str, Any]]) -> Fact:
+        keys = list(dict.fromkeys(str(key) for one in given[:MOST] for key in one))
+        rows = [[self._short(key, one.get(key)) for key in keys] for one in given[:MOST]]
+        return Fact(name, head=[label(key) for key in keys], rows=rows)
 
-def _short(key: str, given: Any) -> str:
-    if isinstance(given, Mapping):
-        text = ", ".join(
-            f"{label(str(k))} {_short(str(k), v)}" for k, v in list(given.items())[:MOST]
-        )
-        return value("", text or None)
-    if isinstance(given, Sequence) and not isinstance(given, str):
-        return value("", ", ".join(_short(key, one) for one in given[:MOST]) or None)
-    return value(key, given)
+    def _short(self, key: str, given: Any, depth: int = 0) -> str:
+        if depth > DEEPEST:
+            return "…"
+        if isinstance(given, Mapping):
+            members = list(given.items())[:MOST]
+            parts = [f"{label(str(k))} {self._short(str(k), v, depth + 1)}" for k, v in members]
+            return value("", ", ".join(parts) or None)
+        if isinstance(given, Sequence) and not isinstance(given, str):
+            parts = [self._short(key, one, depth + 1) for one in given[:MOST]]
+            return value("", ", ".join(parts) or None)
+        return value(key, given, self.at_ns)
 
 
 def raw(evidence: Mapping[str, Any]) -> str:
