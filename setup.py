@@ -17,6 +17,7 @@ from setuptools import Extension, setup
 # What foreign C each extension links: module suffix -> pkg-config names.
 LIBRARIES = {
     "path.detect_content": ["libpcre2-8"],
+    "path.detect_costs": ["libhs", "libpcre2-8"],
     "path.detect": ["libhs", "libpcre2-8"],
     "path.rulebase": ["libhs", "libpcre2-8"],
     "path.engine": ["libhs", "libpcre2-8"],

@@ -14,8 +14,10 @@ from nsdata.config import Settings
 from nsdata.config_values import ExceptionPolicy
 from nsdata.errors import EngineError
 from nsdata.fallback.deciders import Deciders, Hands
+from nsdata.fallback.exposure import Exposure
 from nsdata.fallback.guard import Guard
 from nsdata.fallback.health import Health
+from nsdata.fallback.protection import Protection
 from nsdata.fallback.watch import Watch
 from nsdata.output.events import rule_fragment
 from nsdata.path.decode import set_tunnel_ports
@@ -207,10 +209,12 @@ def build_engine(
     )
 
 
-def build_deciders(settings: Settings, hands: Hands) -> Deciders:
-    """What decides over an appliance with these settings."""
+def build_deciders(settings: Settings, hands: Hands, exposure: Exposure | None = None) -> Deciders:
+    """What decides over an appliance with these settings; exposure: over its segments, without it
+    over those that the settings name."""
     meter = settings.drop_meter.build()
     return Deciders(
         hands, Guard.build(meter), Watch(settings.watch.build()), settings.restore.build(meter),
-        Health(settings.health.policy()),
+        Health(settings.health.policy()), Protection(settings.protection.build()),
+        exposure or settings.exposure.build(),
     )  # fmt: skip

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.live import Live
 from rich.table import Table
 
 app = typer.Typer(
@@ -17,6 +20,7 @@ app = typer.Typer(
 Directory = Annotated[
     Path, typer.Argument(help="The directory of the appliance (its socket is in there).")
 ]
+NOTIFY_TEST_S = 65.0  # longer than the longest time-out of a target
 AsJson = Annotated[bool, typer.Option("--json", help="The whole answer as JSON.")]
 
 
@@ -31,13 +35,15 @@ def run(
     config: Annotated[Path, typer.Option(help="TOML file: docs/appliance.md explains it.")],
 ) -> None:
     """Run an appliance in the foreground until SIGTERM or Ctrl-C; SIGHUP reloads it."""
+    from nsdata.appliance.log import logging_as
     from nsdata.appliance.settings import ApplianceSettings
     from nsdata.appliance.supervisor import Supervisor
 
     supervisor = Supervisor(ApplianceSettings.load(config), config)
     print(f"nsdata: appliance {supervisor.settings.name} in {supervisor.settings.directory}",
           flush=True)  # fmt: skip
-    supervisor.run()
+    with logging_as("supervisor", supervisor.processes.log, rotates=True):
+        supervisor.run()
 
 
 @app.command()
@@ -88,11 +94,53 @@ def status(directory: Directory, as_json: AsJson = False) -> None:
     for fate in ("received", "inspected", "bypassed", "blocked", "lost"):
         table.add_row(fate, f"{ledger[fate]['packets']:,}", f"{ledger[fate]['bytes']:,}")
     console.print(table)
+    protection = told["protection"]
+    if protection["alerts_suspended_until_ns"] is not None:
+        left_out = protection["suppressed_alerts"]
+        console.print(f"  alerts are suspended: too much is lost; {left_out:,} left out so far")
+    if off := protection["disabled_rules"]:
+        console.print(f"  rules that are disabled: {', '.join(map(str, off))}")
+    blocked = [name for name, one in told["segments"].items() if one["action"] == "block"]
+    if blocked:
+        console.print(f"  blocked when not inspected: {', '.join(map(safe, blocked))}")
     table = Table("process", "phase", "pid", "memory")
-    for name, one in told["processes"].items():
+    processes = told["processes"]
+    if "phase" in told["reporter"]:
+        processes["reporter"] = told["reporter"]
+    for name, one in processes.items():
         memory = one.get("rss_bytes") or 0
         table.add_row(name, str(one.get("phase")), str(one.get("pid")), f"{memory >> 20} MiB")
     console.print(table)
+
+
+@app.command()
+def stats(
+    directory: Directory,
+    as_json: AsJson = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on, once a second.")] = False,
+    most: Annotated[int, typer.Option(help="How many rules, costliest first.", min=1)] = 10,
+) -> None:
+    """Tiers, what is suspended or disabled, rules that cost most, segments and their budgets."""
+    told = _ask(directory, "stats", most=most)
+    if as_json and not watch:
+        print(json.dumps(told))
+        return
+    from nsdata.output.stats_page import stats_page
+
+    console = Console(highlight=False)
+    if not watch:
+        console.print(stats_page(told))
+        return
+    with suppress(KeyboardInterrupt):
+        if as_json:
+            while True:
+                print(json.dumps(told), flush=True)
+                time.sleep(1)
+                told = _ask(directory, "stats", most=most)
+        with Live(stats_page(told), console=console, auto_refresh=False) as live:
+            while True:
+                time.sleep(1)
+                live.update(stats_page(_ask(directory, "stats", most=most)), refresh=True)
 
 
 def _say_transitions(told: dict[str, Any]) -> None:
@@ -142,6 +190,28 @@ def reload(
 def stop(directory: Directory) -> None:
     """Stop it in order."""
     _ask(directory, "stop")
+
+
+@app.command(name="notify-test")
+def notify_test(
+    directory: Directory,
+    note: Annotated[str, typer.Option(help="To stand in it.")] = "",
+) -> None:
+    """Send a test notification to every target, and say what came of it; exit 1 if one failed."""
+    import time
+
+    told = _ask(directory, "notify-test", note=note)
+    number, targets = told["number"], told["targets"]
+    results: dict[str, Any] = {}
+    end = time.monotonic() + NOTIFY_TEST_S
+    while len(results) < len(targets) and time.monotonic() < end:
+        time.sleep(0.05)
+        results = _ask(directory, "notify-tested", number=number)["results"]
+    for target in targets:
+        one = results.get(target, {"delivered": False, "why": "no answer of the reporter"})
+        print(f"{target}: {'delivered' if one['delivered'] else 'FAILED'}: {one['why']}")
+    if not all(target in results and results[target]["delivered"] for target in targets):
+        raise typer.Exit(1)
 
 
 @app.command()

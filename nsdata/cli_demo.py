@@ -87,6 +87,7 @@ class Demo:
         config.write_text(
             f'name = "{name}"\ndirectory = "run"\nrules = ["{RULES}"]\n'
             f'[source]\ncaptures = ["{self.capture}"]\nrate = "{rate}"\n'
+            '[metrics]\nlisten = ""\n'  # one port would be asked for by all three
         )
         run = base / "run"
         if member := Membership.load(run):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -140,12 +140,19 @@ class ExposureSettings(Group):
         _legal(self.build)
         return self
 
-    def build(self) -> Exposure:
-        """The decider, with a policy for every segment named."""
-        names = sorted({*self.action, *self.max_bytes, *self.max_time})
+    def named(self) -> list[str]:
+        """The segments that have settings."""
+        return sorted({*self.action, *self.max_bytes, *self.max_time})
+
+    def build(
+        self, segments: Iterable[str] = (), otherwise: SegmentAction = SegmentAction.PERMIT
+    ) -> Exposure:
+        """The decider, with a policy for every segment there is; `otherwise`: the action of those
+        that have none."""
+        names = {**dict.fromkeys(segments), **dict.fromkeys(self.named())}
         policies = {
             name: SegmentPolicy(
-                self.action.get(name, SegmentAction.PERMIT),
+                self.action.get(name, otherwise),
                 self.max_bytes.get(name),
                 self.max_time.get(name),
             )

@@ -78,8 +78,8 @@ def _lines(text: str) -> dict[KeyPath, int]:
                     counts[name] = counts.get(name, -1) + 1
                 if name in counts:
                     name = (*name, counts[name])
+                lines.setdefault(name, number)
             table = name
-            lines.setdefault(table, number)
         elif key := _KEY.match(line):
             parts = _parts(key.group(1))
             for end in range(1, len(parts) + 1):

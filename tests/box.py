@@ -39,14 +39,16 @@ class Box:
     """An appliance in a directory of its own; stopped and looked over at the end of a `with`."""
 
     def __init__(self, directory: Path, *, rate: str = "5kpps", rules: str = RULE,
-                 capture: Path = CAPTURE, more: str = "", settings: str = "") -> None:  # fmt: skip
+                 capture: Path = CAPTURE, more: str = "", settings: str = "",
+                 metrics: str = 'listen = ""', loops: int = 0) -> None:  # fmt: skip
         self.directory = directory / "run"
         self.config = directory / "box.toml"
         self.rules = directory / "box.rules"
         self.rules.write_text(rules)
         self.config.write_text(
             f'name = "box"\ndirectory = "run"\nrules = ["box.rules"]\n{more}\n'
-            f'[source]\ncaptures = ["{capture}"]\nrate = "{rate}"\n[settings]\n{settings}\n'
+            f'[source]\ncaptures = ["{capture}"]\nrate = "{rate}"\nloops = {loops}\n'
+            f"[metrics]\n{metrics}\n[settings]\n{settings}\n"
         )
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -194,7 +196,11 @@ class Box:
 
     def log(self) -> str:
         """What its processes said."""
-        logs = [self.directory / "appliance.log", self.directory.parent / "supervisor.log"]
+        logs = [
+            self.directory / "appliance.log",
+            self.directory / "stderr.log",
+            self.directory.parent / "supervisor.log",
+        ]
         return "\n".join(p.read_text(errors="replace")[-3000:] for p in logs if p.exists())
 
     def events(self, kind: str = "", name: str = "eve.json") -> list[dict[str, Any]]:

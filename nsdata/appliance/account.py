@@ -24,11 +24,8 @@ def account(box: Supervisor) -> dict[str, Any]:
     about = deciders.reason.about
     drops = sorted(moment.drops_by_rule.items(), key=lambda one: (-one[1], one[0]))[:TOP_RULES]
     fpga = None
-    if box.settings.offload is not None:
-        fpga = {
-            "transport": box.settings.offload,
-            "state": "failed" if box.fpga_held else "working",
-        }
+    if box.fpga_state is not None:
+        fpga = {"transport": box.settings.offload, "state": box.fpga_state}
     return {
         "at_ns": time.time_ns(),
         "name": box.settings.name,
@@ -43,6 +40,7 @@ def account(box: Supervisor) -> dict[str, Any]:
         "drop_ratio": meter.last.ratio if meter.last else 0.0,
         "drop_threshold": meter.threshold,
         "health": deciders.health_told,
+        "tiers": deciders.tiers.as_dict(),
         "top_rules": [{"sid": sid, "dropped_packets": packets} for sid, packets in drops],
         "processes": deciders.watch.status(),
         "reentry": {

@@ -6,17 +6,13 @@ theirs is an event here, and never a fallback. Nothing here waits for it.
 
 from __future__ import annotations
 
-import os
-import subprocess
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nsdata.appliance import child
-from nsdata.appliance.channel import Channel, pair
 from nsdata.appliance.membership import file_of
-from nsdata.appliance.memory import new_page
-from nsdata.appliance.processes import Process
+from nsdata.appliance.processes import Process, launch
+from nsdata.errors import EngineError
 from nsdata.fallback.decisions import Decision, FaultCleared, FaultHeld, Kill, Note, Start
 from nsdata.fallback.watch import Watch
 
@@ -111,30 +107,15 @@ class Agency:
 
     def _start(self, decision: Start) -> None:
         attempt = decision.attempt
-        page_fd, page = new_page(AGENT)
-        mine, theirs = pair()
-        plan = {"name": AGENT, "page": page_fd, "channel": theirs.fileno()}
         try:
-            popen = subprocess.Popen(
-                child.command(AGENT, plan),
-                pass_fds=(page_fd, theirs.fileno()),
-                env=child.environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=self.box.log,
-                stderr=self.box.log,
-                start_new_session=True,
+            process = launch(
+                AGENT, AGENT, attempt, {}, (), self.box.processes.log, self.box.processes.stderr
             )
-            pidfd = os.pidfd_open(popen.pid)
-        except OSError as error:
-            mine.close()
-            why = f"{AGENT} cannot be started: {error.strerror}"
+        except EngineError as error:
             now = time.monotonic_ns()
-            self._carry_out(self.watch.not_started(AGENT, attempt, why, now))
+            self._carry_out(self.watch.not_started(AGENT, attempt, str(error), now))
             return
-        finally:
-            os.close(page_fd)
-            theirs.close()
-        self.process = process = Process(AGENT, attempt, popen, pidfd, page, Channel(mine))
+        self.process = process
         process.send("setup", directory=str(self.directory.resolve()))
         now = time.monotonic_ns()
         self._carry_out(self.watch.started(AGENT, attempt, process.pid, now))

@@ -9,11 +9,14 @@ from nsdata.appliance.account import account
 from nsdata.appliance.channel import Message
 from nsdata.errors import EngineError
 from nsdata.offload.registers import ErrorClass
+from nsdata.path.port import FULL_SHARE
 
 BLOAT_MOST = 1 << 30  # bytes
 
 if TYPE_CHECKING:
     from nsdata.appliance.supervisor import Supervisor
+
+COSTS_TOLD = 10  # rules
 
 
 class Commands:
@@ -28,6 +31,8 @@ class Commands:
         commands: dict[Any, Callable[[Message], Message]] = {
             "status": self.status, "fallback": self.fallback, "restore": self.restore,
             "reload": self.reload, "stop": self.stop, "transitions": self.transitions,
+            "stats": self.stats,
+            "notify-test": self.notify_test, "notify-tested": self.notify_tested,
             "report": lambda message: account(self.box),
         }  # fmt: skip
         if self.box.settings.testing:
@@ -52,10 +57,53 @@ class Commands:
             "drop_ratio": reading.ratio if reading else 0.0,
             "health": deciders.health_told,
             "reentry": deciders.reentry.status(),
+            "protection": self._protection(),
+            "segments": self._segments(),
             "port": self.box.figures.port,
             "obeyed": self.box.obeyed,
+            "reporter": self.box.reporting.status(),
             "processes": deciders.watch.status(),
         }
+
+    def stats(self, message: Message) -> Message:
+        """Tiers, protections, segments, and the rules that cost most since they were loaded."""
+        moment, deciders = self.box.moment(), self.box.deciders
+        return {
+            "name": self.box.settings.name,
+            "now_ns": moment.now_ns,
+            "state": deciders.state.value,
+            "reason": deciders.reason.value,
+            "share": deciders.share / FULL_SHARE,
+            "tiers": deciders.tiers.as_dict(),
+            "protection": self._protection(),
+            "rules": self._costs(int(message.get("most", COSTS_TOLD))),
+            "segments": self._segments(),
+        }
+
+    def _protection(self) -> Message:
+        measures = self.box.figures.measures()
+        told = self.box.deciders.protection.status()
+        return {**told, "suppressed_alerts": measures.suppressed}
+
+    def _segments(self) -> Message:
+        told = self.box.deciders.exposure.status()
+        exposed = self.box.figures.exposed()
+        return {name: {**told[name], **counts} for name, counts in exposed.items()}
+
+    def _costs(self, most: int) -> list[Message]:
+        costs = self.box.figures.costs
+        ranked = sorted(costs, key=lambda sid: (-costs[sid].work, -costs[sid].checked, sid))
+        total = sum(cost.work for cost in costs.values())
+        off = set(self.box.deciders.disabled)
+        return [
+            {
+                "rule": sid,
+                **costs[sid]._asdict(),
+                "share": round(costs[sid].work / total, 6) if total else 0.0,
+                "disabled": sid in off,
+            }
+            for sid in ranked[:most]
+        ]
 
     def fallback(self, message: Message) -> Message:
         """Into fallback by hand."""
@@ -81,6 +129,15 @@ class Commands:
     def transitions(self, message: Message) -> Message:
         """The newest transitions."""
         return {"transitions": self.box.record.store.transitions(int(message.get("most", 20)))}
+
+    def notify_test(self, message: Message) -> Message:
+        """Have a test notification sent; `notify-tested` says what came of it."""
+        number = self.box.reporting.test(str(message.get("note", ""))[:1000])
+        return {"number": number, "targets": list(self.box.settings.notify.targets)}
+
+    def notify_tested(self, message: Message) -> Message:
+        """What came of a test so far, by target."""
+        return {"results": self.box.reporting.tests.get(message.get("number", 0), {})}
 
     def inject(self, message: Message) -> Message:
         """For tests: an error of this class (docs/fpga-errors.md) from the block."""

@@ -1,25 +1,41 @@
-"""The figures of a running appliance: one ledger over all ports there were, drops by rule."""
+"""The figures of a running appliance, over all processes there were: one ledger, what segments had
+uninspected, what rules dropped and cost, what workers left out and verified."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from nsdata.appliance.port import figures, ledger_of
+from nsdata.appliance.port import EXPOSED, exposed_of, figures, ledger_of
+from nsdata.appliance.worker import FIGURES
 from nsdata.errors import LedgerError
 from nsdata.fallback.controller import Moment
-from nsdata.fallback.ledger import LedgerSnapshot, Why
+from nsdata.fallback.deciders import Measures
+from nsdata.fallback.exposure import DEFAULT_SEGMENT
+from nsdata.fallback.ledger import Count, LedgerSnapshot, Why
+from nsdata.fallback.protection import RuleCost
 from nsdata.path.status import StatusPage
+
+SUPPRESSED, VERIFIED_PACKETS, VERIFIED_BYTES = (
+    FIGURES.index(name) for name in ("suppressed_alerts", "verified_packets", "verified_bytes")
+)
 
 
 class Figures:
-    """What has been counted since the appliance started."""
+    """What has been counted since the appliance started. `segments`: names, `default` last."""
 
-    def __init__(self) -> None:
+    def __init__(self, segments: Sequence[str] = (DEFAULT_SEGMENT,)) -> None:
         self.port: dict[str, int] = {}  # the words of the port's page, when last read
+        self.costs: dict[int, RuleCost] = {}  # by sid, since the rules were loaded
+        self._segments = segments
+        shape = (len(segments), len(EXPOSED))
+        self._exposed = np.zeros(shape, np.uint64)  # of the port that runs, when last read
+        self._exposed_before = np.zeros(shape, np.uint64)  # of ports that ended
+        self._workers: dict[str, list[int]] = {}  # the pages, when last read
+        self._workers_before = [0] * len(FIGURES)  # of workers that ended
         self._ended = LedgerSnapshot.empty()  # of ports that ended
         self._sound = self._ended  # the last that balanced
         self._drops: dict[str, dict[int, int]] = {}  # by worker, by rule
@@ -30,6 +46,7 @@ class Figures:
         at_ns, counters = (0, None) if page is None else page.read()
         if at_ns and counters is not None:
             self.port = figures(counters)
+            self._exposed = exposed_of(counters, len(self._segments))
             found = total(found, ledger_of(counters))
         found.check()
         found.difference(self._sound)
@@ -54,9 +71,54 @@ class Figures:
         """What a worker's rules dropped, cumulative."""
         self._drops[worker] = {int(sid): packets for sid, packets in by_rule.items()}
 
-    def worker_gone(self, worker: str) -> None:
-        """Its rules drop no more."""
+    def spent(self, by_rule: Mapping[str, Sequence[int]]) -> None:
+        """What a worker's rules cost since it told last: checked, verified, nanoseconds."""
+        for sid, more in by_rule.items():
+            before = self.costs.get(int(sid), RuleCost())
+            self.costs[int(sid)] = RuleCost(
+                *(then + now for then, now in zip(before, more, strict=True))
+            )
+
+    def reloaded(self) -> None:
+        """Costs are those of other rules from now on."""
+        self.costs = {}
+
+    def worker(self, worker: str, page: StatusPage) -> None:
+        """What stands on a worker's page now. A counter that runs back is a worker gone mad, and
+        stands still here."""
+        at_ns, counters = page.read()
+        if at_ns:
+            words = counters[: len(FIGURES)].tolist()
+            self._workers[worker] = list(map(max, words, self._workers.get(worker, words)))
+
+    def worker_gone(self, worker: str, page: StatusPage) -> None:
+        """Its rules drop no more; what it counted goes on."""
         self._drops.pop(worker, None)
+        self.worker(worker, page)
+        if worker in self._workers:
+            self._workers_before = _sum(self._workers_before, self._workers.pop(worker))
+
+    def measures(self) -> Measures:
+        """What the protections are decided by; as last read."""
+        words = self._workers_before
+        for more in self._workers.values():
+            words = _sum(words, more)
+        exposed = self.exposed()
+        return Measures(
+            costs=self.costs,
+            suppressed=words[SUPPRESSED],
+            verified=Count(words[VERIFIED_PACKETS], words[VERIFIED_BYTES]),
+            permitted_bytes={name: one["permitted_bytes"] for name, one in exposed.items()},
+            missing=self.port.get("missing", 0),
+        )
+
+    def exposed(self) -> dict[str, dict[str, int]]:
+        """By segment: what was permitted uninspected, and what was blocked."""
+        rows = (self._exposed_before + self._exposed).tolist()
+        return {
+            name: dict(zip(EXPOSED, row, strict=True))
+            for name, row in zip(self._segments, rows, strict=True)
+        }
 
     def port_gone(self, page: StatusPage) -> dict[str, Any]:
         """Its ledger goes on; what it held was forwarded by nobody: lost with it. How much."""
@@ -65,8 +127,14 @@ class Figures:
             return {}
         words = figures(counters)
         self._ended = _ended(self._ended, counters, words)
+        self._exposed_before += exposed_of(counters, len(self._segments))
+        self._exposed = np.zeros_like(self._exposed_before)
         self.port = {}
         return {"lost_packets": words["held_packets"], "lost_bytes": words["held_bytes"]}
+
+
+def _sum(one: list[int], other: list[int]) -> list[int]:
+    return [a + b for a, b in zip(one, other, strict=True)]
 
 
 def total(one: LedgerSnapshot, other: LedgerSnapshot) -> LedgerSnapshot:

@@ -1,12 +1,14 @@
 """The port's process: frames from the source to the workers, and out by their verdicts.
 
-It does what it was last told (inspect, permit, block; the share), and permits everything by itself
-when the supervisor has not given a sign of life for too long or is gone: whoever else fails,
-traffic flows. In its own words on the status page: `FIGURES`.
+It does what it was last told (inspect or fall back; the share; which segments are blocked while
+they are not inspected), and falls back by itself when the supervisor has not given a sign of life
+for too long or is gone: whoever else fails, traffic flows. In its own words on the status page:
+`FIGURES`.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import time
 from contextlib import suppress
 from typing import Any
@@ -23,11 +25,13 @@ from nsdata.errors import CaptureError, EngineError, OutputError
 from nsdata.fallback.ledger import Fate, LedgerSnapshot, Why
 from nsdata.fallback.protection import BestEffort
 from nsdata.path.port import FULL_SHARE, PENDING, Port
+from nsdata.path.port_segments import Segments
 from nsdata.path.status import StatusPage
 from nsdata.pipeline import FORWARDED
 
-INSPECT, PERMIT, BLOCK = 0, 1, 2
-# Words of the status page, in order; then packets by Why, then bytes by Why.
+INSPECT, FALLBACK = 0, 1
+# Words of the status page, in order; then packets by Why, then bytes by Why, then `EXPOSED` of each
+# segment.
 FIGURES = (
     "received_packets", "received_bytes",  # settled
     "held_packets", "held_bytes",  # by workers
@@ -37,7 +41,10 @@ FIGURES = (
     "forwarded_packets", "forwarded_bytes",
     "captures_failed",
     "clock_ns",  # the latest time stamp
+    "missing",  # workers that take no frames
+    "blocked",  # segments that are blocked while not inspected, a bit each
 )  # fmt: skip
+EXPOSED = ("permitted_packets", "permitted_bytes", "blocked_packets", "blocked_bytes")
 LINGER_NS = 500_000_000  # at the end, for what workers hold
 QUIET_NS = 1_000_000  # between two looks for answers
 SAY_NS = 1_000_000_000  # between two words about best effort
@@ -59,13 +66,23 @@ def ledger_of(counters: npt.NDArray[np.uint64]) -> LedgerSnapshot:
     )  # fmt: skip
 
 
+def exposed_of(counters: npt.NDArray[np.uint64], segments: int) -> npt.NDArray[np.uint64]:
+    """On a port's status page: a row of EXPOSED for each segment, `default` last."""
+    start = len(FIGURES) + 2 * len(Why)
+    return counters[start : start + segments * len(EXPOSED)].reshape(segments, len(EXPOSED))
+
+
 class PortProcess:
     """The loop. `plan`: workers, source, after_ns, supervisor (its page), silence_ns, forward,
-    best_effort (of a queue: enter_ns, leave_percent; or None)."""
+    best_effort (of a queue: enter_ns, leave_percent; or None), segments (vlan and networks of the
+    named ones), blocked (a bit for each that is, `default` last)."""
 
     def __init__(self, child: Child, plan: dict[str, Any]) -> None:
         self.child = child
-        self.port = Port(plan["workers"], plan.get("seed", 0))
+        segments = [(one["vlan"], _networks(one["networks"])) for one in plan.get("segments", [])]
+        self.port = Port(plan["workers"], plan.get("seed", 0), Segments(segments))
+        self.blocked = plan.get("blocked", 0)
+        self.port.block(self.blocked)
         self.source = _source(plan["source"], plan.get("after_ns", 0))
         self.supervisor = StatusPage(view(plan["supervisor"]))
         self.silence_ns = plan["silence_ns"]
@@ -73,15 +90,15 @@ class PortProcess:
         self.queues = [] if not limits else [BestEffort(str(i), *limits) for i in self.workers]
         self.passing = 0  # queues whose frames pass, a bit each
         self.best_effort_ns = self.publish_ns = 0
-        self.told = INSPECT if plan.get("inspect", True) else PERMIT
-        self.alone_mode = BLOCK if plan.get("block") else PERMIT
+        self.told = INSPECT if plan.get("inspect", True) else FALLBACK
         self.share = FULL_SHARE
         self.order = 0
         self.forwarded = [0, 0]
         self.captures_failed = 0
         self.forward = CaptureWriter(plan["forward"]) if plan.get("forward") else None
         self.fate = np.zeros(4096, np.uint8)
-        self.words = np.zeros(len(FIGURES) + 2 * len(Why), np.uint64)
+        exposed = (len(segments) + 1) * len(EXPOSED)
+        self.words = np.zeros(len(FIGURES) + 2 * len(Why) + exposed, np.uint64)
         for what in ("attach", "detach", "mode"):
             child.on(what, getattr(self, f"_{what}"))
 
@@ -104,18 +121,19 @@ class PortProcess:
         self.child.tell("detached", worker=worker, held=self._let_go(worker), **self._now())
 
     def _let_go(self, worker: int) -> int:
-        """A worker takes no more frames; what it had goes on uninspected. How many frames."""
+        """A worker takes no more frames; what it had goes on uninspected, unless its segment is
+        blocked then. How many frames."""
         held = 0
         for slot in self.port.detach(worker):
-            batch = Batch(*slot[:-1])
+            batch, fate = Batch(*slot[:-1]), slot[-1]
             held += len(batch)
-            self._forward(batch, np.ones(len(batch), np.bool_))
+            self._forward(batch, PERMITTED[fate])
         return held
 
     def _mode(self, message: Message, descriptors: list[int]) -> None:
         self.told, self.share = message["mode"], message["share"]
-        self.alone_mode = BLOCK if message["block"] else PERMIT
-        self.order = message["order"]
+        self.order, self.blocked = message["order"], message["blocked"]
+        self.port.block(self.blocked)
         self._publish()
         self.child.tell("mode", order=self.order, mode=self.told, **self._now())
 
@@ -141,7 +159,7 @@ class PortProcess:
         fate = self.fate[:n]
         self.port.offer(
             batch.data, batch.offset, batch.caplen, batch.wirelen, batch.ts_ns, batch.linktype,
-            fate, mode=self.alone_mode if self.alone else self.told, share=self.share,
+            fate, mode=FALLBACK if self.alone else self.told, share=self.share,
             best_effort=bool(self.queues), passing=self.passing,
         )  # fmt: skip
         settled = fate != PENDING
@@ -189,10 +207,12 @@ class PortProcess:
         self.words[:n] = (
             received, received_bytes, *self.port.holding, self.told, self.share, self.order,
             self.alone, max(map(self.port.waiting_ns, range(self.port.workers))),
-            *self.forwarded, self.captures_failed, self.source.last_ns,
+            *self.forwarded, self.captures_failed, self.source.last_ns, self.port.missing,
+            self.blocked,
         )  # fmt: skip
         self.words[n : n + len(Why)] = packets
-        self.words[n + len(Why) :] = nbytes
+        self.words[n + len(Why) : n + 2 * len(Why)] = nbytes
+        self.words[n + 2 * len(Why) :] = np.ravel(self.port.exposure())
         self.child.page.publish(self.words)
 
     @property
@@ -246,6 +266,11 @@ class PortProcess:
             with suppress(OutputError):
                 self.forward.close()
         self.child.tell("stopped", **self._now())
+
+
+def _networks(texts: list[str]) -> list[tuple[int, bytes, int]]:
+    networks = map(ipaddress.ip_network, texts)
+    return [(one.version, one.network_address.packed, one.prefixlen) for one in networks]
 
 
 def _source(plan: dict[str, Any], after_ns: int) -> Source:

@@ -11,11 +11,11 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import IO, Any
 
 from nsdata.appliance import child
 from nsdata.appliance.channel import Channel, Gone, Message, pair
+from nsdata.appliance.log import log_plan, stderr_file
 from nsdata.appliance.memory import RingMemory, new_page
 from nsdata.appliance.settings import ApplianceSettings, flat
 from nsdata.errors import EngineError
@@ -41,6 +41,7 @@ class Process:
     channel: Channel
     worker: int | None = None  # its number, of a worker
     ready: bool = False
+    unprotected: bool = False  # a worker that did not take what holds
     ring: RingMemory | None = None
     told: list[Message] = field(default_factory=list)
 
@@ -83,15 +84,42 @@ class Process:
             self.ring = None
 
 
+def launch(
+    name: str, role: str, attempt: int, plan: dict[str, Any], keep: tuple[int, ...],
+    log: dict[str, Any], stderr: IO[bytes],
+) -> Process:  # fmt: skip
+    """Start a child in this role, with a page and a channel of its own, and the descriptors to
+    keep. log: its plan. Raises EngineError when it cannot be started."""
+    page_fd, page = new_page(name)
+    mine, theirs = pair()
+    ends = {"name": name, "page": page_fd, "channel": theirs.fileno(), "log": log}
+    try:
+        popen = subprocess.Popen(
+            child.command(role, {**ends, **plan}), pass_fds=(page_fd, theirs.fileno(), *keep),
+            env=child.environment(), stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr,
+            start_new_session=True,  # Ctrl-C is the supervisor's to act upon
+        )  # fmt: skip
+        pidfd = os.pidfd_open(popen.pid)
+    except OSError as error:
+        mine.close()
+        raise EngineError(f"{name} cannot be started: {error.strerror}") from error
+    finally:
+        os.close(page_fd)
+        theirs.close()
+    return Process(name, attempt, popen, pidfd, page, Channel(mine))
+
+
 class Processes:
     """All of them by name, at most one start of each."""
 
-    def __init__(self, settings: ApplianceSettings, supervisor_page: int, log: IO[bytes]) -> None:
+    def __init__(self, settings: ApplianceSettings, supervisor_page: int) -> None:
         self.settings = settings
         self.supervisor_page = supervisor_page
-        self.log = log
+        self.log = log_plan(settings.log, settings.directory)
+        self.stderr = stderr_file(self.log, settings.directory)
         self.rules = list(settings.rules)
         self.running: dict[str, Process] = {}
+        self.protection: dict[str, Any] = {"suspended": False, "disabled": []}
         self.silence_ns = 1_000_000_000
         self.best_effort: tuple[int, float] | None = None  # of a queue: enter_ns, leave_percent
         self.options = option_list(settings)
@@ -106,26 +134,9 @@ class Processes:
 
     def start(self, name: str, attempt: int, **more: Any) -> Process:
         """Start it and wire it to those that run. Raises EngineError when it cannot be started."""
-        page_fd, page = new_page(name)
-        mine, theirs = pair()
-        ends = {"name": name, "page": page_fd, "channel": theirs.fileno()}
-        plan = {**ends, **self._plan(name), **more}
         role = "worker" if name.startswith("worker-") else name
-        keep = (page_fd, theirs.fileno(), self.supervisor_page)
-        try:
-            popen = subprocess.Popen(
-                child.command(role, plan), pass_fds=keep, env=child.environment(),
-                stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
-                start_new_session=True,  # Ctrl-C is the supervisor's to act upon
-            )  # fmt: skip
-            pidfd = os.pidfd_open(popen.pid)
-        except OSError as error:
-            mine.close()
-            raise EngineError(f"{name} cannot be started: {error.strerror}") from error
-        finally:
-            os.close(page_fd)
-            theirs.close()
-        process = Process(name, attempt, popen, pidfd, page, Channel(mine))
+        plan = {**self._plan(name), **more}
+        process = launch(name, role, attempt, plan, (self.supervisor_page,), self.log, self.stderr)
         if role == "worker":
             process.worker = int(name.removeprefix("worker-"))
         self.running[name] = process
@@ -140,8 +151,8 @@ class Processes:
             return {
                 "workers": settings.workers, "source": settings.source_plan(),
                 "supervisor": self.supervisor_page, "silence_ns": self.silence_ns,
-                "forward": settings.output.forward, "block": settings.in_fallback == "block",
-                "best_effort": self.best_effort,
+                "forward": settings.output.forward, "best_effort": self.best_effort,
+                "segments": settings.segment_plan(),
             }  # fmt: skip
         return {
             "rules": self.rules, "settings": self.options, "inline": settings.inline,
@@ -160,8 +171,27 @@ class Processes:
                 if worker.ready:
                     self._to_port(worker)
         else:
+            self.protect_one(process)  # before its first frame
             self._to_writer(process)
             self._to_port(process)
+
+    def protect(self, suspended: bool, disabled: list[int]) -> None:
+        """What holds from now on, for workers that begin later, too: whether alerts are counted and
+        not written, and which rules (sid) are off."""
+        self.protection = {"suspended": suspended, "disabled": disabled}
+        for worker in self.workers():
+            if worker.ready:
+                self.protect_one(worker)
+
+    def protect_one(self, worker: Process) -> None:
+        """Tell this worker what holds."""
+        worker.unprotected = not worker.send("protect", **self.protection)
+
+    def protect_again(self) -> None:
+        """Tell those that did not take it."""
+        for worker in self.workers():
+            if worker.unprotected:
+                self.protect_one(worker)
 
     def _to_writer(self, worker: Process) -> None:
         writer = self.running.get(WRITER)
@@ -204,6 +234,10 @@ class Processes:
         out.setblocking(False)
         return out
 
+    def close(self) -> None:
+        """None is started any more."""
+        self.stderr.close()
+
     def gone(self, process: Process) -> tuple[int | None, int | None]:
         """It has ended: (exit code, signal). Nothing of this start is left."""
         status = process.popen.wait()
@@ -231,8 +265,3 @@ def _text(value: Any) -> str:
     if isinstance(value, list):
         return ",".join(map(_text, value))
     return str(value)
-
-
-def log_file(directory: Path) -> IO[bytes]:
-    """What children say on their standard error, appended."""
-    return open(directory / "appliance.log", "ab", buffering=0)

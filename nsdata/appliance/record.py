@@ -6,32 +6,41 @@ takes them; that the store fails is said once.
 
 from __future__ import annotations
 
+import logging
 import socket
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from nsdata.appliance.notification import EVENT, HEALTH, TRANSITION, Notification
 from nsdata.appliance.store import Store
 from nsdata.fallback.controller import Transition
 from nsdata.fallback.ledger import LedgerSnapshot
-from nsdata.fallback.reasons import Reason, State
-from nsdata.output.events import event_line
+from nsdata.fallback.reasons import Reason, Severity, State
+from nsdata.output.events import event_line, fallback_members
 
 LINES_KEPT = 1000  # while there is no writer
 SAVE_NS = 1_000_000_000  # between two writes of counters
 TRIM_NS = 3_600_000_000_000  # between two looks for rows that are too many
+log = logging.getLogger(__name__)
+LEVELS = {
+    Severity.CRITICAL: logging.CRITICAL, Severity.WARNING: logging.WARNING,
+    Severity.INFO: logging.INFO,
+}  # fmt: skip
 
 
 class Clock:
     """Nanoseconds since the epoch that never run back: the wall's at the start, then its own."""
 
     def __init__(self) -> None:
-        self._shift = time.time_ns() - time.monotonic_ns()
+        self.start_ns = self._last = time.time_ns()
+        self._shift = self.start_ns - time.monotonic_ns()
 
     def now(self) -> int:
-        """For the record; deciders get CLOCK_MONOTONIC."""
-        return time.monotonic_ns() + self._shift
+        """For the record, each time another one; deciders get CLOCK_MONOTONIC."""
+        self._last = max(self._last + 1, time.monotonic_ns() + self._shift)
+        return self._last
 
 
 class Record:
@@ -43,6 +52,9 @@ class Record:
         self.name = name
         self.store = store
         self.lost = 0  # lines that found no room
+        self.transitions: Counter[tuple[str, str, str]] = Counter()  # outcome, reason, trigger
+        self.events: Counter[str] = Counter()
+        self.tell: Callable[[Notification], None] = _nobody  # what may be notified
         self._writer_end = writer_end
         self._clock = Clock()
         self._end: socket.socket | None = None
@@ -51,9 +63,17 @@ class Record:
         self._trim_ns = 0
         self._failing = False
 
+    @property
+    def since_ns(self) -> int:
+        """When it began, since the epoch: nothing on it is older."""
+        return self._clock.start_ns
+
     def say(self, kind: str, members: Mapping[str, Any]) -> None:
         """An EVE event of the appliance's own."""
-        line = event_line(kind, self._clock.now(), {"appliance": self.name, **members})
+        self._line(kind, self._clock.now(), members)
+
+    def _line(self, kind: str, at_ns: int, members: Mapping[str, Any]) -> None:
+        line = event_line(kind, at_ns, {"appliance": self.name, **members})
         if len(self._lines) >= LINES_KEPT:
             self.lost += 1
             self._lines.popleft()
@@ -62,14 +82,36 @@ class Record:
 
     def note(self, kind: str, subject: str, evidence: Mapping[str, Any]) -> None:
         """Something happened that changes no state."""
-        self.say("appliance", {"event": kind, "subject": subject, "evidence": dict(evidence)})
-        self.store.event(self._clock.now(), kind, subject, evidence)
+        told = {"event": kind, "subject": subject, "evidence": dict(evidence)}
+        one = Notification(self.name, self._clock.now(), EVENT, told)
+        self.events[kind] += 1
+        self._line("appliance", one.at_ns, told)
+        self.store.event(one.at_ns, kind, subject, evidence)
+        self._tell(one, kind, subject, evidence)
+
+    def health(self, report: Mapping[str, Any]) -> None:
+        """The level of the health score has changed."""
+        one = Notification(self.name, self._clock.now(), HEALTH, report)
+        self._line("health", one.at_ns, {"health": report})
+        self.store.event(one.at_ns, HEALTH, self.name, report)
+        self._tell(one, HEALTH, self.name, {"score": report["score"], "level": report["level"]})
 
     def transition(self, transition: Transition) -> None:
         """A change of state or reason, or a refusal."""
         told = transition.as_dict()
-        self.say("fallback", {"fallback": told})
-        self.store.transition(self._clock.now(), told)
+        one = Notification(self.name, self._clock.now(), TRANSITION, told)
+        self.transitions[told["outcome"], told["reason"], told["trigger"]] += 1
+        self._line("fallback", one.at_ns, fallback_members(told))
+        self.store.transition(one.at_ns, told)
+        self._tell(one, transition.outcome.value, transition.reason.value, told["evidence"])
+
+    def _tell(
+        self, one: Notification, kind: str, subject: str, evidence: Mapping[str, Any]
+    ) -> None:
+        """To the log, and to whoever is to be notified."""
+        members = {"event": kind, "subject": subject, "evidence": evidence}
+        log.log(LEVELS[one.severity], "%s", one.summary, extra=members)
+        self.tell(one)
 
     def push(self) -> None:
         """Hand over what the writer takes now."""
@@ -113,3 +155,7 @@ class Record:
             self._end.close()
             self._end = None
         self.store.close()
+
+
+def _nobody(one: Notification) -> None:
+    """Nobody is to be notified."""

@@ -13,7 +13,11 @@ from nsdata.config import settings_rows
 from nsdata.errors import SettingError
 
 LIVE = frozenset({"rules", "in_fallback", "settings"})  # of the file
-LIVE_SETTINGS = ("drop-meter.", "health.", "restore.", "vars.", "watch.", "action-order")
+LIVE_SETTINGS = (
+    "drop-meter.", "exposure.", "health.", "restore.", "vars.", "watch.", "action-order",
+    "protection.window", "protection.loss", "protection.minimum-packets", "protection.suppression",
+    "protection.adaptive.",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

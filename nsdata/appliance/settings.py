@@ -10,6 +10,11 @@
     [output]
     eve = "eve.json"
     forward = "forwarded.pcap"           # optional
+    [segment.guests]                     # virtual segments, the first that takes a frame has it
+    vlan = [20, 21]
+    networks = ["192.0.2.0/24"]
+    [metrics]                            # and log, notify: monitoring_settings.py
+    listen = "127.0.0.1:9464"
     [settings]                           # as in docs/operations.md
     drop-meter.threshold = 0.9
 
@@ -20,34 +25,41 @@ file, line and key.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
+    IPvAnyNetwork,
     PrivateAttr,
     ValidationError,
     field_validator,
     model_validator,
 )
 
+from nsdata.appliance.monitoring_settings import (
+    LogSettings,
+    MetricsSettings,
+    NotifySettings,
+    read_key,
+    read_secret,
+)
 from nsdata.config import Settings
 from nsdata.errors import SettingError
+from nsdata.fallback.exposure import DEFAULT_SEGMENT, Exposure, SegmentAction
 from nsdata.path.port import WORKERS_MOST
+from nsdata.path.port_segments import SEGMENTS_MOST
 from nsdata.path.ring import LARGEST_FRAME
-from nsdata.toml_text import place_of, read_toml
+from nsdata.toml_text import KeyPath, place_of, read_toml
 from nsdata.units import parse_rate
 
 Rate = Annotated[float, BeforeValidator(lambda value: parse_rate(str(value)))]
-
-
-# Settings whose decisions the appliance does not carry out yet: none is ignored in silence.
-IDLE = ("exposure.", "protection.")
-CARRIED_OUT = ("protection.best-effort.",)
+SegmentName = Annotated[str, Field(pattern=r"^\w[\w -]{0,62}$")]
+Vlan = Annotated[int, Field(ge=0, le=4094)]
 
 
 class _Part(BaseModel):
@@ -84,6 +96,21 @@ class RingSettings(_Part):
     room: int = LARGEST_FRAME  # bytes of a slot's frames
 
 
+class SegmentSettings(_Part):
+    """Which frames are of a virtual segment: of these VLANs (where any are named) and from or to
+    these networks (where any are named)."""
+
+    vlan: list[Vlan] = []
+    networks: list[IPvAnyNetwork] = []
+
+    @model_validator(mode="after")
+    def _some(self) -> Self:
+        if not self.vlan and not self.networks:
+            raise ValueError("name VLANs (vlan = [20]), networks (networks = [\"192.0.2.0/24\"]), "
+                             "or both")  # fmt: skip
+        return self
+
+
 class ApplianceSettings(_Part):
     """The whole file."""
 
@@ -94,10 +121,14 @@ class ApplianceSettings(_Part):
     workers: int = Field(1, ge=1, le=WORKERS_MOST)
     offload: str | None = None  # the FPGA block, as --offload of replay; with one worker
     testing: bool = False  # the commands `inject` and `bloat` are there
-    in_fallback: Literal["permit", "block"] = "permit"  # what the segment does then
+    in_fallback: SegmentAction = SegmentAction.PERMIT  # of segments without exposure.action
     source: SourceSettings
     output: OutputSettings = OutputSettings()
     ring: RingSettings = RingSettings()
+    segment: dict[SegmentName, SegmentSettings] = {}
+    metrics: MetricsSettings = MetricsSettings()
+    log: LogSettings = LogSettings()
+    notify: NotifySettings = NotifySettings()
     settings: dict[str, Any] = {}
     _options: Settings = PrivateAttr(default_factory=Settings)
 
@@ -106,12 +137,14 @@ class ApplianceSettings(_Part):
         """The table `settings`, checked, with defaults."""
         return self._options
 
-    @field_validator("settings")
+    @field_validator("segment")
     @classmethod
-    def _carried_out(cls, value: dict[str, Any]) -> dict[str, Any]:
-        for key, _ in flat(value):
-            if key.startswith(IDLE) and not key.startswith(CARRIED_OUT):
-                raise ValueError(f"{key} is decided and not carried out yet; leave it out")
+    def _segments(cls, value: dict[str, SegmentSettings]) -> dict[str, SegmentSettings]:
+        if DEFAULT_SEGMENT in value:
+            raise ValueError(f"{DEFAULT_SEGMENT} is what no other segment takes: it has no VLANs "
+                             "and no networks of its own")  # fmt: skip
+        if len(value) > SEGMENTS_MOST:
+            raise ValueError(f"at most {SEGMENTS_MOST} segments are possible, not {len(value)}")
         return value
 
     @model_validator(mode="after")
@@ -139,7 +172,28 @@ class ApplianceSettings(_Part):
         found._options = Settings.from_mapping(
             found.settings, lambda key: place_of(lines, str(path), ("settings", *key))
         )
-        return found._absolute(file.resolve().parent)
+        try:
+            found.exposure()
+        except SettingError as error:
+            place = place_of(lines, str(path), _exposure_key(found.settings))
+            raise SettingError(f"{place}: {error}") from None
+        found = found._absolute(file.resolve().parent)
+        found._secrets(lines, str(path))
+        return found
+
+    def _secrets(self, lines: Mapping[KeyPath, int], path: str) -> None:
+        """Refuse to start without a secret that is asked for."""
+        webhook = self.notify.webhook
+        for key, file, read in (
+            (("metrics", "token-file"), self.metrics.token_file, read_secret),
+            (("notify", "webhook", "secret-file"), webhook and webhook.secret_file, read_key),
+        ):
+            try:
+                if file:
+                    read(file)
+            except ValueError as error:
+                place = place_of(lines, path, key)
+                raise SettingError(f"{place}: {'.'.join(key)}: {error}") from error
 
     def _absolute(self, base: Path) -> Self:
         def at(path: str) -> str:
@@ -147,10 +201,19 @@ class ApplianceSettings(_Part):
 
         directory = at(self.directory)
         source, output = self.source, self.output
+        metrics, notify = self.metrics, self.notify
+        if metrics.token_file:
+            metrics = metrics.model_copy(update={"token_file": at(metrics.token_file)})
+        if webhook := notify.webhook:
+            files = {"secret_file": webhook.secret_file, "ca_file": webhook.ca_file}
+            found = {name: file and at(file) for name, file in files.items()}
+            notify = notify.model_copy(update={"webhook": webhook.model_copy(update=found)})
         return self.model_copy(
             update={
                 "directory": directory,
                 "rules": [at(path) for path in self.rules],
+                "metrics": metrics,
+                "notify": notify,
                 "source": source.model_copy(
                     update={
                         "captures": [at(path) for path in source.captures],
@@ -166,12 +229,45 @@ class ApplianceSettings(_Part):
             }
         )
 
+    @property
+    def segments(self) -> list[str]:
+        """Their names, in the order of their numbers; `default` last."""
+        return segment_names(self.segment)
+
+    def exposure(self) -> Exposure:
+        """Who decides about segments. Raises SettingError for settings that make no sense, or of a
+        segment that there is not."""
+        settings, names = self.options.exposure, self.segments
+        for name in settings.named():
+            if name not in names:
+                raise SettingError(f"exposure.*.{name}: there is no segment {name!r}; there are "
+                                   f"{', '.join(names)}")  # fmt: skip
+        return settings.build(names, self.in_fallback)
+
+    def segment_plan(self) -> list[dict[str, Any]]:
+        """The named segments, as the port's plan has them."""
+        return [
+            {"vlan": one.vlan, "networks": list(map(str, one.networks))}
+            for one in self.segment.values()
+        ]
+
     def source_plan(self) -> dict[str, Any]:
         """The source, as the port's plan has it."""
         source = self.source
         if source.directory:
             return {"directory": source.directory, "rate": source.rate}
         return {"captures": source.captures, "rate": source.rate, "loops": source.loops}
+
+
+def segment_names(named: Iterable[str]) -> list[str]:
+    """All segments; `default` last."""
+    return [*named, DEFAULT_SEGMENT]
+
+
+def _exposure_key(settings: dict[str, Any]) -> tuple[str, ...]:
+    """Where the first setting of exposure stands."""
+    first = next((key for key in settings if key.split(".")[0] == "exposure"), "")
+    return ("settings", first)
 
 
 def flat(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -9,11 +9,11 @@ holds no frame, so traffic does not wait for it; when it falls silent the port p
 
 from __future__ import annotations
 
+import logging
 import os
 import selectors
 import signal
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -28,35 +28,33 @@ from nsdata.appliance.control import Control
 from nsdata.appliance.figures import Figures
 from nsdata.appliance.memory import new_page
 from nsdata.appliance.notify import Notify
-from nsdata.appliance.processes import PORT, Process, Processes, log_file, option_list
+from nsdata.appliance.processes import PORT, Process, Processes, option_list
 from nsdata.appliance.record import Record
 from nsdata.appliance.reload import Change, change
+from nsdata.appliance.reporting import Reporting
 from nsdata.appliance.sensors import SensorReader, sources
 from nsdata.appliance.settings import ApplianceSettings
 from nsdata.appliance.store import Store
 from nsdata.assembly import build_deciders
 from nsdata.errors import EngineError, LedgerError, NsdataError
 from nsdata.fallback.controller import Moment, Transition
+from nsdata.fallback.deciders import Measures
 from nsdata.fallback.decisions import Kill, Start
 from nsdata.fallback.ledger import LedgerSnapshot
 from nsdata.fallback.reasons import Reason, State
-from nsdata.path.port import FULL_SHARE
 from nsdata.path.status import StatusPage
 
 STOP_NS = 15_000_000_000  # for all to stop when asked to
 PAUSE_S = 0.01  # after what nobody expected
-TOLD = (
-    "capture", "output", "failed", "refused", "detached", "best effort",
-)  # fmt: skip
+TOLD = ("capture", "output", "failed", "refused", "detached", "best effort")
+log = logging.getLogger(__name__)
 MEMORY_NS = 100_000_000  # between two looks at resident memory
 
 
 class Supervisor:
     """One appliance. Raises NsdataError for what keeps it from being set up."""
 
-    def __init__(
-        self, settings: ApplianceSettings, file: str | os.PathLike[str] | None = None
-    ) -> None:
+    def __init__(self, settings: ApplianceSettings, file: str | Path | None = None) -> None:
         self.settings = settings
         self.file = file  # that a reload reads again
         directory = Path(settings.directory)
@@ -64,24 +62,24 @@ class Supervisor:
         self.control = Control(directory / "control.sock", Commands(self).answer)
         self.page_fd, self.page = new_page("supervisor")
         self.page.enter()
-        self.log = log_file(directory)
-        self.processes = Processes(settings, self.page_fd, self.log)
+        self.processes = Processes(settings, self.page_fd)
         store = Store(directory / "appliance.db")
         self.before = store.last()
         self.record = Record(settings.name, store, self.processes.writer_end)
-        self.figures = Figures()
+        self.figures = Figures(settings.segments)
         self.notify = Notify()
         options = settings.options
         if (best := options.protection.best_effort).enabled:
             self.processes.best_effort = (best.latency, best.leave)
-        self.deciders = build_deciders(options, self)
+        self.deciders = build_deciders(options, self, settings.exposure())
         self.watch = self.deciders.watch
         self.sensors = SensorReader(sources(options.health, directory), options.health)
         self.sensors_ns = 0
-        self.order = 0
+        self.order = self.reloaded_order = 0
         self.clock_ns = 0  # the latest time stamp of ports that ended
         self.obeyed: Message = {}  # the port's last word on what it does
         self.fpga_held = False
+        self.fpga_unused = False  # inspection goes on without it
         self.stopping = False
         self.reload_asked = False
         self.good = self.processes.rules, self.processes.options  # that could be compiled
@@ -90,6 +88,8 @@ class Supervisor:
         self.ready = False  # the port was, once
         self.selector = selectors.DefaultSelector()
         self.memory_ns = 0
+        self.reporting = Reporting(self)
+        self.record.tell = self.reporting.tell
         self.agency = Agency(self)
 
     # --- figures ----------------------------------------------------------------------------
@@ -106,6 +106,10 @@ class Supervisor:
         """Now, for the deciders."""
         return self.figures.moment(time.monotonic_ns(), self._page())
 
+    def measures(self) -> Measures:
+        """What the protections are decided by."""
+        return self.figures.measures()
+
     # --- what the deciders need done: nsdata.fallback.deciders.Hands ---------------------------
 
     def transition(self, entry: Transition) -> None:
@@ -118,7 +122,7 @@ class Supervisor:
 
     def health(self, told: Mapping[str, Any]) -> None:
         """On the record."""
-        self.record.say("health", {"health": told})
+        self.record.health(told)
 
     def obey(self) -> None:
         """Tell the port what to do from now on."""
@@ -127,17 +131,21 @@ class Supervisor:
             return
         self.order += 1
         normal = self.deciders.state is State.NORMAL
-        block = self.settings.in_fallback == "block"
-        mode = port_process.INSPECT if normal else (
-            port_process.BLOCK if block else port_process.PERMIT)  # fmt: skip
-        port.send("mode", mode=mode, share=self.deciders.share, order=self.order, block=block)
+        self._mode(port, port_process.INSPECT if normal else port_process.FALLBACK)
 
-    def _permit(self) -> None:
-        """Whatever the state: permit everything, until the next order."""
+    def _mode(self, port: Process, mode: int) -> None:
+        blocked = self.deciders.exposure.blocked(self.settings.segments)
+        port.send("mode", mode=mode, share=self.deciders.share, blocked=blocked, order=self.order)
+
+    def _fall_back(self) -> None:
+        """Whatever the state: inspect nothing, until the next order."""
         if port := self.processes.running.get(PORT):
             self.order += 1
-            port.send("mode", mode=port_process.PERMIT, share=FULL_SHARE, order=self.order,
-                      block=False)  # fmt: skip
+            self._mode(port, port_process.FALLBACK)
+
+    def protect(self) -> None:
+        """Tell the workers what holds: whether alerts are written, and which rules are off."""
+        self.processes.protect(self.deciders.suspended, self.deciders.disabled)
 
     def start(self, decision: Start) -> None:
         """Start a process, and see to it."""
@@ -145,7 +153,9 @@ class Supervisor:
         more = {}
         if name == PORT:
             clock_ns = self.clock_ns = max(self.clock_ns, self.figures.port.get("clock_ns", 0))
-            more = {"inspect": self.deciders.state is State.NORMAL, "after_ns": clock_ns}
+            blocked = self.deciders.exposure.blocked(self.settings.segments)
+            inspect = self.deciders.state is State.NORMAL
+            more = {"inspect": inspect, "after_ns": clock_ns, "blocked": blocked}
         try:
             process = self.processes.start(name, attempt, **more)
         except EngineError as error:
@@ -187,10 +197,11 @@ class Supervisor:
             self.processes.port_gone()
             if lost := self.figures.port_gone(process.page):
                 self.record.note("port gone", PORT, lost)
+        self.reporting.snapshots.tallies.gone(process)
         code, number = self.processes.gone(process)
         now = time.monotonic_ns()
         if process.worker is not None:
-            self.figures.worker_gone(process.name)
+            self.figures.worker_gone(process.name, process.page)
         self.deciders.carry_out(
             self.watch.exited(process.name, process.attempt, now, code=code, signal=number)
         )
@@ -212,6 +223,8 @@ class Supervisor:
                     self.record.note("rule refused", process.name, {"rule": text})
             elif what == "drops":
                 self.figures.dropped(process.name, message["by_rule"])
+            elif what == "costs":
+                self.figures.spent(message["by_rule"])
             elif what == "mode":
                 self.obeyed = message
             elif what == "fpga":
@@ -223,8 +236,20 @@ class Supervisor:
             elif what == "reloaded":
                 self._reloaded(message)
                 self._told(process, message)
+                if message["ok"]:
+                    self._begun_anew(process, message["order"])
             elif what in TOLD:
                 self._told(process, message)
+
+    def _begun_anew(self, worker: Process, order: int) -> None:
+        """A worker has other rules, all of them on; with the first of an order all are decided
+        about anew."""
+        if order != self.reloaded_order:
+            self.reloaded_order = order
+            self.figures.reloaded()
+            self.deciders.reloaded()
+        else:
+            self.processes.protect_one(worker)
 
     def _ready(self) -> None:
         if not self.ready:
@@ -234,13 +259,22 @@ class Supervisor:
     def _fpga(self, process: Process, message: Message) -> None:
         """The block beside a worker has failed; in software inspection goes on without it."""
         evidence = {"process": process.name, "fpga": message["fpga"]}
+        self.fpga_unused = message["software"]
         if message["software"]:
             self.record.note("FPGA out of use", process.name, evidence)
         else:
             self.fpga_held = True
             self.deciders.fault(Reason.FPGA, evidence)
 
+    @property
+    def fpga_state(self) -> str | None:
+        """None: there is none."""
+        if self.settings.offload is None:
+            return None
+        return "failed" if self.fpga_held else "unused" if self.fpga_unused else "working"
+
     def _fpga_over(self, evidence: Mapping[str, Any]) -> None:
+        self.fpga_unused = False
         if self.fpga_held:
             self.fpga_held = False
             self.deciders.clear(Reason.FPGA, evidence)
@@ -268,9 +302,12 @@ class Supervisor:
             if beat_ns:
                 seen = self.watch.beat(name, attempt, beat_ns, beats, time.monotonic_ns())
                 self.deciders.carry_out(seen)
+            if process.worker is not None:
+                self.figures.worker(name, process.page)
             if memory:
                 rss = process.rss()
                 self.deciders.carry_out(self.watch.memory(name, attempt, rss, time.monotonic_ns()))
+        self.processes.protect_again()
         if memory:
             self.memory_ns = now + MEMORY_NS
         try:
@@ -308,6 +345,7 @@ class Supervisor:
         self.record.note(
             "appliance started", self.settings.name, {"workers": self.settings.workers}
         )
+        self.reporting.begin()
         while not self.stopping:
             self._guarded("loop", self._turn)
         self._guarded("stop", self._end)
@@ -327,14 +365,14 @@ class Supervisor:
             work()
         except Exception as error:
             told = f"{type(error).__name__}: {error}"
-            traceback.print_exc()
+            log.exception("unexpected in the %s", where, extra={"event": "unexpected"})
             try:
                 self.deciders.carry_out(self.watch.unexpected(where, told, time.monotonic_ns()))
             except Exception:
                 # Those who decide have failed, too: traffic flows, and that is all.
-                traceback.print_exc()
+                log.exception("those who decide have failed", extra={"event": "unexpected"})
                 with suppress(Exception):
-                    self._permit()
+                    self._fall_back()
             time.sleep(PAUSE_S)  # what fails at every turn is not to use up a core
 
     def _turn(self) -> None:
@@ -358,6 +396,7 @@ class Supervisor:
                 self.record.note("reload refused", self.settings.name, {"error": str(error)})
         self.notify.alive(now)
         self._look(now)
+        self.reporting.look(now)
         self.agency.look(now)
         self.record.push()
         self.record.save(now, self.moment().ledger, self.deciders.state, self.deciders.reason)
@@ -389,7 +428,7 @@ class Supervisor:
         file = found.file
         names = self.processes.names()
         self.deciders.adopt(
-            build_deciders(file.options, self),
+            build_deciders(file.options, self, file.exposure()),
             {name: file.options.watch.limits(name) for name in names},
         )
         if any(key.startswith("health.") for key in found.keys):
@@ -427,7 +466,8 @@ class Supervisor:
                     self.deciders.carry_out(self.watch.stop(name, time.monotonic_ns()))
                     process.send("stop")
             if group == names[1:]:
-                self.record.say("ledger", {"ledger": self.ledger().as_dict()})
+                told = {"ledger": self.ledger().as_dict(), "segments": self.figures.exposed()}
+                self.record.say("ledger", told)
             while any(name in self.processes.running for name in group):
                 if time.monotonic_ns() > limit:
                     for name in group:
@@ -442,16 +482,19 @@ class Supervisor:
                 self.page.beat()
         ledger = self.moment().ledger
         self.record.counters(ledger, self.deciders.state, self.deciders.reason)
+        self.reporting.end()
 
     def close(self) -> None:
         """Let go of everything."""
         for process in list(self.processes.running.values()):
             self.processes.kill(process)
             self.processes.gone(process)
+        self.record.store.flush()  # what is not delivered now is at the next start
+        self.reporting.close()
         self.agency.close()
         self.sensors.close()
         self.control.close()
         self.record.close()
         self.notify.close()
         self.selector.close()
-        self.log.close()
+        self.processes.close()

@@ -11,10 +11,12 @@ import gc
 import socket
 import threading
 import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from nsdata.appliance.channel import LARGEST, Message, close_all
 from nsdata.appliance.child import BEAT_NS, PUBLISH_NS, Child
@@ -30,15 +32,22 @@ from nsdata.offload import registers
 from nsdata.offload.driven import DrivenOffload
 from nsdata.offload.session import Session, open_session
 from nsdata.output.events import EveWriter
+from nsdata.path.engine import Engine
 from nsdata.path.ring import Ring
 from nsdata.pipeline import Pipeline
 from nsdata.rules.ruleset import load_rules
 
 IDLE_NS = 200_000  # between two looks at an empty ring
 EVENT_ROOM = 1 << 22  # bytes of events kept while the writer does not take them
-FIGURES = ("batches", "frames", "lines_sent", "events_lost", "reloads", "rules")
+# Words of the status page, in order.
+FIGURES = (
+    "batches", "frames", "lines_sent", "events_lost", "reloads", "rules",
+    "suppressed_alerts",  # not written, since they were suspended
+    "verified_packets", "verified_bytes",  # of which rules were verified in full
+)  # fmt: skip
 NOBODY_JUDGES = 1 << 62  # packets in a window
-REPORT_NS = 500_000_000  # between two reports of what rules dropped
+REPORT_NS = 500_000_000  # between two reports of what rules dropped and cost, at most
+RULES_TOLD = 1000  # of whose costs a message tells
 RECOVER_NS = 1_000_000_000  # between two tries to bring the block back
 
 
@@ -97,6 +106,45 @@ def split(lines: bytes) -> list[bytes]:
     return [*parts, lines[at:]] if at < len(lines) else parts
 
 
+class RunningRules:
+    """The rules of an engine from their load on: switched by sid, and what they cost told a part
+    at a time."""
+
+    def __init__(self, engine: Engine, sids: Sequence[int]) -> None:
+        self._engine = engine
+        self._sids = sids
+        self._told = np.zeros_like(self._now())
+        self._disabled: frozenset[int] = frozenset()
+
+    def disable(self, sids: Iterable[int]) -> None:
+        """These are off from now on, and no others; those it does not have are left out."""
+        disabled = frozenset(sids)
+        for number, sid in enumerate(self._sids):
+            if (sid in disabled) is not (sid in self._disabled):
+                self._engine.switch_rule(number, sid not in disabled)
+        self._disabled = disabled
+
+    def _now(self) -> npt.NDArray[np.uint64]:
+        """Rows: the fields of RuleCost; columns: source rules."""
+        costs, matched = self._engine.rule_costs(), self._engine.rule_counts()["matched"]
+        return np.stack([costs["checked"], matched, costs["ns"], costs["verified"]])
+
+    def tell(self, child: Child) -> None:
+        """What they cost since; what is not taken is told the next time."""
+        now = self._now()
+        more = now - self._told
+        changed = np.flatnonzero(more[0])
+        for start in range(0, len(changed), RULES_TOLD):
+            part = changed[start : start + RULES_TOLD]
+            by_rule: dict[int, list[int]] = {}
+            for number, row in zip(part, more[:, part].T.tolist(), strict=True):
+                sid = self._sids[number]  # of several rules when their gid differs
+                by_rule[sid] = _sum(by_rule[sid], row) if sid in by_rule else row
+            if not child.tell("costs", by_rule=by_rule):
+                return
+            self._told[:, part] = now[:, part]
+
+
 class WorkerProcess:
     """The loop. `plan`: rules, settings (by key), inline, seed, offload (a name, or None)."""
 
@@ -130,7 +178,8 @@ class WorkerProcess:
         self.reported: dict[int, int] = {}
         self.report_ns = self.publish_ns = 0
         self.words = np.zeros(len(FIGURES), np.uint64)
-        for what in ("ring", "unring", "writer", "reload", "inject"):
+        self.running = RunningRules(engine, self.loaded.sids)
+        for what in ("ring", "unring", "writer", "reload", "inject", "protect"):
             child.on(what, getattr(self, f"_{what}"))
 
     @staticmethod
@@ -153,6 +202,11 @@ class WorkerProcess:
         if isinstance(block, DrivenOffload):
             error = registers.ErrorClass[message["error"]]
             block.driver.transport.write(registers.ERR_INJECT.address, 1 << error)
+
+    def _protect(self, message: Message, descriptors: list[int]) -> None:
+        """What holds from now on: whether alerts are written, and which rules (sid) are off."""
+        self.pipeline.engine.suspend_alerts(message["suspended"])
+        self.running.disable(message["disabled"])
 
     def _writer(self, message: Message, descriptors: list[int]) -> None:
         self.events.to(socket.socket(fileno=descriptors[0]))
@@ -204,10 +258,12 @@ class WorkerProcess:
 
     def _take_over(self, loaded: LoadedRules) -> None:
         self.settings = self.new_settings
+        self.running.tell(self.child)
         self.pipeline.swap_rules(loaded.base, loaded.fragments, loaded.sids)
         if self.offload is not None:
             self.pipeline.load_offload(loaded, self.offload.image_for(loaded, self.settings))
         self.loaded = loaded
+        self.running = RunningRules(self.pipeline.engine, loaded.sids)
         self.reloads += 1
         self.child.tell("reloaded", ok=True, rules=loaded.numbers, order=self.order,
                         refused=len(loaded.ruleset.refused))  # fmt: skip
@@ -248,10 +304,12 @@ class WorkerProcess:
             self.block_failed = not self.child.tell("fpga over")
 
     def _report(self, now: int) -> None:
-        """What rules dropped, for the evidence of a fallback."""
+        """What rules dropped, for the evidence of a fallback; what they cost."""
         if now < self.report_ns:
             return
-        self.report_ns = now + REPORT_NS
+        # several times in a window of the protections, which compare what rules cost in it
+        self.report_ns = now + min(REPORT_NS, self.settings.protection.window // 4)
+        self.running.tell(self.child)
         drops = dict(self.pipeline.drops_by_rule())
         if drops != self.reported:
             most = sorted(drops.items(), key=lambda item: -item[1])[:1000]
@@ -265,7 +323,7 @@ class WorkerProcess:
         self.publish_ns = now + PUBLISH_NS
         self.words[:] = (
             self.batches, self.counts[0], self.events.sent, self.events.lost, self.reloads,
-            self.loaded.numbers,
+            self.loaded.numbers, *self.pipeline.engine.protection_counts(),
         )  # fmt: skip
         self.child.page.publish(self.words)
 
@@ -294,6 +352,10 @@ class WorkerProcess:
             time.sleep(0.001)
         self._publish(time.monotonic_ns())
         self.child.tell("stopped", events_lost=self.events.lost + len(self.events.waiting))
+
+
+def _sum(one: list[int], other: list[int]) -> list[int]:
+    return [a + b for a, b in zip(one, other, strict=True)]
 
 
 def _gone(now: list[int], then: list[int]) -> list[int]:

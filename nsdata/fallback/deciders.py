@@ -1,7 +1,9 @@
 """All deciders of an appliance on one time line, and the hands that do what they decide.
 
     what is observed ─► Watch, Health ─► start, kill, fault ─┐
-    the ledger       ─► Guard, Reentry ─► state, share ──────┴─► Hands
+    the ledger       ─► Guard, Reentry ─► state, share ──────┤
+    Measures         ─► Protection, Exposure ─► alerts, ─────┴─► Hands
+                                                rules, segments
 
 A running appliance has hands of processes and sockets, a scenario in virtual time has hands of its
 own: both decide alike. Times are nanoseconds of the hands' clock and never run back.
@@ -10,17 +12,32 @@ own: both decide alike. Times are nanoseconds of the hands' clock and never run 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from nsdata.fallback.controller import Moment, Transition
 from nsdata.fallback.decisions import Decision, FaultCleared, FaultHeld, Kill, Note, Start
+from nsdata.fallback.exposure import Exposure, SetSegment
 from nsdata.fallback.guard import Guard
 from nsdata.fallback.health import Health
+from nsdata.fallback.ledger import Count
+from nsdata.fallback.protection import Protection, RuleCost, SetAlerts, SetRule
 from nsdata.fallback.reasons import Reason, State
 from nsdata.fallback.reentry import FallBackAgain, Reentry, SetShare, TryRestore
 from nsdata.fallback.sensor import Reading
+from nsdata.fallback.share import ALL
+from nsdata.fallback.tiers import Tiers, entered
 from nsdata.fallback.watch import Watch
 from nsdata.fallback.watch_policy import ProcessLimits
+
+
+class Measures(NamedTuple):
+    """What the protections are decided by; all cumulative but `missing`."""
+
+    costs: Mapping[int, RuleCost] = {}  # by sid
+    suppressed: int = 0  # alerts that were not written, since they were suspended
+    verified: Count = Count()  # packets of which rules were verified in full
+    permitted_bytes: Mapping[str, int] = {}  # by segment, uninspected
+    missing: int = 0  # workers that take no frames now
 
 
 class Hands(Protocol):
@@ -29,6 +46,9 @@ class Hands(Protocol):
     def moment(self) -> Moment:
         """Now, with the counters of now."""
 
+    def measures(self) -> Measures:
+        """Costs, and what was not inspected, up to now."""
+
     def start(self, decision: Start) -> None:
         """Start a process; `watch.started` or `watch.not_started` follows."""
 
@@ -36,7 +56,11 @@ class Hands(Protocol):
         """Kill that attempt of a process; `watch.exited` follows."""
 
     def obey(self) -> None:
-        """State or share changed: the port is to act by `Deciders.state` and `share`."""
+        """State, share or a segment's action changed: the port is to act by `Deciders.state`,
+        `share` and `exposure.action`."""
+
+    def protect(self) -> None:
+        """The workers are to act by `Deciders.suspended` and `disabled`."""
 
     def transition(self, entry: Transition) -> None:
         """A change of state or reason, or a refusal, for the record."""
@@ -49,16 +73,27 @@ class Hands(Protocol):
 
 
 class Deciders:
-    """Guard (drop meter and controller), watch, re-entry and health score of one appliance."""
+    """Guard (drop meter and controller), watch, re-entry, health score, protections and exposure
+    of one appliance."""
 
     def __init__(
-        self, hands: Hands, guard: Guard, watch: Watch, reentry: Reentry, health: Health
+        self,
+        hands: Hands,
+        guard: Guard,
+        watch: Watch,
+        reentry: Reentry,
+        health: Health,
+        protection: Protection,
+        exposure: Exposure,
     ) -> None:
         self.hands = hands
         self.guard = guard
         self.watch = watch
         self.reentry = reentry
         self.health = health
+        self.protection = protection
+        self.exposure = exposure
+        self.tiers = Tiers()
         self.health_told: dict[str, Any] = {}
 
     @property
@@ -75,18 +110,33 @@ class Deciders:
         """Of 65536: the flows that are inspected while the state is normal."""
         return self.reentry.threshold
 
+    @property
+    def suspended(self) -> bool:
+        """Whether alerts are counted and not written."""
+        return self.protection.alerts.until_ns is not None
+
+    @property
+    def disabled(self) -> list[int]:
+        """The rules (sid) that are switched off, in the order they were."""
+        return list(self.protection.rules.disabled)
+
     def start(self) -> None:
         """Begin: windows and durations count from now."""
-        self.guard.start(self.hands.moment())
+        moment, measures = self.hands.moment(), self.hands.measures()
+        self.guard.start(moment)
+        self.protection.start(moment.now_ns, moment.ledger, measures.costs)
 
     def adopt(self, other: Deciders, limits: Mapping[str, ProcessLimits]) -> None:
         """The policies of `other` from now on, and these limits of processes; what has been
-        observed, and the state, stay. A window of the drop meter begins anew if it is another."""
+        observed, and the state, stay. Windows of the drop meter and of loss begin anew if they are
+        others."""
         self.look()
-        mine, theirs = self.guard.meter, other.guard.meter
+        mine, theirs, moment = self.guard.meter, other.guard.meter, self.hands.moment()
         if mine.policy != theirs.policy:
-            self.guard.adopt(theirs, self.hands.moment())
+            self.guard.adopt(theirs, moment)
         self.reentry.adopt(other.reentry)
+        self.protection.adopt(other.protection, moment.now_ns, moment.ledger)
+        self.exposure.adopt(other.exposure)
         self.health.policy = other.health.policy
         self.watch.policy = other.watch.policy
         for name, limit in limits.items():
@@ -94,9 +144,14 @@ class Deciders:
 
     def next_due_ns(self) -> int:
         """When to `look` again, at the latest. EngineError before the watch was told anything."""
-        due = (self.watch.next_due_ns(), self.guard.next_evaluation_ns())
-        entry = self.reentry.next_due_ns()
-        return min(due) if entry is None else min(*due, entry)
+        due = (
+            self.watch.next_due_ns(),
+            self.guard.next_evaluation_ns(),
+            self.protection.next_due_ns(),
+            self.reentry.next_due_ns(),
+            self.exposure.next_due_ns(),
+        )
+        return min(at_ns for at_ns in due if at_ns is not None)
 
     # --- what is observed -------------------------------------------------------------------
 
@@ -105,6 +160,22 @@ class Deciders:
         self.apply(self.guard.evaluate(self.hands.moment()))
         self.carry_out(self.reentry.tick(self.hands.moment(), self.guard.controller))
         self.carry_out(self.watch.tick(self.hands.moment().now_ns))
+        self._protect()
+
+    def _protect(self) -> None:
+        """What gives way before a fallback, and what is not inspected; after the guard, so that a
+        fallback counts from its beginning."""
+        moment, measures = self.hands.moment(), self.hands.measures()
+        now_ns, ledger = moment.now_ns, moment.ledger
+        self.carry_out(self.protection.tick(now_ns, ledger, measures.costs, measures.suppressed))
+        exposed = self.state is State.FALLBACK or self.share < ALL or measures.missing > 0
+        self.carry_out(self.exposure.observe(now_ns, exposed, measures.permitted_bytes))
+        self.tiers.observe(now_ns, entered(ledger, measures.verified))
+
+    def reloaded(self) -> None:
+        """Other rules have taken over: every one of them is on."""
+        self.protection.rules.reloaded(self.hands.measures().costs)
+        self.hands.protect()
 
     def read_sensors(
         self, readings: Iterable[Reading], now_ns: int, *, forget: bool = False
@@ -167,6 +238,19 @@ class Deciders:
                 case FallBackAgain():
                     moment = self.hands.moment()
                     self.apply(self.guard.judge(decision.reading, moment, decision.evidence))
+                case SetAlerts():
+                    self.hands.protect()
+                    suspended = decision.until_ns is not None
+                    what = "alerts suspended" if suspended else "alerts written again"
+                    self.hands.note(what, "", decision.evidence)
+                case SetRule():
+                    self.hands.protect()
+                    what = "rule enabled" if decision.enabled else "rule disabled"
+                    self.hands.note(what, str(decision.rule), decision.evidence)
+                case SetSegment():
+                    self.hands.obey()
+                    told = {"action": decision.action.value, "why": decision.why}
+                    self.hands.note("segment", decision.segment, {**told, **decision.evidence})
                 case Note():
                     self.hands.note(decision.kind, decision.subject, decision.evidence)
 

@@ -13,7 +13,7 @@ as bytes are to be looked at: a segment passes its bytes by what comes between t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -23,6 +23,7 @@ from nsdata.fallback.decisions import Decision
 from nsdata.fallback.drop_meter import SECOND_NS
 from nsdata.units import duration_text
 
+DEFAULT_SEGMENT = "default"  # what no other segment takes
 DEFAULT_REFILL_NS = 600 * SECOND_NS
 
 
@@ -90,12 +91,25 @@ class Exposure:
         self._exposed = False
         self._since_ns = 0  # exposed, or fully inspected, since
 
+    def adopt(self, other: Exposure) -> None:
+        """The policies of `other` from now on; what was used of budgets stays used."""
+        self.refill_ns = other.refill_ns
+        for name, theirs in other._segments.items():
+            mine = self._segments.setdefault(name, theirs)
+            mine.policy = theirs.policy
+            mine.blocked = mine.blocked and bool(_used_up(mine))
+
     def action(self, segment: str) -> SegmentAction:
         """What is to be done with frames of this segment that are not inspected."""
         known = self._segments.get(segment)
         if known is None:
             return SegmentAction.PERMIT
         return SegmentAction.BLOCK if known.blocked else known.policy.action
+
+    def blocked(self, segments: Iterable[str]) -> int:
+        """Those of `segments` whose action is block, a bit each by their place."""
+        actions = map(self.action, segments)
+        return sum(1 << at for at, one in enumerate(actions) if one is SegmentAction.BLOCK)
 
     def observe(
         self, now_ns: int, exposed: bool, permitted_bytes: Mapping[str, int]
@@ -171,18 +185,23 @@ class Exposure:
         return out
 
     def _judge(self, name: str, segment: _Segment, at_ns: int) -> list[SetSegment]:
-        policy = segment.policy
-        over = []
-        if policy.max_bytes is not None and segment.used_bytes >= policy.max_bytes:
-            over.append("bytes")
-        if policy.max_ns is not None and segment.used_ns >= policy.max_ns:
-            over.append("time")
+        over = _used_up(segment)
         if not over:
             return []
         segment.blocked = True
         told = {**_told(segment), "exposed_since_ns": self._since_ns, "used_up": over}
         why = f"its exposure budget is used up ({' and '.join(over)})"
         return [SetSegment(at_ns, name, SegmentAction.BLOCK, why, told)]
+
+
+def _used_up(segment: _Segment) -> list[str]:
+    """The budgets that are."""
+    policy, over = segment.policy, []
+    if policy.max_bytes is not None and segment.used_bytes >= policy.max_bytes:
+        over.append("bytes")
+    if policy.max_ns is not None and segment.used_ns >= policy.max_ns:
+        over.append("time")
+    return over
 
 
 def _told(segment: _Segment) -> dict[str, Any]:

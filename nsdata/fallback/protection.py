@@ -129,6 +129,13 @@ class LossWindows:
         """The end of the window, or None before the start."""
         return None if self._start is None else self._next_ns
 
+    def alike(self, other: LossWindows) -> bool:
+        """Whether `other` reads as this does."""
+        mine, theirs = (
+            (one.window_ns, one.minimum_packets, one._loss) for one in (self, other)
+        )
+        return mine == theirs
+
     def start(self, now_ns: int, ledger: LedgerSnapshot) -> None:
         """The first window begins."""
         self._start = (now_ns, ledger.received.packets, ledger.lost.packets)
@@ -163,16 +170,16 @@ class AlertSuppression:
     """When alerts are suspended."""
 
     def __init__(self, policy: ProtectionPolicy) -> None:
-        self._policy = policy
+        self.policy = policy
         self._streak: list[LossReading] = []
         self.until_ns: int | None = None  # suspended until then
         self._since_ns = 0
-        self._suppressed = 0  # alerts left out before this suspension
+        self._told = 0  # alerts left out that were told
         self._renewed = 0
 
-    def on_window(self, reading: LossReading, suppressed: int) -> list[Decision]:
-        """A window has ended; `suppressed`: alerts left out so far, cumulative."""
-        policy = self._policy
+    def on_window(self, reading: LossReading) -> list[Decision]:
+        """A window has ended."""
+        policy = self.policy
         if not policy.suppression_ns:
             return []
         self._streak = [*self._streak, reading][-policy.windows :] if reading.over else []
@@ -184,7 +191,7 @@ class AlertSuppression:
         if not first:
             self._renewed += 1
             return []
-        self._since_ns, self._suppressed, self._renewed = at_ns, suppressed, 0
+        self._since_ns, self._renewed = at_ns, 0
         told = {
             "windows": [window.told() for window in self._streak],
             "loss": policy.loss,
@@ -193,32 +200,36 @@ class AlertSuppression:
         return [SetAlerts(at_ns, until_ns, told)]
 
     def on_time(self, now_ns: int, suppressed: int) -> list[Decision]:
-        """Alerts are written again when the time is over."""
+        """Alerts are written again when the time is over; `suppressed`: those left out so far,
+        cumulative."""
         if self.until_ns is None or now_ns < self.until_ns:
             return []
         at_ns, self.until_ns = self.until_ns, None
         told = {
             "suspended_ns": at_ns - self._since_ns,
             "renewed": self._renewed,
-            "suppressed_alerts": suppressed - self._suppressed,
+            "suppressed_alerts": suppressed - self._told,
         }
+        self._told = suppressed  # what is left out until the engine obeys is told the next time
         return [SetAlerts(at_ns, None, told)]
 
 
 class RuleCost(NamedTuple):
-    """Of one rule, cumulative: packets it was checked against, matches, and work (nanoseconds
-    or units of the engine; all 0 where it is not measured: the checks count then)."""
+    """Of one rule, cumulative: packets it was checked against, matches, work (nanoseconds or
+    units of the engine; all 0 where it is not measured: the checks count then), and packets it was
+    verified in full."""
 
     checked: int = 0
     matches: int = 0
     work: int = 0
+    verified: int = 0
 
 
 class AdaptiveRules:
     """Which rules cost too much while packets are lost."""
 
     def __init__(self, policy: ProtectionPolicy) -> None:
-        self._policy = policy
+        self.policy = policy
         self._before: dict[int, RuleCost] = {}
         self._named: set[int] = set()  # since it was calm last
         self._loss_ns: int | None = None  # end of the last window with loss
@@ -228,7 +239,7 @@ class AdaptiveRules:
     @property
     def next_due_ns(self) -> int | None:
         """When it will have been calm for long enough."""
-        return None if self._loss_ns is None else self._loss_ns + self._policy.calm_ns
+        return None if self._loss_ns is None else self._loss_ns + self.policy.calm_ns
 
     def start(self, costs: Mapping[int, RuleCost]) -> None:
         """Costs count from here."""
@@ -243,7 +254,7 @@ class AdaptiveRules:
     def on_window(self, reading: LossReading, costs: Mapping[int, RuleCost]) -> list[Decision]:
         """A window has ended; `costs` by rule number, cumulative (one that began anew is
         counted from 0)."""
-        policy = self._policy
+        policy = self.policy
         spent = {rule: _since(self._before.get(rule), cost) for rule, cost in costs.items()}
         self._before = dict(costs)
         if policy.adaptive is Adaptive.OFF or not reading.over:
@@ -286,7 +297,7 @@ class AdaptiveRules:
         due = self.next_due_ns
         if due is None or now_ns < due:
             return []
-        told = {"calm_ns": self._policy.calm_ns, "loss_until_ns": self._loss_ns}
+        told = {"calm_ns": self.policy.calm_ns, "loss_until_ns": self._loss_ns}
         out: list[Decision] = [
             SetRule(due, rule, True, {"rule": rule, "disabled_since_ns": since, **told})
             for rule, since in self.disabled.items()
@@ -383,6 +394,15 @@ class Protection:
         self.windows.start(now_ns, ledger)
         self.rules.start(costs or {})
 
+    def adopt(self, other: Protection, now_ns: int, ledger: LedgerSnapshot) -> None:
+        """The policy of `other` from now on. A suspension under way, and rules that are disabled,
+        end as they would have; the window begins anew when it is another."""
+        same = self.windows.alike(other.windows)
+        self.policy = self.alerts.policy = self.rules.policy = other.policy
+        if not same:
+            self.windows = other.windows
+            self.windows.start(now_ns, ledger)
+
     def next_due_ns(self) -> int:
         """When `tick` is due. EngineError before `start`."""
         due = self.windows.next_due_ns
@@ -410,7 +430,7 @@ class Protection:
         while (at_ns := self.next_due_ns()) <= now_ns:
             if self.windows.next_due_ns == at_ns:
                 reading = self.windows.read(at_ns, ledger)
-                out += self.alerts.on_window(reading, suppressed)
+                out += self.alerts.on_window(reading)
                 out += self.rules.on_window(reading, costs or {})
                 # late: all that came is of that window, and one empty one tells of the others
                 self.windows.skip_idle(self._others(now_ns))

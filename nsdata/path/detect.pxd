@@ -2,6 +2,7 @@
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from nsdata.path.detect_content cimport Inspection
+from nsdata.path.detect_costs cimport Cost, RuleCosts
 from nsdata.path.detect_state cimport DetectState
 from nsdata.path.hs cimport hs_database_t, hs_scratch_t
 from nsdata.path.packet cimport Flow, Packet
@@ -32,6 +33,11 @@ cdef class Detector:
     cdef uint64_t *summary            # one bit per word of `words`
     cdef uint32_t n_summary
     cdef uint8_t *anchored            # per rule: payload ops with absolute offset or depth
+    cdef RuleCosts costs
+    cdef Cost *cost                   # its arrays
+    cdef const uint64_t *enabled
+    cdef uint32_t until_timed         # packets until the next that is timed
+    cdef bint verified                # of the packet at hand, some rule was verified in full
     cdef const uint64_t *src_row      # address sets of the packet at hand
     cdef const uint64_t *dst_row
     cdef const uint64_t *sport_row    # port sets; NULL when the protocol has no ports
@@ -58,6 +64,7 @@ cdef class Detector:
                       uint32_t clear) noexcept nogil
     cdef void _select(self, Packet *p, Flow *f) noexcept nogil
     cdef int _evaluate(self, uint32_t index, Packet *p, Flow *f) noexcept nogil
+    cdef int _timed(self, uint32_t index, Packet *p, Flow *f) noexcept nogil
     cdef bint _header(self, const Rule *r, Packet *p, Flow *f) noexcept nogil
     cdef int _payload(self, const Rule *r, uint32_t index, uint32_t check, Packet *p) noexcept nogil
     cdef bint _buffer(self, uint8_t buffer, Packet *p) noexcept nogil

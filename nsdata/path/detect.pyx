@@ -12,10 +12,12 @@ from libc.string cimport memcmp, memset
 
 from nsdata.path.detect_checks cimport check_packet
 from nsdata.path.detect_content cimport inspect
+from nsdata.path.detect_costs cimport *
 from nsdata.path.hs cimport *
 from nsdata.path.packet cimport *
 from nsdata.path.pcre2 cimport *
 from nsdata.path.rulebase cimport *
+from nsdata.path.shared cimport monotonic_ns
 
 cdef extern from *:
     int __builtin_ctzll(unsigned long long) nogil
@@ -52,6 +54,9 @@ cdef class Detector:
         self.words = <uint64_t *> calloc(max(1, words), 8)
         self.summary = <uint64_t *> calloc(max(1, self.n_summary), 8)
         self.anchored = <uint8_t *> calloc(max(1, base.n_rules), 1)
+        self.costs = RuleCosts(base.n_rules)
+        self.cost = self.costs.items
+        self.enabled = self.costs.enabled
         if self.words == NULL or self.summary == NULL or self.anchored == NULL:
             raise MemoryError
         if base.scratch != NULL and hs_clone_scratch(base.scratch, &self.scratch) != HS_SUCCESS:
@@ -381,6 +386,7 @@ cdef class Detector:
         cdef int how = 1
         cdef int found
         self.evaluated += 1
+        self.cost[index].checked += 1
         if not self._header(r, p, f):
             return 0
         for k in range(r.n_checks):
@@ -390,6 +396,8 @@ cdef class Detector:
                     return 0
             elif not check_packet(op, p, f):
                 return 0
+        self.cost[index].verified += 1
+        self.verified = True
         if r.n_vars:
             memset(self.inspection.vars, 0, sizeof(self.inspection.vars))
         for k in range(r.n_buffers):
@@ -409,6 +417,14 @@ cdef class Detector:
             self.state.apply(&self.base.ops[r.post_at + k], self.base.lists, p, f)
         return how
 
+    cdef int _timed(self, uint32_t index, Packet *p, Flow *f) noexcept nogil:
+        """As `_evaluate`, by the clock."""
+        cdef uint64_t since = monotonic_ns()
+        cdef int how = self._evaluate(index, p, f)
+        cdef uint64_t took = monotonic_ns() - since
+        self.cost[index].timed_ns += took if took < TIMED_MOST_NS else TIMED_MOST_NS
+        return how
+
     cdef void run(self, Packet *p, Flow *f) noexcept nogil:
         """Fill `matches` with the rules that match, in evaluation order."""
         cdef uint64_t groups
@@ -417,6 +433,9 @@ cdef class Detector:
         cdef uint32_t w
         cdef uint32_t index
         cdef int how
+        cdef bint timed = self.until_timed == 0
+        self.until_timed = (TIMED_EVERY if timed else self.until_timed) - 1
+        self.verified = False
         self.n_matches = 0
         if p.ip_version == 0:
             self.proto_bit = 0
@@ -443,12 +462,12 @@ cdef class Detector:
             while groups:
                 w = s * 64 + <uint32_t> __builtin_ctzll(groups)
                 groups &= groups - 1
-                bits = self.words[w]
+                bits = self.words[w] & self.enabled[w]
                 self.words[w] = 0
                 while bits:
                     index = w * 64 + <uint32_t> __builtin_ctzll(bits)
                     bits &= bits - 1
-                    how = self._evaluate(index, p, f)
+                    how = self._timed(index, p, f) if timed else self._evaluate(index, p, f)
                     if how:
                         if self.n_matches < MAX_MATCHES:
                             self.matches[self.n_matches].rule = index

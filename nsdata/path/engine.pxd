@@ -36,6 +36,8 @@ cdef class Engine:
     cdef uint64_t received_bytes
     cdef uint64_t why_packets[WHY_COUNT]
     cdef uint64_t why_bytes[WHY_COUNT]
+    cdef uint64_t verified_packets    # rules were verified in full: what tier 4 gets
+    cdef uint64_t verified_bytes
     cdef uint64_t verdict_count[VERDICT_COUNT]
     cdef uint64_t offload_count[OFFLOAD_COUNT]     # frames by what the hardware said
 

@@ -266,6 +266,30 @@ cdef class Engine:
         self._take()
         return self.inspector.verdicts.drops()
 
+    def rule_costs(self) -> dict:
+        """uint64 arrays by source rule, since its image was loaded: packets it was `checked`
+        against, packets of which it was `verified` in full, and `ns` it took (measured in a part of
+        the packets, so a sample)."""
+        self._take()
+        return self.inspector.costs()
+
+    def switch_rule(self, uint32_t number, bint on) -> None:
+        """Source rule `number` matches nothing from the next frame on, or (on) does again; until
+        other rules are loaded. Flows that it had dropped or passed stay so. Raises EngineError
+        when there is no such rule."""
+        self._take()
+        self.inspector.switch_rule(number, on)
+
+    def suspend_alerts(self, bint on) -> None:
+        """From the next frame on alerts are counted and not written; rules act as before."""
+        self._take()
+        self.inspector.suspended = on
+
+    def protection_counts(self) -> tuple:
+        """(alerts that were not written, packets of which rules were verified in full, their
+        bytes)."""
+        return self.inspector.suspended_alerts, self.verified_packets, self.verified_bytes
+
     def bypass_counts(self) -> list:
         """Hits of each bypass rule."""
         cdef int k
@@ -393,6 +417,9 @@ cdef class Engine:
         elif judged == OFFLOAD_BYPASS:
             p.flags |= PKT_SHUNTED
         self.inspector.run(p, n)
+        if s.verified:
+            self.verified_packets += 1
+            self.verified_bytes += wirelen
         if s.dropped:
             return self._book(s.why, s.verdict, wirelen)
         if s.inspected or s.skipped == 0:

@@ -43,6 +43,7 @@ cdef struct FrameState:
     uint8_t inspected         # some layer was inspected
     uint8_t skipped           # Why of a layer that was not, 0 if none
     uint8_t passed            # a pass rule took the frame: inner layers are not inspected
+    uint8_t verified          # rules were verified in full against some layer of it
 
 cdef class Inspector:
     cdef RuleBase base
@@ -68,12 +69,16 @@ cdef class Inspector:
     cdef HostPolicy hosts[MAX_HOSTS]  # longest prefix first
     cdef int n_hosts
     cdef uint64_t grace_until_ns      # until then sessions may lack a handshake
+    cdef bint suspended               # alerts are not written, and counted
     # counters
+    cdef uint64_t suspended_alerts
     cdef uint64_t policy_count[16][8]     # by Policy and PolicyAction
     cdef uint64_t policy_drops[16]        # frames blocked, by Policy
     cdef uint64_t policy_flow_drops[16]   # ... because it had dropped their flow
 
     cdef object load(self, RuleBase base, uint32_t numbers, uint32_t alert_max)
+    cdef object costs(self)
+    cdef object switch_rule(self, uint32_t number, bint on)
     cdef void _set_hosts(self, hosts)
     cdef uint8_t _host_policy(self, const uint8_t *address, uint8_t version) noexcept nogil
     cdef void run(self, Packet *p, int n) noexcept nogil

@@ -105,6 +105,21 @@ cdef class Inspector:
         self.detector = detector
         self.verdicts = verdicts
 
+    cdef object costs(self):
+        """By source rule: see RuleCosts.read."""
+        return self.detector.costs.read(self.base.rules, self.verdicts.n_numbers)
+
+    cdef object switch_rule(self, uint32_t number, bint on):
+        """Every rule of the image that comes of source rule `number`."""
+        cdef uint32_t i
+        cdef bint found = False
+        for i in range(self.base.n_rules):
+            if self.base.rules[i].number == number:
+                self.detector.costs.switch(i, on)
+                found = True
+        if not found:
+            raise EngineError(f"the image has no rule of number {number}")
+
     cdef bint end_flows(self) noexcept nogil:
         """End all flows in the order they began; False: the records have to be drained."""
         cdef Flow *f
@@ -130,6 +145,7 @@ cdef class Inspector:
             "detect": dict(self.detector.stats(), **self.state.stats(),
                            alerts=self.verdicts.alerts,
                            alerts_suppressed=self.verdicts.suppressed,
+                           alerts_suspended=self.suspended_alerts,
                            alerts_discarded=self.verdicts.discarded),
             "records": {"clipped": self.records.clipped, "overflowed": self.records.overflowed},
         }
@@ -314,6 +330,8 @@ cdef class Inspector:
         cdef Decision *d = &self.decision
         s.inspected = 1
         self.detector.run(p, f)
+        if self.detector.verified:
+            s.verified = 1
         if self.detector.n_matches == 0:
             return
         self.verdicts.decide(self.detector.matches, self.detector.n_matches, p, f, d)
@@ -337,6 +355,9 @@ cdef class Inspector:
         cdef Record *shared = NULL        # whose copy of the payload the next may use
         cdef Record *shared_stream = NULL
         cdef uint32_t i
+        if self.suspended:
+            self.suspended_alerts += d.n_alerts
+            return
         for i in range(d.n_alerts):
             r = self.records.packet(REC_ALERT, p, f, outer)
             if r == NULL:

@@ -2,6 +2,7 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from nsdata.path.packet cimport MAX_LAYERS, WHY_COUNT, Packet
+from nsdata.path.port_segments cimport MAX_SEGMENTS, Segments
 from nsdata.path.ring cimport Ring, Shape
 
 cdef enum:
@@ -12,8 +13,14 @@ cdef enum:
 # What the port does with frames.
 cdef enum Mode:
     MODE_INSPECT = 0
-    MODE_PERMIT = 1           # fallback
-    MODE_BLOCK = 2            # fallback, on a segment that blocks then
+    MODE_FALLBACK = 1
+
+# What became of the frames of a segment that were not inspected.
+cdef struct Exposed:
+    uint64_t permitted_packets
+    uint64_t permitted_bytes
+    uint64_t blocked_packets
+    uint64_t blocked_bytes
 
 
 # The port's side of one worker's ring, in memory that no worker can falsify.
@@ -39,12 +46,16 @@ cdef class Port:
     cdef uint64_t held_bytes
     cdef uint64_t why_packets[WHY_COUNT]
     cdef uint64_t why_bytes[WHY_COUNT]
+    cdef Segments segments
+    cdef uint64_t blocked     # a bit for each segment whose uninspected frames are blocked
+    cdef Exposed exposed[MAX_SEGMENTS + 1]
 
-    cdef uint32_t _hash(self, const uint8_t *data, uint32_t caplen, uint32_t wirelen,
-                        uint16_t linktype) noexcept nogil
+    cdef uint32_t _hash(self) noexcept nogil
     cdef int _frame(self, const uint8_t *data, uint32_t caplen, uint32_t wirelen, uint64_t ts_ns,
                     uint16_t linktype, int mode, uint32_t share, bint best_effort,
                     uint64_t passing) noexcept nogil
+    cdef int _uninspected(self, int why, uint32_t wirelen) noexcept nogil
+    cdef object _permit(self, Ring ring, Line *line)
     cdef void _publish(self, Line *line) noexcept nogil
     cdef void _book(self, int why, uint64_t packets, uint64_t nbytes) noexcept nogil
     cdef object _known(self, int worker)

@@ -4,8 +4,9 @@
     collect ◄── slots handed back: verdicts, and what became of the frames
 
 Whatever a worker does, a frame received is settled once: by the worker's answer, or by the port,
-which has the frame: in fallback, for a worker that has failed, outside the share, with no slot
-free. `received = held + the sum of what became of the others` holds after every call.
+which has the frame: in fallback, for a worker that has failed, outside the share (these three as
+the frame's segment says), with no slot free. `received = held + the sum of what became of the
+others` holds after every call.
 
 Frames between two addresses go to one worker whatever their ports: fragments, ICMP errors and
 both directions of a flow stay together.
@@ -14,6 +15,8 @@ both directions of a flow stay together.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
+
+import numpy as np
 
 from nsdata.errors import EngineError
 
@@ -35,14 +38,16 @@ cdef inline uint64_t _mix(uint64_t x) noexcept nogil:
 
 
 cdef class Port:
-    """The port of `workers` workers (1 to WORKERS_MOST). seed: of the hash. Not thread-safe."""
+    """The port of `workers` workers (1 to WORKERS_MOST). seed: of the hash. segments: None is
+    `default` alone; all are permitted at first. Not thread-safe."""
 
-    def __init__(self, int workers, uint64_t seed=0):
+    def __init__(self, int workers, uint64_t seed=0, Segments segments=None):
         if not 1 <= workers <= MAX_WORKERS:
             raise EngineError(f"a port has 1 to {MAX_WORKERS} workers, not {workers}")
         self.workers = workers
         self.seed = seed
         self.rings = [None] * workers
+        self.segments = segments or Segments()
 
     def __dealloc__(self):
         cdef int i
@@ -72,12 +77,11 @@ cdef class Port:
         self.rings[worker] = ring
 
     def detach(self, int worker) -> list:
-        """This worker has failed, or is to go: what it did not hand back is permitted, and its
-        frames from now on, too. The slots it had, as `collect` gives them: they are to be
-        forwarded whole, their verdicts say nothing. Call `collect` before."""
+        """This worker has failed, or is to go: what it did not hand back is not inspected, nor are
+        its frames from now on. The slots it had, as `collect` gives them, but for the verdicts:
+        instead the Why of each frame. Call `collect` before."""
         cdef Line *line
         cdef Ring ring
-        cdef uint32_t index
         self._known(worker)
         ring = self.rings[worker]
         if ring is None:
@@ -87,12 +91,33 @@ cdef class Port:
             self._publish(line)
         left = []
         while line.settled < line.published:
-            index = line.settled & (line.ring.slots - 1)
-            self._book(WHY_WORKER, line.frames[index], line.wire_bytes[index])
-            left.append(self._settle(ring, line))
+            fate = self._permit(ring, line)
+            left.append((*self._settle(ring, line)[:-1], fate))
         line.ring.head = NULL
         self.rings[worker] = None
         return left
+
+    cdef object _permit(self, Ring ring, Line *line):
+        """Book the frames of the oldest slot as those of a failed worker; the Why of each."""
+        cdef uint32_t index = line.settled & (line.ring.slots - 1)
+        cdef uint32_t n = line.frames[index]
+        cdef Slot slot = slot_of(&line.ring, line.settled)
+        cdef uint64_t left = line.wire_bytes[index]
+        cdef uint64_t at
+        cdef uint32_t i, size, caplen
+        fates = np.empty(n, np.uint8)
+        cdef uint8_t[::1] fate = fates
+        for i in range(n):
+            # Shared memory: its sizes are looked at once more, its sum is the port's own.
+            at, caplen, size = slot.offset[i], slot.caplen[i], slot.wirelen[i]
+            if at > line.ring.room or caplen > line.ring.room - at:
+                at = caplen = 0
+            size = <uint32_t> left if i == n - 1 or size > left else size
+            left -= size
+            if self.segments.named:
+                decode_frame(slot.data + at, caplen, size, slot.linktype[i], False, self.layers, 1)
+            fate[i] = <uint8_t> self._uninspected(WHY_WORKER, size)
+        return fates
 
     cdef object _known(self, int worker):
         if not 0 <= worker < self.workers:
@@ -107,7 +132,7 @@ cdef class Port:
               bint best_effort=False, uint64_t passing=0) -> None:
         """Take a batch. fate[i]: PENDING, or the Why of a frame that is settled already.
 
-        mode: 0 inspect, 1 permit, 2 block. share: 0 to FULL_SHARE, of flows that are inspected;
+        mode: 0 inspect, 1 fallback. share: 0 to FULL_SHARE, of flows that are inspected;
         a flow inside stays inside as it grows. best_effort: with no slot free a frame is permitted
         rather than lost. passing: workers (a bit each) whose frames pass uninspected. Raises
         EngineError for arrays that do not fit each other.
@@ -118,8 +143,8 @@ cdef class Port:
         if not (caplen.shape[0] == wirelen.shape[0] == ts_ns.shape[0] == linktype.shape[0]
                 == fate.shape[0] == n):
             raise EngineError("the arrays of a batch have one entry for each frame")
-        if not MODE_INSPECT <= mode <= MODE_BLOCK or share > WHOLE:
-            raise EngineError(f"mode is 0 to 2 and share 0 to {WHOLE}, not {mode} and {share}")
+        if not MODE_INSPECT <= mode <= MODE_FALLBACK or share > WHOLE:
+            raise EngineError(f"mode is 0 or 1 and share 0 to {WHOLE}, not {mode} and {share}")
         for i in range(n):
             if offset[i] > size or caplen[i] > size - offset[i]:
                 raise EngineError(f"frame {i} lies outside of the {size} bytes given")
@@ -131,12 +156,10 @@ cdef class Port:
                     &data[0] + offset[i], caplen[i], wirelen[i], ts_ns[i], linktype[i],
                     mode, share, best_effort, passing)
 
-    cdef uint32_t _hash(self, const uint8_t *data, uint32_t caplen, uint32_t wirelen,
-                        uint16_t linktype) noexcept nogil:
-        """32 bits of both addresses, whichever comes first; 0 without any."""
+    cdef uint32_t _hash(self) noexcept nogil:
+        """32 bits of both addresses of the frame that was decoded; 0 without any."""
         cdef Packet *p = self.layers
         cdef uint64_t low, high, a, b
-        decode_frame(data, caplen, wirelen, linktype, False, p, 1)
         if p.ip_version == 0:
             return 0
         memcpy(&low, &p.src[0], 8)
@@ -156,12 +179,12 @@ cdef class Port:
         cdef int why = -1
         self.received += 1
         self.received_bytes += wirelen
-        if mode == MODE_PERMIT:
+        if mode == MODE_INSPECT or self.segments.named:
+            decode_frame(data, caplen, wirelen, linktype, False, self.layers, 1)
+        if mode == MODE_FALLBACK:
             why = WHY_FALLBACK
-        elif mode == MODE_BLOCK:
-            why = WHY_FALLBACK_BLOCK
         else:
-            hashed = self._hash(data, caplen, wirelen, linktype)
+            hashed = self._hash()
             worker = (hashed & 0xFFFF) % <uint32_t> self.workers
             line = &self.lines[worker]
             if (hashed >> 16) >= share:   # as nsdata.fallback.share.inside
@@ -169,10 +192,10 @@ cdef class Port:
             elif line.ring.head == NULL:
                 why = WHY_WORKER
             elif (passing >> worker) & 1:
-                why = WHY_BEST_EFFORT
+                self._book(WHY_BEST_EFFORT, 1, wirelen)
+                return WHY_BEST_EFFORT
         if why >= 0:
-            self._book(why, 1, wirelen)
-            return why
+            return self._uninspected(why, wirelen)
         if line.filling and (line.filling == line.ring.frames
                              or caplen > line.ring.room - line.used):
             self._publish(line)
@@ -196,6 +219,20 @@ cdef class Port:
         self.held += 1
         self.held_bytes += wirelen
         return PENDING_FRAME
+
+    cdef int _uninspected(self, int why, uint32_t wirelen) noexcept nogil:
+        """Permit or block the frame that was decoded, as its segment says; what it is booked as."""
+        cdef uint32_t segment = self.segments.of(self.layers) if self.segments.named else 0
+        cdef Exposed *e = &self.exposed[segment]
+        if (self.blocked >> segment) & 1:
+            why = WHY_FALLBACK_BLOCK
+            e.blocked_packets += 1
+            e.blocked_bytes += wirelen
+        else:
+            e.permitted_packets += 1
+            e.permitted_bytes += wirelen
+        self._book(why, 1, wirelen)
+        return why
 
     cdef void _publish(self, Line *line) noexcept nogil:
         cdef Slot slot = slot_of(&line.ring, line.published)
@@ -269,6 +306,14 @@ cdef class Port:
         self.why_packets[why] += packets
         self.why_bytes[why] += nbytes
 
+    def block(self, uint64_t blocked) -> None:
+        """From now on, the segments (a bit each, `default` last) whose frames are blocked when they
+        are not inspected; the others are permitted. Raises EngineError for a bit beyond them."""
+        if blocked >> (self.segments.named + 1):
+            raise EngineError(f"there are {self.segments.named + 1} segments, not those of "
+                              f"{blocked:#x}")
+        self.blocked = blocked
+
     # --- figures ----------------------------------------------------------------------------
 
     def waiting_ns(self, int worker) -> int:
@@ -290,6 +335,19 @@ cdef class Port:
         return (self.received - self.held, self.received_bytes - self.held_bytes,
                 [self.why_packets[k] for k in range(WHY_COUNT)],
                 [self.why_bytes[k] for k in range(WHY_COUNT)])
+
+    def exposure(self) -> list:
+        """Of each segment, `default` last: frames that were not inspected, as (packets permitted,
+        bytes, packets blocked, bytes)."""
+        cdef uint32_t k
+        return [(self.exposed[k].permitted_packets, self.exposed[k].permitted_bytes,
+                 self.exposed[k].blocked_packets, self.exposed[k].blocked_bytes)
+                for k in range(self.segments.named + 1)]
+
+    @property
+    def missing(self) -> int:
+        """Workers that take no frames: they have failed, or have not begun."""
+        return sum(ring is None for ring in self.rings)
 
     @property
     def holding(self) -> tuple:

@@ -2,7 +2,7 @@
 from libc.stdint cimport uint32_t, uint64_t
 
 cdef enum:
-    STATUS_COUNTERS = 96
+    STATUS_COUNTERS = 256
 
 cdef struct StatusCopy:
     uint64_t at_ns            # CLOCK_MONOTONIC of the publication

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -11,16 +12,20 @@ from nsdata.fallback.ledger import Why
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "appliance.md").read_text(encoding="utf-8")
-ROWS = dict(re.findall(r"^\| `([\w.]+)` \| (.*?) \|", PAGE, re.M))
+MONITORING = (ROOT / "docs" / "monitoring.md").read_text(encoding="utf-8")
+ROWS = dict(re.findall(r"^\| `([\w.-]+)` \| (.*?) \|", PAGE + MONITORING, re.M))
 
 
 def keys(model: type[BaseModel], above: str = "") -> dict[str, object]:
     """Every key of the file, dotted, with its default."""
     found: dict[str, object] = {}
     for name, field in model.model_fields.items():
-        kind = field.annotation
+        kinds = [kind for kind in get_args(field.annotation) if isinstance(kind, type)]
+        kind = next((kind for kind in kinds if issubclass(kind, BaseModel)), field.annotation)
+        name = field.alias or name
         if isinstance(kind, type) and issubclass(kind, BaseModel):
-            found.update(keys(kind, f"{above}{name}."))
+            named = "NAME." if get_origin(field.annotation) is dict else ""
+            found.update(keys(kind, f"{above}{name}.{named}"))
         else:
             found[above + name] = None if field.is_required() else field.default
     return found
@@ -29,10 +34,12 @@ def keys(model: type[BaseModel], above: str = "") -> dict[str, object]:
 def test_every_key_is_there_with_its_default() -> None:
     for name, default in keys(ApplianceSettings).items():
         told = ROWS[name].strip("`")
+        default = list(default) if isinstance(default, tuple) else default
         if default in (None, {}) or (default == [] and told == "–"):
             assert told == "–", name
         else:
             said = str(default).lower() if isinstance(default, bool) else str(default)
+            said = said.replace("'", '"') if isinstance(default, list) else said
             assert told in (said, said.removesuffix(".0")), name
 
 
@@ -50,5 +57,6 @@ def test_reasons_of_the_ledger_have_the_fate_they_have() -> None:
 
 
 def test_the_example_is_a_configuration() -> None:
-    found = ApplianceSettings.load(ROOT / "examples" / "appliance" / "appliance.toml")
-    assert all(Path(path).is_file() for path in [*found.rules, *found.source.captures])
+    for name in ("appliance.toml", "monitoring.toml"):
+        found = ApplianceSettings.load(ROOT / "examples" / "appliance" / name)
+        assert all(Path(path).is_file() for path in [*found.rules, *found.source.captures])

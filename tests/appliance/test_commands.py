@@ -1,14 +1,35 @@
 """The command line of a running appliance."""
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 from box import QUICK, Box
 from typer.testing import CliRunner, Result
 
+from nsdata.appliance.child import environment
 from nsdata.appliance.control import ask
 from nsdata.cli_appliance import app
 from nsdata.errors import EngineError
+
+
+def test_statistics_are_watched(tmp_path: Path) -> None:
+    """One answer a second as JSON, until Ctrl-C, which is no error."""
+    with Box(tmp_path, settings=QUICK) as box:
+        command = [sys.executable, "-c", "from nsdata.cli import main; main()", "appliance",
+                   "stats", str(box.directory), "--watch", "--json"]  # fmt: skip
+        with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment()) as watching:
+            assert watching.stdout is not None
+            told = [json.loads(watching.stdout.readline()) for _ in range(3)]
+            watching.send_signal(signal.SIGINT)
+            assert watching.wait(20) == 0
+        assert told[0]["now_ns"] < told[1]["now_ns"] < told[2]["now_ns"]
+        assert told[-1]["tiers"][0]["packets_per_second"] > 0
+        assert told[-1]["segments"].keys() == {"default"}
+        shown = CliRunner().invoke(app, ["stats", str(box.directory)])
+        assert "2 load balancing" in shown.output
 
 
 def test_an_operators_day(tmp_path: Path) -> None:

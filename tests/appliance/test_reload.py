@@ -29,6 +29,8 @@ BASE = '{0}[source]\ncaptures = ["a.pcap"]\n[settings]\n{1}'
         ("workers = 2\n", "", "workers"),
         ('name = "other"\n', "", "name"),
         ("", '"stream.midstream" = true\n', "stream.midstream"),
+        ("", '"protection.best-effort.enabled" = true\n', "protection.best-effort.enabled"),
+        ("[segment.lan]\nvlan = [1]\n", "", "segment"),
         ("", '"flow.memcap" = "1gb"\n', "flow.memcap"),
         ("", '"vars.port-groups.VXLAN_PORTS" = "4790"\n', "vars.port-groups.VXLAN_PORTS"),
     ],
@@ -42,10 +44,15 @@ def test_what_takes_a_restart_is_named(tmp_path: Path, top: str, settings: str, 
 
 def test_what_changed_is_named(tmp_path: Path) -> None:
     before = loaded(tmp_path, BASE.format("", '"vars.address-groups.GONE" = "10.0.0.1"\n'))
-    new = BASE.format('in_fallback = "block"\n', '"drop-meter.threshold" = 0.5\n')
+    new = BASE.format('in_fallback = "block"\n', """"drop-meter.threshold" = 0.5
+"exposure.action.default" = "permit"
+"protection.adaptive.mode" = "auto"
+"protection.windows" = 3
+""")
     found = change(before, loaded(tmp_path, new))
     assert found.keys == (
-        "in_fallback", "drop-meter.threshold", "vars.address-groups.GONE"
+        "in_fallback", "drop-meter.threshold", "exposure.action.default",
+        "protection.adaptive.mode", "protection.windows", "vars.address-groups.GONE",
     )  # fmt: skip
 
 

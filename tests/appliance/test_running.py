@@ -24,7 +24,7 @@ def test_by_hand_and_back(tmp_path: Path) -> None:
         box.permits()
         assert box.ask("restore")["transitions"][0]["outcome"] == "restored"
         box.inspects()
-    kinds = [(e["fallback"]["from"], e["fallback"]["to"]) for e in box.events("fallback")]
+    kinds = [(e["fallback"]["from"], e["fallback"]["state"]) for e in box.events("fallback")]
     assert kinds == [("normal", "fallback"), ("fallback", "normal")]
 
 
@@ -128,6 +128,7 @@ def test_a_fallback_by_hand_outlives_a_restart(tmp_path: Path) -> None:
         assert (told["state"], told["reason"]) == ("fallback", "no error")
         assert [one["outcome"] for one in box.ask("transitions")["transitions"]] == ["entered"] * 2
         box.permits()
+        box.wait(lambda t: t["processes"]["worker-0"]["phase"] == "running", "rules are loaded")
         box.signal("worker-0", signal.SIGSTOP)
         box.wait(lambda t: t["reason"] == "heartbeat error", "it hangs")
         box.stop()
@@ -151,6 +152,7 @@ def test_a_file_that_is_moved_away_is_begun_anew(tmp_path: Path) -> None:
     with Box(tmp_path, rules=EVERY_FLOW, capture=many_flows(tmp_path / "flows.pcap"),
              rate="2kpps") as box:  # fmt: skip
         eve, old = box.directory / "eve.json", box.directory / "eve.json.1"
+        box.wait(lambda t: eve.exists(), "written")
         eve.rename(old)
         box.wait(lambda t: eve.exists() and bool(box.events("alert")), "begun anew")
         box.stop()

@@ -36,8 +36,18 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
         ('name = "two words"\n' + LEAST, 1, "name"),
         ("wrokers = 2\n" + LEAST, 1, "wrokers"),
         (LEAST + 'directory = "x"\n', 1, "either captures or a directory"),
-        ('settings."protection.loss" = 0.02\n' + LEAST, 1, "not carried out yet"),
-        ('settings."exposure.max-time.lan" = "5s"\n' + LEAST, 1, "not carried out yet"),
+        (LEAST + '[settings]\n"protection.loss" = 2\n', 4, "protection.loss"),
+        (LEAST + '[settings]\n"exposure.max-time.lan" = "5s"\n', 4,
+         "there is no segment 'lan'; there are default"),
+        (LEAST + '[settings.exposure.action]\nlan = "block"\n', 3, "no segment 'lan'"),
+        ('in_fallback = "block"\n' + LEAST + '[settings]\n"exposure.max-bytes.default" = 5\n', 5,
+         "how much may pass"),
+        (LEAST + "[segment.lan]\nvlan = [4095]\n", 4, "segment.lan.vlan.0"),
+        (LEAST + '[segment.lan]\nnetworks = ["10.0.0.1/8"]\n', 4, "segment.lan.networks.0"),
+        (LEAST + "[segment.lan]\n", 3, "name VLANs"),
+        (LEAST + "[segment.default]\nvlan = [1]\n", 3, "what no other segment takes"),
+        (LEAST + '[segment."a.b"]\nvlan = [1]\n', 3, "segment.a.b"),
+        (LEAST + "".join(f"[segment.s{i}]\nvlan = [1]\n" for i in range(33)), 3, "at most 32"),
         ('offload = "model"\nworkers = 2\n' + LEAST, None, "one block serves one worker"),
     ],
 )
@@ -49,6 +59,22 @@ def test_what_makes_no_sense_is_named(
     assert said in str(fault.value) and "box.toml" in str(fault.value)
     if line is not None:
         assert f"box.toml:{line}" in str(fault.value)
+
+
+def test_segments_in_the_order_of_the_file(tmp_path: Path) -> None:
+    """`default` comes last, and does what the file says when it has no action of its own."""
+    found = load(tmp_path, 'in_fallback = "block"\n' + LEAST
+                 + '[segment.zone]\nvlan = [7]\n[segment."card data"]\n'
+                 'networks = ["192.0.2.0/24", "2001:db8::/32"]\n'
+                 '[settings.exposure.action]\n"card data" = "permit"\n'
+                 '[settings.exposure.max-time]\n"card data" = "30s"\n')  # fmt: skip
+    assert found.segments == ["zone", "card data", "default"]
+    assert found.segment_plan() == [
+        {"vlan": [7], "networks": []},
+        {"vlan": [], "networks": ["192.0.2.0/24", "2001:db8::/32"]},
+    ]
+    assert found.exposure().blocked(found.segments) == 0b101
+    assert found.exposure().status()["card data"]["max_ns"] == 30 * 10**9
 
 
 def test_no_file_is_an_error(tmp_path: Path) -> None:

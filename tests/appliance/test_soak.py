@@ -150,6 +150,13 @@ class Soak:
             old.unlink()
         return {NORMAL}
 
+    def reporter(self) -> set[str]:
+        """Who tells the world is killed or hangs: nobody falls back."""
+        if pid := self.box.status()["reporter"]["pid"]:  # it may just be being replaced
+            with suppress(ProcessLookupError):
+                os.kill(pid, self.dice.choice([signal.SIGKILL, signal.SIGSTOP]))
+        return {NORMAL}
+
     def sensors(self, temperature: str, power: str) -> None:
         for name, value in (("temperature-inlet", temperature), ("power-supply-1", power)):
             part = self.lab / f".{name}"
@@ -179,12 +186,14 @@ def test_faults_at_random(tmp_path: Path, disk: bool) -> None:
     settings = SETTINGS + f'"health.sensor-directory" = "{lab}"\n'
     dice = random.Random(SEED)
     done: Counter[str] = Counter()
-    with Box(tmp_path, rate="10kpps", more="workers = 2\ntesting = true", settings=settings) as box:
+    with Box(tmp_path, rate="10kpps", more="workers = 2\ntesting = true", settings=settings,
+             metrics='listen = "127.0.0.1:0"') as box:  # fmt: skip
         assert box.process is not None
         soak = Soak(box, lab, dice)
         soak.sensors("40", "1")
         faults = [soak.kill, soak.hang, soak.pause, soak.blind, soak.heat, soak.by_hand,
-                  soak.reload, soak.madness, soak.corrupt, soak.bloat, soak.rotate]  # fmt: skip
+                  soak.reload, soak.madness, soak.corrupt, soak.bloat, soak.rotate,
+                  soak.reporter]  # fmt: skip
         if disk:
             faults.append(soak.fill)
         received = 0

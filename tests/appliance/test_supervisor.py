@@ -41,7 +41,7 @@ def test_an_exception_in_what_deals_with_exceptions_ends_nothing(
         raise RuntimeError("this one as well")
 
     monkeypatch.setattr(supervisor.watch, "unexpected", fail)
-    monkeypatch.setattr(supervisor, "_permit", lambda: permitted.append(True))
+    monkeypatch.setattr(supervisor, "_fall_back", lambda: permitted.append(True))
     supervisor._guarded("here", lambda: [][1])
     assert permitted == [True]
 

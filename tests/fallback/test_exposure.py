@@ -157,3 +157,21 @@ def test_policies_that_make_no_sense_are_refused(policy: SegmentPolicy, said: st
 def test_a_refill_takes_time() -> None:
     with pytest.raises(SettingError, match=r"exposure\.refill 0ns"):
         Exposure({}, 0)
+
+
+def test_other_policies_keep_what_was_used() -> None:
+    """A larger budget permits what is left of it; a smaller one blocks at the next look."""
+    made = exposure(a=SegmentPolicy(max_bytes=100), b=SegmentPolicy(max_bytes=100))
+    made.observe(1, True, {})
+    made.observe(2, True, {"a": 100, "b": 60})
+    assert (made.action("a"), made.action("b")) == (BLOCK, PERMIT)
+    policies = {"a": SegmentPolicy(max_bytes=150), "b": SegmentPolicy(max_bytes=50)}
+    made.adopt(Exposure({**policies, "c": SegmentPolicy(BLOCK)}, 7))
+    assert (made.action("a"), made.action("c"), made.refill_ns) == (PERMIT, BLOCK, 7)
+    (decision,) = made.observe(3, True, {"a": 149, "b": 60})
+    assert (decision.segment, decision.action) == ("b", BLOCK)
+    (decision,) = made.observe(4, True, {"a": 150, "b": 60})
+    assert decision.evidence["used_bytes"] == 150
+    made.adopt(Exposure({"a": SegmentPolicy(max_bytes=120), "b": SegmentPolicy()}, 7))
+    assert (made.action("a"), made.action("b")) == (BLOCK, PERMIT)  # not for an instant
+    assert made.blocked(["a", "b", "c"]) == 0b101

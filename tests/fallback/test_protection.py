@@ -73,6 +73,25 @@ class Box:
         return self.look(self.now + WINDOW)
 
 
+def test_another_policy_takes_over_between_two_windows() -> None:
+    """A window that is another begins anew; a suspension ends when it would have."""
+    box = Box(adaptive=Adaptive.OFF)
+    box.window(lost=11)
+    box.window(lost=11)
+    until_ns = box.protection.alerts.until_ns
+    box.look(box.now + SECOND)
+    same = Protection(ProtectionPolicy(adaptive=Adaptive.AUTO))
+    box.protection.adopt(same, box.now, box.ledger())
+    assert box.protection.windows.next_due_ns == 15 * SECOND
+    other = Protection(ProtectionPolicy(window_ns=SECOND, suppression_ns=7, adaptive=Adaptive.AUTO))
+    box.protection.adopt(other, box.now, box.ledger())
+    assert box.protection.windows.next_due_ns == 12 * SECOND
+    box.received, box.lost, box.costs = box.received + 1000, box.lost + 500, {1: RuleCost(5, 0, 5)}
+    assert set_rules(box.look(12 * SECOND)) == [(1, False)]
+    assert box.protection.alerts.until_ns != until_ns  # it was loss once more: from then on
+    assert box.protection.alerts.until_ns == 12 * SECOND + 7
+
+
 # --- alerts -------------------------------------------------------------------------------
 
 
@@ -118,6 +137,17 @@ def test_less_than_that_does_not(windows: list[tuple[int, int]]) -> None:
 def test_packets_blocked_by_rules_are_not_lost() -> None:
     box = Box()
     assert [box.window(blocked=900) for _ in range(3)] == [[], [], []]
+
+
+def test_what_is_left_out_after_the_end_is_told_with_the_next() -> None:
+    """An engine obeys a little later; no alert that was left out goes untold."""
+    box, told = Box(suppression_ns=10 * SECOND), []
+    for lost in (11, 11, 0, 0, 11, 11, 0, 0):
+        for decision in box.window(lost=lost):
+            assert isinstance(decision, SetAlerts)
+            told.append(decision.evidence.get("suppressed_alerts"))
+        box.suppressed += 5
+    assert told == [None, 15, None, 20]
 
 
 def test_loss_that_goes_on_renews_the_suspension() -> None:

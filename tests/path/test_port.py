@@ -13,14 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nsdata.errors import EngineError
-from nsdata.fallback.ledger import LedgerSnapshot, Why
+from nsdata.fallback.ledger import Count, LedgerSnapshot, Why
 from nsdata.path.port import FULL_SHARE, PENDING, Port
+from nsdata.path.port_segments import Segments
 from nsdata.path.ring import LARGEST_FRAME, Ring, ring_bytes
 from nsdata.path.status import COUNTERS, PAGE_BYTES, StatusPage
 
 SLOTS, FRAMES = 4, 8
 ROOM = LARGEST_FRAME
-INSPECT, PERMIT, BLOCK = 0, 1, 2
+FALLBACK = 1  # the mode
 
 
 def memory(size: int) -> mmap.mmap:
@@ -172,15 +173,18 @@ def test_the_modes_and_the_share() -> None:
     port, (mine, _) = Port(1), make_ring(64, 64)
     port.attach(0, mine)
     many = [frame(i, i + 1) for i in range(2000)]
-    assert (offer(port, many, mode=PERMIT) == Why.FALLBACK).all()
-    assert (offer(port, many, mode=BLOCK) == Why.FALLBACK_BLOCK).all()
+    assert (offer(port, many, mode=FALLBACK) == Why.FALLBACK).all()
+    port.block(1)
+    assert (offer(port, many, mode=FALLBACK) == Why.FALLBACK_BLOCK).all()
+    assert (offer(port, many, share=0) == Why.FALLBACK_BLOCK).all()
+    port.block(0)
     assert (offer(port, many, share=0) == Why.SHARE).all()
     tenth = offer(port, many, share=FULL_SHARE // 10) == PENDING
     assert 120 < tenth.sum() < 290
     half = offer(port, many, share=FULL_SHARE // 2) == PENDING
     assert (half | ~tenth).all()  # who was inside stays
     found = ledger(port)
-    assert found.blocked.packets == 2000 and found.why(Why.FALLBACK).packets == 2000
+    assert found.blocked.packets == 4000 and found.why(Why.FALLBACK).packets == 2000
 
 
 @given(st.integers(0, 65535), st.integers(0, 65535), st.integers(1, 8))
@@ -198,11 +202,11 @@ def test_both_directions_go_to_one_worker(a: int, b: int, workers: int) -> None:
     assert sorted(r.waiting for r in rings) == [0] * (workers - 1) + [1]
 
 
-@given(st.lists(st.tuples(st.sampled_from("ojjcdap"), st.integers(0, 40)), max_size=60))
+@given(st.lists(st.tuples(st.sampled_from("ojjcdapb"), st.integers(0, 40)), max_size=60))
 @settings(max_examples=150, deadline=None)
 def test_every_frame_is_counted_once(steps: list[tuple[str, int]]) -> None:
     """Whatever happens in whatever order: received = held + what became of the others."""
-    port, workers = Port(2), 2
+    port, workers = Port(2, 0, Segments([((), [(4, bytes([10, 0, 0, 0]), 28)])])), 2
     rings: list[Ring | None] = [None] * workers
     received = 0
     for what, n in steps:
@@ -212,12 +216,14 @@ def test_every_frame_is_counted_once(steps: list[tuple[str, int]]) -> None:
             offer(port, [frame(n, i) for i in range(1 + n)])
             received += 1 + n
         elif what == "p":
-            offer(port, [frame(n, i) for i in range(1 + n)], mode=PERMIT)
+            offer(port, [frame(n, i) for i in range(1 + n)], mode=FALLBACK)
             received += 1 + n
         elif what == "j" and ring is not None:
             port.flush()
             if ring.waiting:
                 judge(ring)
+        elif what == "b":
+            port.block(n % 4)
         elif what == "c":
             port.collect(which)
         elif what == "d":
@@ -229,6 +235,11 @@ def test_every_frame_is_counted_once(steps: list[tuple[str, int]]) -> None:
             port.attach(which, mine)
         assert ledger(port).received.packets + port.holding[0] == received
         assert ledger(port).received.bytes + port.holding[1] == received * 60
+        exposed = np.sum(port.exposure(), axis=0)
+        blocked, passed = ledger(port).why(Why.FALLBACK_BLOCK), Count()
+        for why in (Why.FALLBACK, Why.SHARE, Why.WORKER):
+            passed = passed + ledger(port).why(why)
+        assert (*passed, *blocked) == tuple(exposed)
 
 
 def test_wrong_use_is_refused() -> None:
