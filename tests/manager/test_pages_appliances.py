@@ -344,7 +344,17 @@ def test_traffic(prepared: Prepared, operator: Visitor) -> None:
             ledger=ledger,
             drop_ratio=0.95,
             top_rules=[{"sid": 2_000_017, "dropped_packets": 20}],
-            tiers=[{"tier": 2, "rate_pps": 1500.0, "ratio": 0.25}],
+            tiers=[
+                {
+                    "tier": 2,
+                    "name": "balancing",
+                    "packets_per_second": 1500.0,
+                    "bits_per_second": 2e6,
+                    "highest_packets_per_second": 3e6,
+                    "highest_bits_per_second": 4e9,
+                    "ratio_to_next": 0.25,
+                },
+            ],
         )
     )
     at = f"/appliances/{prepared.id}/traffic"
@@ -353,7 +363,8 @@ def test_traffic(prepared: Prepared, operator: Visitor) -> None:
     assert "▲ 95.0 % of 90.0 %" in read
     assert "dropped because it could not be inspected in time 500 25.0 % 9 the inspection" in read
     assert "the inspection queue was full: 500" in read
-    assert "2000017 20" in read and "rate ratio 2 1.5 kpkt/s 25.0 %" in read
+    assert "2000017 20" in read
+    assert "2 balancing 1.5 kpkt/s 3 Mpkt/s 2 Mbit/s 4 Gbit/s 25.0 %" in read
     assert text.count("<svg") == 3 and "style=" not in text
     assert operator.get(f"{at}?span=day").status_code == 200
     assert operator.get(f"{at}?span=year").status_code == 422

@@ -167,8 +167,10 @@ def _figure(key: str, given: int | float, at_ns: int | None) -> str:
         return span(given)
     if key.endswith("bytes") and given >= 0:
         return size(given)
-    if key.endswith("_pps"):
+    if key.endswith(("_pps", "packets_per_second")):
         return packets(float(given))
+    if key.endswith("bits_per_second"):
+        return bits(float(given))
     if key.rpartition("_")[2] in SHARES and 0 <= given <= 1:
         return percent(float(given))
     return str(given) if key in ("sid", "rule", "pid", "register") else number(given)
