@@ -153,10 +153,11 @@ def test_by_keyboard_alone(site: Site, prepared: Prepared, chromium: Any) -> Non
         to("#toggle")
         keys.press("Space")
         page.wait_for_selector("#confirm #yes")
-        page.wait_for_function("document.activeElement.id == 'yes'")
+        page.wait_for_function("document.activeElement.name == 'note'")
+        keys.type("by keyboard")
         keys.press("Enter")
         command = prepared.asked()
-        assert command["kind"] == "bypass"
+        assert (command["kind"], command["parameters"]["note"]) == ("bypass", "by keyboard")
         prepared.send(prepared.told(), results=[prepared.result(command, "done")])
         page.wait_for_selector("text=✓ done into fallback")
         to(".tabs a[href$='/traffic']")

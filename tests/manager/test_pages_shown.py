@@ -41,6 +41,13 @@ def test_a_figure_has_its_unit(key: str, given: Any, said: str) -> None:
     assert shown.value(key, given, AT) == said
 
 
+def test_a_reading_has_its_unit() -> None:
+    assert shown.reading(97.5, "°C") == "97.5 °C" and shown.reading(80, "°C", False) == "80"
+    assert shown.reading(1 << 30, "bytes", False) == "1 GiB"
+    assert shown.reading(0, "1: read-only") == "0 (1: read-only)"
+    assert shown.reading(None, "bytes") == "–"
+
+
 def test_evidence_is_bounded() -> None:
     deep: Any = "bottom"
     for _ in range(100):

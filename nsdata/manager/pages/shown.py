@@ -18,6 +18,7 @@ EPOCH_NS = 10**18  # what is larger is a time since the epoch (2001 or later), n
 PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 MOST, DEEPEST, LONGEST = 100, 6, 500  # members of one level, levels, characters of a text
 INSTANTS = ("at", "since", "start", "end", "beat", "until")  # before _ns: a time, no duration
+UNIT = 4  # characters; a longer one explains
 SHARES = ("ratio", "threshold", "share")
 NAMES = {
     "at_ns": "time", "pid": "process id", "rss_bytes": "memory", "offered_pps": "offered",
@@ -176,6 +177,18 @@ def _figure(key: str, given: int | float, at_ns: int | None) -> str:
     return str(given) if key in ("sid", "rule", "pid", "register") else number(given)
 
 
+def reading(given: Any, unit: object, with_unit: bool = True) -> str:
+    """Of a sensor, or a threshold of it (without its unit, but for bytes)."""
+    usable = isinstance(given, int | float) and not isinstance(given, bool)
+    if unit == "bytes" and usable and given >= 0:
+        return size(given)
+    said = value("reading", given)
+    if not unit or not with_unit or given is None:
+        return said
+    text = str(unit)
+    return f"{said} {text}" if len(text) <= UNIT else f"{said} ({text})"
+
+
 @dataclass(frozen=True, slots=True)
 class Fact:
     """One member of evidence: a text, or members of its own, or rows of a table."""
@@ -239,5 +252,5 @@ def lines(text: str) -> list[str]:
 FILTERS = {
     "number": number, "bits": bits, "packets": packets, "percent": percent, "score": score,
     "moment": moment, "iso": iso, "lasting": lasting, "ago": ago, "symbol": symbol,
-    "label": label, "value": value, "facts": facts, "raw": raw, "lines": lines,
+    "label": label, "value": value, "facts": facts, "reading": reading, "raw": raw, "lines": lines,
 }  # fmt: skip
