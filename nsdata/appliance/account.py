@@ -1,4 +1,4 @@
-"""What an appliance says of itself to its manager: the command `report` of the control socket."""
+"""What an appliance says of itself to its manager: the command `account` of the control socket."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ class Agent(threading.Thread):
 
     def _observe(self) -> None:
         try:
-            told = ask(self.directory, {"command": "report"})
+            told = ask(self.directory, {"command": "account"})
             self.sequence += 1
             self.reports.append(Report.model_validate({**told, "sequence": self.sequence}))
         except (NsdataError, ValueError) as error:

@@ -33,7 +33,7 @@ class Commands:
             "reload": self.reload, "stop": self.stop, "transitions": self.transitions,
             "stats": self.stats,
             "notify-test": self.notify_test, "notify-tested": self.notify_tested,
-            "report": lambda message: account(self.box),
+            "account": lambda message: account(self.box),
         }  # fmt: skip
         if self.box.settings.testing:
             commands |= {"inject": self.inject, "bloat": self.bloat}

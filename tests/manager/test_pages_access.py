@@ -38,6 +38,12 @@ def pages(appliance: str) -> list[tuple[str, str, str]]:
 def test_every_page_is_for_whom_it_is(site: Site, prepared: Prepared) -> None:
     every = pages(prepared.id)
     assert len(every) > 35
+    for method, path, needs in every:  # said here as well, apart from the code
+        if path.startswith("/admin/") or path.endswith("/remove"):
+            assert needs == Role.ADMIN, path
+        elif path.startswith("/appliances/"):
+            acts = method == "POST" or path.endswith(("/inspection", "/reboot"))
+            assert needs == (Role.OPERATOR if acts else Role.VIEWER), path
     with visitor(site, None) as nobody:
         for method, path, needs in every:
             answer = nobody.client.request(method, path)

@@ -421,7 +421,7 @@ def eventful(prepared: Prepared) -> Prepared:
         prepared.told(),
         history=[
             prepared.transition(Reason.PROCESS, "fallback", {"process": HOSTILE}),
-            prepared.transition(Reason.NO_ERROR, "normal", {"note": '"to": "fallback"'}),
+            prepared.transition(Reason.NO_ERROR, "normal", {"was": {"to": "fallback"}}),
             prepared.transition(Reason.THRESHOLD, "fallback", {"ratio": 0.926}),
             prepared.event("=cmd|' /C calc'!A0", {"to": "fallback"}),
         ],
