@@ -236,3 +236,13 @@ def window(chromium: Any, site: Site, **more: Any) -> Iterator[Watched]:
         yield Watched(context.new_page(), site)
     finally:
         context.close()
+
+
+def words(text: str) -> str:
+    """What is read of a page."""
+    return " ".join(re.sub(r"<[^>]*>", " ", text).split())
+
+
+def rows(text: str) -> list[str]:
+    """The names in the table, in order."""
+    return re.findall(r'<a id="a-[^"]+" href="[^"]+">([^<]+)</a>', text)
