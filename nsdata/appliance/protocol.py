@@ -64,6 +64,7 @@ class Report(_Message):
     processes: dict[str, Any] = {}
     reentry: dict[str, Any] = {}
     fpga: dict[str, Any] | None = None  # None: there is none
+    support: dict[str, Any] = {}  # vendor: whether it takes a report (available), and why
 
     def received(self) -> tuple[int, int]:
         """(packets, bytes) received since the supervisor started."""

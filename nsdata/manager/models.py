@@ -70,6 +70,7 @@ class ApplianceDetail(ApplianceRow):
     processes: dict[str, Any] = {}
     reentry: dict[str, Any] = {}
     fpga: dict[str, Any] | None = None
+    support: dict[str, Any] = {}
     open_commands: list[CommandStatus] = []
 
 

@@ -20,6 +20,7 @@ from nsdata.errors import EngineError
 from nsdata.manager.api.agents import PEER, make_agent_app
 from nsdata.manager.api.app import make_app
 from nsdata.manager.ca import check_pair
+from nsdata.manager.pages import mount
 from nsdata.manager.service import Service
 from nsdata.manager.settings import Address
 
@@ -74,8 +75,10 @@ class Manager:
         if settings.certificate and settings.key:
             people = Path(settings.certificate), Path(settings.key)
             check_pair(*people)
+        pages = make_app(service)
+        mount(pages)
         self._servers = [
-            _server(make_app(service), *people),
+            _server(pages, *people),
             _server(
                 make_agent_app(service),
                 *own,

@@ -86,7 +86,7 @@ class Shield:
         except Exception as error:
             if begun:
                 raise
-            await respond(_of_exception(error), scope["path"])(scope, receive, with_headers)
+            await respond(of_exception(error), scope["path"])(scope, receive, with_headers)
 
 
 def _too_large(most: int) -> Problem:
@@ -95,7 +95,8 @@ def _too_large(most: int) -> Problem:
     )
 
 
-def _of_exception(error: Exception) -> Problem:
+def of_exception(error: Exception) -> Problem:
+    """What nobody expected, as a problem; the log says more."""
     if isinstance(error, DBAPIError | SQLAlchemyError):
         log.error("database: %s", said(error))
         return Problem(
@@ -127,7 +128,7 @@ def _invalid(request: Request, error: Exception) -> Response:
 
 
 def _database(request: Request, error: Exception) -> Response:
-    return respond(_of_exception(error), request.url.path)
+    return respond(of_exception(error), request.url.path)
 
 
 def shield(app: FastAPI, most: int) -> None:

@@ -1,0 +1,247 @@
+"""The tab *General* of an appliance: the inspection state and why, reboot, support report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+from uuid import UUID
+
+from fastapi import Request
+from starlette.responses import Response
+
+from nsdata.appliance.protocol import CommandKind
+from nsdata.errors import SettingError
+from nsdata.manager import commands
+from nsdata.manager.api.guard import TheService, Who, needs
+from nsdata.manager.audit import Actor, Role
+from nsdata.manager.models import ApplianceDetail, CommandStatus, InspectionWanted, ReportWanted
+from nsdata.manager.pages.appliances import ApplianceId, Seen
+from nsdata.manager.pages.guard import page_router
+from nsdata.manager.pages.render import Part, page
+from nsdata.manager.pages.visit import Form, of_htmx, see, wanted
+from nsdata.manager.problems import Problem, not_found
+from nsdata.manager.service import Service
+from nsdata.support.url import ACL, CANNED_ACLS, LONGEST, SUFFIX, parse
+
+router = page_router()
+RECENT, REPORTS = 5, 5  # commands, support reports that are shown
+SWITCHES = [CommandKind.INSPECT, CommandKind.BYPASS, CommandKind.REBOOT, CommandKind.RELOAD]
+OPEN = ("queued", "sent", "running")
+UNKNOWN = "Which version is the latest is not known: the appliance has not said so."
+RULES = {"longest": LONGEST, "suffix": SUFFIX, "acl": ACL, "acls": CANNED_ACLS}
+Switch = Literal["inspect", "bypass"]
+
+
+def base(appliance_id: UUID) -> str:
+    """Where the pages of an appliance are."""
+    return f"/appliances/{appliance_id}"
+
+
+def vendor_refusal(appliance: ApplianceDetail) -> str:
+    """Why the vendor takes no report of it now; empty: it does."""
+    vendor = appliance.support.get("vendor")
+    if not isinstance(vendor, Mapping):
+        return UNKNOWN
+    if vendor.get("available") is True:
+        return ""
+    return str(vendor.get("why") or UNKNOWN)
+
+
+def _state(request: Request, service: Service, appliance: ApplianceDetail) -> Part:
+    inspection = service.views.inspection(appliance.id)
+    last = service.views.history(appliance.id, "transition", limit=1).items
+    told = last[0].told if last else {}
+    evidence = appliance.evidence
+    given = evidence.get("given")
+    first = given if isinstance(given, Mapping) else {}
+    return Part(
+        request,
+        "state",
+        base(appliance.id),
+        "general_state.html",
+        1,
+        appliance=appliance,
+        inspection=inspection,
+        last=last[0] if last else None,
+        # Times of evidence are of the clock by which its transition was told.
+        at_ns=told.get("at_ns") if told.get("evidence") == evidence else None,
+        first=first or evidence,
+        rest={key: told for key, told in evidence.items() if key != "given"} if first else {},
+    )
+
+
+def _figures(request: Request, appliance: ApplianceDetail) -> Part:
+    return Part(
+        request, "figures", base(appliance.id), "general_figures.html", 1, appliance=appliance
+    )
+
+
+def _commands(request: Request, service: Service, appliance_id: UUID) -> Part:
+    found = service.views.commands(appliance_id, SWITCHES, RECENT).items
+    return Part(request, "commands", base(appliance_id), "general_commands.html", 1, found=found)
+
+
+def _reports(request: Request, service: Service, appliance_id: UUID) -> Part:
+    found = service.views.commands(appliance_id, [CommandKind.SUPPORT_REPORT], REPORTS).items
+    return Part(
+        request, "reports", base(appliance_id), "general_reports.html", 1, found=found,
+        open=OPEN, id=appliance_id,
+    )  # fmt: skip
+
+
+def _general(
+    request: Request, service: Service, appliance_id: UUID, status: int = 200,
+    part: str = "", **context: Any,
+) -> Response:  # fmt: skip
+    appliance = service.views.appliance(appliance_id)
+    if part == "state":
+        return _state(request, service, appliance).answer(request)
+    if part == "figures":
+        return _figures(request, appliance).answer(request)
+    if part == "commands":
+        return _commands(request, service, appliance_id).answer(request)
+    if part == "reports":
+        return _reports(request, service, appliance_id).answer(request)
+    given = {"error": "", "url": "", "packets": False, "destination": "custom"} | context
+    return page(
+        request, "general.html", status, appliance=appliance, tab="general",
+        state=_state(request, service, appliance),
+        figures=_figures(request, appliance), rules=RULES,
+        commands=_commands(request, service, appliance_id),
+        reports=_reports(request, service, appliance_id), refusal=vendor_refusal(appliance),
+        **given,
+    )  # fmt: skip
+
+
+@router.get("/appliances/{appliance_id}")
+@needs(Role.VIEWER)
+def general(
+    request: Request, service: TheService, appliance_id: ApplianceId,
+    part: Literal["", "state", "figures", "commands", "reports"] = "", seen: Seen = "",
+) -> Response:  # fmt: skip
+    """What it does, why, and what can be asked of it."""
+    return _general(request, service, appliance_id, part=part)
+
+
+def _ask(
+    service: Service, who: Actor, appliance_id: UUID, kind: CommandKind,
+    parameters: Mapping[str, object],
+) -> None:  # fmt: skip
+    with service.database.writing() as session:
+        commands.ask(session, who, str(appliance_id), kind, parameters)
+
+
+# --- the toggle -----------------------------------------------------------------------------
+
+
+@router.get("/appliances/{appliance_id}/inspection")
+@needs(Role.OPERATOR)
+def inspection_page(
+    request: Request, service: TheService, appliance_id: ApplianceId, to: Switch
+) -> Response:
+    """Are you sure?"""
+    appliance = service.views.appliance(appliance_id)
+    template = "confirm_inspection.html" if of_htmx(request) else "confirm.html"
+    return page(request, template, appliance=appliance, to=to, what="confirm_inspection.html")
+
+
+@router.post("/appliances/{appliance_id}/inspection")
+@needs(Role.OPERATOR)
+def switch_inspection(
+    service: TheService, who: Who, appliance_id: ApplianceId, form: Form
+) -> Response:
+    """Into fallback by hand, or back to normal."""
+    given = wanted(
+        InspectionWanted,
+        {
+            "state": form.get("to", ""),
+            "note": form.get("note", ""),
+            "force": form.get("force", "no"),
+        },
+    )
+    parameters: dict[str, object] = {"note": given.note, "by": who.name}
+    if given.state == "inspect":
+        parameters["force"] = given.force
+    _ask(service, who, appliance_id, CommandKind(given.state), parameters)
+    return see(base(appliance_id))
+
+
+# --- reboot ---------------------------------------------------------------------------------
+
+
+@router.get("/appliances/{appliance_id}/reboot")
+@needs(Role.OPERATOR)
+def reboot_page(request: Request, service: TheService, appliance_id: ApplianceId) -> Response:
+    """Are you sure?"""
+    appliance = service.views.appliance(appliance_id)
+    template = "confirm_reboot.html" if of_htmx(request) else "confirm.html"
+    return page(request, template, appliance=appliance, what="confirm_reboot.html")
+
+
+@router.post("/appliances/{appliance_id}/reboot")
+@needs(Role.OPERATOR)
+def reboot(service: TheService, who: Who, appliance_id: ApplianceId) -> Response:
+    """Its processes begin anew; asked twice, it happens once."""
+    _ask(service, who, appliance_id, CommandKind.REBOOT, {})
+    return see(base(appliance_id))
+
+
+# --- support report -------------------------------------------------------------------------
+
+
+@router.post("/appliances/{appliance_id}/support-reports")
+@needs(Role.OPERATOR)
+def start_report(
+    request: Request, service: TheService, who: Who, appliance_id: ApplianceId, form: Form
+) -> Response:
+    """Start one; one at a time."""
+    destination = form.get("destination", "")
+    url = form.get("url", "").strip() if destination == "custom" else ""
+    packets = form.get("packets", "no")
+    appliance = service.views.appliance(appliance_id)
+    try:
+        if destination == "vendor" and (why := vendor_refusal(appliance)):
+            raise Problem(409, f"The vendor takes no report now: {why}")
+        if destination == "custom":
+            _check_url(url)
+        asked = wanted(ReportWanted, {"destination": destination, "url": url, "packets": packets})
+        with service.database.writing() as session:
+            commands.ask_report(session, who, str(appliance_id), asked.model_dump(), None)
+    except Problem as problem:
+        if problem.status not in (409, 422):
+            raise
+        return _general(
+            request,
+            service,
+            appliance_id,
+            problem.status,
+            error=problem.detail,
+            destination=destination,
+            url=url,
+            packets=packets == "yes",
+        )
+    return see(base(appliance_id) + "#support")
+
+
+def _check_url(url: str) -> None:
+    """The rules of a custom location. Raises Problem (422)."""
+    if not url:
+        raise Problem(422, "A custom location needs a URL.")
+    try:
+        parse(url)
+    except SettingError as error:
+        said = str(error)
+        raise Problem(422, f"{said[:1].upper()}{said[1:]}.") from error
+
+
+@router.post("/appliances/{appliance_id}/support-reports/{report_id}/stop")
+@needs(Role.OPERATOR)
+def stop_report(
+    service: TheService, who: Who, appliance_id: ApplianceId, report_id: UUID
+) -> Response:
+    """Stop the one that runs."""
+    found: CommandStatus = service.views.command(report_id)
+    if found.appliance_id != appliance_id or found.kind != CommandKind.SUPPORT_REPORT:
+        raise not_found("support report of this appliance")
+    _ask(service, who, appliance_id, CommandKind.STOP_REPORT, {"report": str(report_id)})
+    return see(base(appliance_id) + "#support")
