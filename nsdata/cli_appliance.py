@@ -146,11 +146,13 @@ def stats(
                 live.update(stats_page(_ask(directory, "stats", most=most)), refresh=True)
 
 
-def _say_transitions(told: dict[str, Any]) -> None:
+def _say_transitions(told: dict[str, Any], forced: bool = True) -> None:
+    """What became of a command; exit 1 when it was refused."""
     for one in told["transitions"]:
         print(f"{one['from']} -> {one['to']}: {one['reason']} ({one['outcome']})")
         if one["outcome"] == "refused":
-            print(f"  {one['evidence'].get('recheck', {}).get('why', '')}; --force overrides")
+            why = one["evidence"].get("recheck", {}).get("why", "")
+            print(f"  {why}" + ("" if forced else "; --force overrides"))
             raise typer.Exit(1)
 
 
@@ -172,7 +174,9 @@ def restore(
     force: Annotated[bool, typer.Option("--force", help="Even while the cause holds.")] = False,
 ) -> None:
     """Restore it to normal; refused while the cause still holds."""
-    _say_transitions(_ask(directory, "restore", force=force))
+    told = _ask(directory, "restore", force=force)
+    normal = any(one["from"] == "normal" for one in told["transitions"])
+    _say_transitions(told, forced=force or normal)
 
 
 @app.command()
@@ -352,4 +356,24 @@ def transitions(
         print(json.dumps(told))
         return
     for one in told:
-        print(f"{one['wall_ns']} {one['from']} -> {one['to']}: {one['reason']} ({one['outcome']})")
+        _say_transition(one)
+
+
+def _say_transition(told: dict[str, Any]) -> None:
+    """One transition with its evidence, for a person."""
+    from nsdata.output import shown
+    from nsdata.output.console import safe
+
+    print(safe(f"{shown.moment(told['wall_ns'])}  {told['from']} -> {told['to']}: "
+               f"{told['reason']} ({told['outcome']}, {told['severity']})"))  # fmt: skip
+    print(safe(f"  {told['cause']} {told['resolution']}"))
+
+    def say(facts: list[shown.Fact], indent: str) -> None:
+        for fact in facts:
+            print(safe(f"{indent}{fact.label}: {fact.text}".rstrip(" ")))
+            say(fact.facts, indent + "  ")
+            for row in fact.rows:
+                cells = zip(fact.head, row, strict=True)
+                print(safe(f"{indent}  " + ", ".join(f"{head} {cell}" for head, cell in cells)))
+
+    say(shown.facts(told["evidence"], told["at_ns"]), "  ")

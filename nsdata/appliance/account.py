@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nsdata import __version__
 from nsdata.fallback.reasons import State
+from nsdata.fallback.reasons import about as told_of
 from nsdata.path.port import FULL_SHARE
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def account(box: Supervisor) -> dict[str, Any]:
     deciders = box.deciders
     moment = box.moment()
     meter = deciders.guard.meter
-    about = deciders.reason.about
+    about = told_of(deciders.reason, deciders.state)
     drops = sorted(moment.drops_by_rule.items(), key=lambda one: (-one[1], one[0]))[:TOP_RULES]
     fpga = None
     if box.fpga_state is not None:

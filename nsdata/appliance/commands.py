@@ -10,6 +10,7 @@ from nsdata.appliance.channel import Message
 from nsdata.appliance.processes import PORT
 from nsdata.appliance.source import Pace
 from nsdata.errors import EngineError
+from nsdata.fallback.reasons import about as told_of
 from nsdata.offload.registers import ErrorClass
 from nsdata.path.port import FULL_SHARE
 
@@ -51,7 +52,7 @@ class Commands:
         """State, reason, figures, processes."""
         ledger = self.box.moment().ledger
         deciders = self.box.deciders
-        reading, about = deciders.guard.meter.last, deciders.reason.about
+        reading, about = deciders.guard.meter.last, told_of(deciders.reason, deciders.state)
         return {
             "name": self.box.settings.name,
             "state": deciders.state.value,

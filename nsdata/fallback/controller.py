@@ -32,7 +32,7 @@ from typing import Any, NamedTuple
 from nsdata.errors import EngineError, SettingError
 from nsdata.fallback.drop_meter import Attribution, DropMeter, Reading
 from nsdata.fallback.ledger import Count, LedgerSnapshot, Why
-from nsdata.fallback.reasons import FAULT_REASONS, Reason, Severity, State
+from nsdata.fallback.reasons import FAULT_REASONS, Reason, Severity, State, about
 
 NEAR_POINTS = 0.10  # a ratio this close below the threshold is a near miss
 MAX_TRANSITIONS_KEPT = 1000  # newest; every one is returned to the host anyway
@@ -376,6 +376,7 @@ class Controller:
     ) -> Transition:
         self._sequence += 1
         manual = event in (Input.MANUAL_FALLBACK, Input.MANUAL_RESTORE)
+        told = about(reason, row.to)
         entry = Transition(
             sequence=self._sequence,
             at_ns=moment.now_ns,
@@ -385,9 +386,9 @@ class Controller:
             outcome=row.outcome,
             input=event,
             reason=reason,
-            severity=reason.about.severity,
-            cause=reason.about.cause,
-            resolution=reason.about.resolution,
+            severity=told.severity,
+            cause=told.cause,
+            resolution=told.resolution,
             trigger=Trigger.MANUAL if manual else Trigger.AUTOMATIC,
             evidence=evidence,
         )

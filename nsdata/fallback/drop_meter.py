@@ -2,7 +2,8 @@
 
     ratio = (blocked by rules + lost to over-subscription) / received
 
-over *all* packets received in the window, those permitted during a fallback included.
+over *all* packets received in the window, those permitted during a fallback included. What a
+segment blocks because it is not inspected is no drop: it counts among those bypassed here.
 The ratio is over the threshold when it is strictly above it (default 0.90) and at least
 `minimum_packets` were received in the window.
 
@@ -27,7 +28,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from nsdata.errors import EngineError, LedgerError, SettingError
-from nsdata.fallback.ledger import LedgerSnapshot
+from nsdata.fallback.ledger import LedgerSnapshot, Why
 from nsdata.units import duration_text
 
 SECOND_NS = 1_000_000_000
@@ -70,12 +71,14 @@ class _Sample(NamedTuple):
 
 def _sample(at_ns: int, ledger: LedgerSnapshot, drops_by_rule: Mapping[int, int]) -> _Sample:
     inspected, bypassed, blocked, lost = ledger.by_fate
+    # No rule dropped what a segment blocks because it is not inspected: a policy did.
+    uninspected = ledger.why(Why.FALLBACK_BLOCK).packets
     return _Sample(
         at_ns,
         ledger.received.packets,
         inspected.packets,
-        bypassed.packets,
-        blocked.packets,
+        bypassed.packets + uninspected,
+        blocked.packets - uninspected,
         lost.packets,
         dict(drops_by_rule) if drops_by_rule else _NO_DROPS,
     )

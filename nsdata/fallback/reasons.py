@@ -96,6 +96,20 @@ ABOUT: dict[Reason, About] = {
     ),
 }
 
+NO_ERROR_IN: dict[State, About] = {
+    State.NORMAL: About("Inspecting.", Severity.INFO, "Nothing to do."),
+    State.FALLBACK: About(
+        "Put into fallback by hand.", Severity.INFO, "Restore to normal to resume inspection."
+    ),
+}
+"""*no error* in one state: the row of the table holds both."""
+
+
+def about(reason: Reason, state: State) -> About:
+    """What to tell of a reason while this is the state."""
+    return NO_ERROR_IN[state] if reason is Reason.NO_ERROR else ABOUT[reason]
+
+
 FAULT_REASONS = frozenset(Reason) - {Reason.NO_ERROR, Reason.THRESHOLD}
 """The six reasons that only something outside the packet path can report."""
 

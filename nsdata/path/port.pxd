@@ -56,6 +56,7 @@ cdef class Port:
                     uint16_t linktype, int mode, uint32_t share, bint best_effort,
                     uint64_t passing) noexcept nogil
     cdef uint64_t _now(self) noexcept nogil
+    cdef bint _blocks(self) noexcept nogil
     cdef int _uninspected(self, int why, uint32_t wirelen) noexcept nogil
     cdef object _permit(self, Ring ring, Line *line)
     cdef void _publish(self, Line *line) noexcept nogil

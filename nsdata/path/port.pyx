@@ -195,18 +195,18 @@ cdef class Port:
                 why = WHY_SHARE
             elif line.ring.head == NULL:
                 why = WHY_WORKER
-            elif (passing >> worker) & 1:
-                self._book(WHY_BEST_EFFORT, 1, wirelen)
-                return WHY_BEST_EFFORT
+            elif (passing >> worker) & 1 and not self._blocks():
+                why = WHY_BEST_EFFORT
         if why >= 0:
             return self._uninspected(why, wirelen)
         if line.filling and (line.filling == line.ring.frames
                              or caplen > line.ring.room - line.used):
             self._publish(line)
         if (line.published - line.settled >= line.ring.slots) or caplen > line.ring.room:
-            why = WHY_BEST_EFFORT if best_effort else WHY_OVERSUBSCRIBED
-            self._book(why, 1, wirelen)
-            return why
+            if best_effort and not self._blocks():
+                return self._uninspected(WHY_BEST_EFFORT, wirelen)
+            self._book(WHY_OVERSUBSCRIBED, 1, wirelen)
+            return WHY_OVERSUBSCRIBED
         slot = slot_of(&line.ring, line.published)
         i = line.filling
         slot.offset[i] = line.used
@@ -226,6 +226,12 @@ cdef class Port:
 
     cdef uint64_t _now(self) noexcept nogil:
         return self.now_ns if self.now_ns else monotonic_ns()
+
+    cdef bint _blocks(self) noexcept nogil:
+        """The segment of the frame that was decoded would rather have none than uninspected ones:
+        they wait, or are lost, where others pass by best effort."""
+        cdef uint32_t segment = self.segments.of(self.layers) if self.segments.named else 0
+        return (self.blocked >> segment) & 1
 
     cdef int _uninspected(self, int why, uint32_t wirelen) noexcept nogil:
         """Permit or block the frame that was decoded, as its segment says; what it is booked as."""

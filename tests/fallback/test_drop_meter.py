@@ -172,3 +172,12 @@ def test_misuse_is_refused() -> None:
 def test_settings_without_sense(arguments: dict[str, float]) -> None:
     with pytest.raises(SettingError, match="drop-meter"):
         DropMeter(**arguments)  # type: ignore[arg-type]
+
+
+def test_what_is_blocked_uninspected_is_no_drop() -> None:
+    """Nine of ten frames of a fallback whose segment blocks: a policy, neither rules nor load."""
+    events = [(i * SECOND // 100, Why.FALLBACK_BLOCK if i % 10 else Why.INSPECTED, 0)
+              for i in range(500)]  # fmt: skip
+    last = run(DropMeter(minimum_packets=10), events, 5 * SECOND)[-1]
+    assert (last.received, last.dropped, last.over) == (500, 0, False)
+    assert last.attribution is Attribution.NONE and last.ratio == 0.0

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from nsdata.manager.models import SamplePoint, Samples
-from nsdata.manager.pages import shown
 from nsdata.manager.pages.charts import draw
+from nsdata.output import shown
 
 S = 10**9
 AT = 63_860 * S  # by an appliance's own clock

@@ -102,6 +102,19 @@ def test_with_no_slot_free_frames_are_lost_or_permitted() -> None:
     assert found.lost.packets == 5 and found.bypassed.packets == 3
 
 
+def test_a_segment_that_blocks_has_no_best_effort() -> None:
+    """Its frames wait for a queue that is too slow, and are lost when it is full."""
+    port, (mine, _) = Port(1), make_ring()
+    port.attach(0, mine)
+    port.block(1)
+    fate = offer(port, [frame(1, 2)] * (SLOTS * FRAMES + 5), best_effort=1, passing=1)
+    assert (fate[:-5] == PENDING).all() and (fate[-5:] == Why.OVERSUBSCRIBED).all()
+    port.block(0)
+    assert (offer(port, [frame(1, 2)] * 3, best_effort=1) == Why.BEST_EFFORT).all()
+    assert (offer(port, [frame(1, 2)] * 2, passing=1) == Why.BEST_EFFORT).all()
+    assert port.exposure()[0][0] == 5  # and they count as exposed
+
+
 def test_frames_of_a_queue_that_is_too_slow_pass() -> None:
     """Those of the workers named, and of no other."""
     port = Port(2)

@@ -9,8 +9,8 @@ import numpy as np
 from markupsafe import Markup
 
 from nsdata.manager.models import SamplePoint, Samples
-from nsdata.manager.pages import shown
 from nsdata.manager.rates import FATES, SECOND_NS
+from nsdata.output import shown
 from nsdata.output.charts import BOTTOM, TOP, Axes, Series, line, stacked
 from nsdata.output.html import Node, tag
 from nsdata.output.timeline import Timeline

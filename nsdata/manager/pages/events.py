@@ -19,7 +19,6 @@ from nsdata.manager.api.appliances import Cursor
 from nsdata.manager.api.guard import TheService, needs
 from nsdata.manager.audit import Role
 from nsdata.manager.models import HistoryEntry
-from nsdata.manager.pages import shown
 from nsdata.manager.pages.appliances import ApplianceId, Line, Seen
 from nsdata.manager.pages.general import base
 from nsdata.manager.pages.guard import page_router
@@ -27,6 +26,7 @@ from nsdata.manager.pages.history import Kind, Wanted, history, whole
 from nsdata.manager.pages.render import Part, page
 from nsdata.manager.problems import Problem
 from nsdata.manager.rates import SECOND_NS
+from nsdata.output import shown
 
 router = page_router()
 ROWS, EVERY_S = 50, 2

@@ -19,8 +19,8 @@ from starlette.responses import HTMLResponse, Response
 from nsdata import __version__
 from nsdata.errors import EngineError
 from nsdata.manager.audit import Role
-from nsdata.manager.pages import shown
 from nsdata.manager.pages.visit import actor_of, form_token, keep_form_token
+from nsdata.output import shown
 from nsdata.output.console import safe
 
 THEME_COOKIE = "nsdata-theme"

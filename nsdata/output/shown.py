@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
-from nsdata.manager.rates import SECOND_NS
+from nsdata.fallback.drop_meter import SECOND_NS
 from nsdata.output.console import percent as ratio_text
 
 NOTHING = "–"
