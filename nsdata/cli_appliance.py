@@ -23,6 +23,7 @@ app = typer.Typer(
 Directory = Annotated[
     Path, typer.Argument(help="The directory of the appliance (its socket is in there).")
 ]
+RELOAD_S = 120.0  # for rules to be compiled
 NOTIFY_TEST_S = 65.0  # longer than the longest time-out of a target
 AsJson = Annotated[bool, typer.Option("--json", help="The whole answer as JSON.")]
 
@@ -183,6 +184,7 @@ def restore(
 def reload(
     directory: Directory,
     rules: Annotated[list[Path], typer.Option("--rules", "-r", help="Other rule files.")] = [],  # noqa: B006
+    wait: Annotated[bool, typer.Option(help="Until the rules are compiled; exit 1 if not.")] = True,
 ) -> None:
     """Read configuration and rules again without losing or skipping a packet.
 
@@ -194,6 +196,34 @@ def reload(
     told = _ask(directory, "reload", **more)
     print(f"asked {', '.join(told['workers']) or 'nobody'} to compile the rules; "
           f"changed: {', '.join(told['changed']) or 'no setting'}")  # fmt: skip
+    if wait and told["workers"]:
+        _await_reload(directory, told["order"])
+
+
+def _await_reload(directory: Path, order: int) -> None:
+    """Say what each worker made of the rules; exit 1 when one could not compile them."""
+    from nsdata.output.console import safe
+
+    until = time.monotonic() + RELOAD_S
+    while time.monotonic() < until:
+        told = _ask(directory, "reload-status")
+        if told["order"] != order:
+            print("another reload came after it")
+            return
+        if set(told["workers"]) <= set(told["answers"]):
+            break
+        time.sleep(0.1)
+    for name in told["workers"]:
+        answer = told["answers"].get(name)
+        if answer is None:
+            print(f"{name}: not compiled yet, after {RELOAD_S:g} s")
+        elif answer["ok"]:
+            refused = f", {answer['refused']} refused" if answer["refused"] else ""
+            print(f"{name}: {answer['rules']} rules{refused}")
+        else:
+            print(safe(f"{name}: {answer['why']}; the rules from before stay"))
+    if not all((told["answers"].get(name) or {}).get("ok") for name in told["workers"]):
+        raise typer.Exit(1)
 
 
 @app.command()

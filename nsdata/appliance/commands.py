@@ -33,7 +33,8 @@ class Commands:
         what = message.get("command")
         commands: dict[Any, Callable[[Message], Message]] = {
             "status": self.status, "fallback": self.fallback, "restore": self.restore,
-            "reload": self.reload, "stop": self.stop, "transitions": self.transitions,
+            "reload": self.reload, "reload-status": self.reload_status, "stop": self.stop,
+            "transitions": self.transitions,
             "stats": self.stats,
             "reboot": self.reboot, "reboot-status": self.reboot_status,
             "report": self.report, "report-status": self.report_status,
@@ -163,6 +164,10 @@ class Commands:
     def support(self, message: Message) -> Message:
         """For the process that makes a report: what only the supervisor knows."""
         return self.box.reports.running()
+
+    def reload_status(self, message: Message) -> Message:
+        """What the workers made of the last reload."""
+        return self.box.reloading.status()
 
     def stop(self, message: Message) -> Message:
         """Stop in order."""

@@ -67,6 +67,8 @@ class Reloading:
         self._good = box.processes.rules, box.processes.options  # that could be compiled
         self._order = 0  # of the last reload
         self._begun = 0  # of the last that a worker has taken over
+        self._asked: list[str] = []  # workers, of the last
+        self._answers: dict[str, Message] = {}
 
     def serve(self) -> None:
         """Do what SIGHUP asked for; what cannot be is put on record."""
@@ -98,6 +100,7 @@ class Reloading:
         asked = [w.name for w in box.processes.workers() if w.ready
                  and w.send("reload", rules=rules, settings=box.processes.options,
                             order=self._order)]  # fmt: skip
+        self._asked, self._answers = asked, {}
         told = {"rules": rules, "workers": asked, "changed": list(changed), "order": self._order}
         box.record.note("reload", box.settings.name, told)
         return self._order, asked, changed
@@ -122,6 +125,10 @@ class Reloading:
         a new set are on; with the first worker that has it all are decided about anew.
         """
         box, order = self.box, message["order"]
+        if order == self._order:
+            self._answers[worker.name] = {
+                key: message.get(key) for key in ("ok", "why", "rules", "refused")
+            }
         if not message["ok"]:
             if order == self._order:
                 box.processes.rules, box.processes.options = self._good
@@ -134,3 +141,7 @@ class Reloading:
             box.deciders.reloaded()
         else:
             box.processes.protect_one(worker)
+
+    def status(self) -> Message:
+        """Of the last reload: its order, the workers asked, and what each came to."""
+        return {"order": self._order, "workers": self._asked, "answers": self._answers}

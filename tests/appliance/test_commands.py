@@ -47,18 +47,26 @@ def test_an_operators_day(tmp_path: Path) -> None:
 
         assert "already normal" in (refused := say("restore")).output and refused.exit_code == 1
         assert "normal -> fallback: no error (entered)" in say("fallback", "--note", "x").output
-        assert "put into fallback by hand" in say("status").output
+        assert "Put into fallback by hand." in say("status").output
         again = say("fallback")
         assert again.exit_code == 1 and "already in fallback" in again.output
         assert "fallback -> normal: no error (restored)" in say("restore").output
 
-        assert "asked worker-0" in say("reload").output
+        reloaded = say("reload")
+        assert "asked worker-0" in reloaded.output and "worker-0: 1 rules" in reloaded.output
         other = tmp_path / "other.rules"
         other.write_text('alert udp any any -> any any (msg:"u"; sid:9;)\n')
         assert "asked worker-0" in say("reload", "--rules", str(other)).output
 
-        lines = say("transitions").output.splitlines()
-        assert len(lines) == 4 and "(refused)" in lines[-1] and "(restored)" in lines[0]
+        wrong = say("reload", "--rules", str(tmp_path / "nowhere.rules"))
+        assert wrong.exit_code == 1 and "the rules from before stay" in wrong.output
+        forced = say("restore", "--force")
+        assert forced.exit_code == 1 and "overrides" not in forced.output
+
+        told = say("transitions", "--most", "5").output
+        assert "note: x" in told  # the evidence
+        lines = [line for line in told.splitlines() if not line.startswith(" ")][1:]
+        assert len(lines) == 4 and "(refused," in lines[-1] and "(restored," in lines[0]
         assert len(json.loads(say("transitions", "--most", "2", "--json").output)) == 2
 
         try:
