@@ -210,6 +210,7 @@ class Supervisor:
         now = time.monotonic_ns()
         if process.worker is not None:
             self.figures.worker_gone(process.name, process.page)
+            self.reloading.gone(process)
         self.deciders.carry_out(
             self.watch.exited(process.name, process.attempt, now, code=code, signal=number)
         )
@@ -228,6 +229,7 @@ class Supervisor:
                     self._ready()
                 if process.worker is not None:
                     self._fpga_over({"why": "the worker began anew"})
+                    self.reloading.joined(process)
                 for text in message.get("refused", []):
                     self.record.note("rule refused", process.name, {"rule": text})
             elif what == "drops":
