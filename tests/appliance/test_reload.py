@@ -161,6 +161,12 @@ def answers(box: Box) -> dict[int, dict[str, Any]]:
     return {one["order"]: one for one in found}
 
 
+def answer(box: Box, order: int) -> dict[str, Any]:
+    """What became of this one, once that is known."""
+    box.wait(lambda t: order in answers(box), "it is answered")
+    return answers(box)[order]
+
+
 def test_of_many_reloads_the_last_counts(tmp_path: Path) -> None:
     """They come faster than rules are compiled; those between are left out, and are told."""
     with Box(tmp_path, settings=QUICK) as box:
@@ -170,7 +176,6 @@ def test_of_many_reloads_the_last_counts(tmp_path: Path) -> None:
             file = tmp_path / f"{number}.rules"
             file.write_text(ONE.format(60 + number))
             orders.append(box.ask("reload", rules=[str(file)])["order"])
-        assert not answers(box)  # the first is being compiled all the while
         box.wait(lambda t: {first, *orders} == set(answers(box)), "all are answered")
         told = answers(box)
         assert [told[order]["ok"] for order in (first, *orders)] == [True, False, False, True]
@@ -197,7 +202,7 @@ def test_rules_that_come_while_no_worker_is_ready_are_tried_by_the_next(tmp_path
             box.wait(lambda t: t["processes"]["worker-0"]["phase"] != "running", "it is away")
             told = box.ask("reload", rules=[str(file)])
             assert told["workers"] == []
-            reloaded(box, ok=ok)
+            assert answer(box, told["order"])["ok"] is ok
             box.inspects()
             assert box.status()["state"] == "normal"
         box.wait(lambda t: any(e["alert"]["signature_id"] == 70 for e in box.events("alert")),
@@ -218,8 +223,7 @@ def test_rules_that_take_too_long_are_given_up_and_the_next_are_taken(tmp_path: 
         )
         rewrite(box, '"20ms"', '"59s"')
         box.rules.write_text(good + ONE.format(81))
-        box.ask("reload")
-        reloaded(box)
+        assert answer(box, box.ask("reload")["order"])["ok"]
         box.wait(lambda t: any(e["alert"]["signature_id"] == 81 for e in box.events("alert")),
                  "the next are in force")  # fmt: skip
         told = box.status()
@@ -230,9 +234,8 @@ def test_a_pipe_is_no_rule_file(tmp_path: Path) -> None:
     """Nobody writes into it: it would be waited for without end."""
     os.mkfifo(tmp_path / "pipe.rules")
     with Box(tmp_path, settings=QUICK) as box:
-        box.ask("reload", rules=[str(tmp_path / "pipe.rules")])
-        reloaded(box, ok=False)
-        why = max(answers(box).items())[1]["why"]
-        assert "pipe.rules" in why and "no regular file" in why
-        box.ask("reload")
-        reloaded(box)
+        order = box.ask("reload", rules=[str(tmp_path / "pipe.rules")])["order"]
+        told = answer(box, order)
+        assert not told["ok"]
+        assert "pipe.rules" in told["why"] and "no regular file" in told["why"]
+        assert answer(box, box.ask("reload")["order"])["ok"]
