@@ -20,7 +20,7 @@ from nsdata.appliance.channel import Message, close_all
 from nsdata.appliance.child import BEAT_NS, PUBLISH_NS, Child
 from nsdata.appliance.memory import port_ring, view
 from nsdata.appliance.sample import Sample
-from nsdata.appliance.source import BATCH, DirectorySource, LoopSource, Source
+from nsdata.appliance.source import BATCH, DirectorySource, Failures, LoopSource, Source
 from nsdata.capture import Batch, CaptureWriter
 from nsdata.errors import CaptureError, EngineError, OutputError
 from nsdata.fallback.ledger import Fate, LedgerSnapshot, Why
@@ -96,6 +96,7 @@ class PortProcess:
         self.order = 0
         self.forwarded = [0, 0]
         self.captures_failed = 0
+        self.failures = Failures()
         self.forward = CaptureWriter(plan["forward"]) if plan.get("forward") else None
         self.fate = np.zeros(4096, np.uint8)
         exposed = (len(segments) + 1) * len(EXPOSED)
@@ -245,7 +246,8 @@ class PortProcess:
                 batch = self.source.next(now)
             except CaptureError as error:
                 self.captures_failed += 1
-                self.child.tell("capture", why=str(error))
+                if failed := self.failures.add(str(error), now):
+                    self.child.tell("capture", why=str(error), failed=failed)
             if self.sample is not None and self.sample.add(batch, now):
                 self.child.tell("sampled", frames=self.sample.frames)
                 self.sample = None

@@ -29,6 +29,15 @@ def worker_name(number: int) -> str:
     return f"worker-{number}"
 
 
+@dataclass(frozen=True, slots=True)
+class RulePlan:
+    """What a worker compiles. `order`: of the reload that brought it; 0: the start's."""
+
+    order: int
+    rules: list[str]
+    options: list[str]
+
+
 @dataclass(slots=True)
 class Process:
     """One start of one process. `attempt` is the watch's number of it."""
@@ -43,6 +52,8 @@ class Process:
     ready: bool = False
     unprotected: bool = False  # a worker that did not take what holds
     ring: RingMemory | None = None
+    plan: RulePlan | None = None  # the rules a worker has
+    asked: dict[int, RulePlan] = field(default_factory=dict)  # to have, by order; no answer yet
     told: list[Message] = field(default_factory=list)
 
     @property
@@ -117,13 +128,13 @@ class Processes:
         self.supervisor_page = supervisor_page
         self.log = log_plan(settings.log, settings.directory)
         self.stderr = stderr_file(self.log, settings.directory)
-        self.rules = list(settings.rules)
         self.rate: float | None = settings.source.rate  # of the source; None: nothing comes
         self.running: dict[str, Process] = {}
         self.protection: dict[str, Any] = {"suspended": False, "disabled": []}
         self.silence_ns = 1_000_000_000
         self.best_effort: tuple[int, float] | None = None  # of a queue: enter_ns, leave_percent
-        self.options = option_list(settings)
+        # that workers are started with
+        self.plan = RulePlan(0, list(settings.rules), option_list(settings))
 
     def names(self) -> list[str]:
         """Who there is to be, in the order to be started."""
@@ -140,6 +151,7 @@ class Processes:
         process = launch(name, role, attempt, plan, (self.supervisor_page,), self.log, self.stderr)
         if role == "worker":
             process.worker = int(name.removeprefix("worker-"))
+            process.plan = self.plan
         self.running[name] = process
         return process
 
@@ -157,7 +169,7 @@ class Processes:
                 "segments": settings.segment_plan(),
             }  # fmt: skip
         return {
-            "rules": self.rules, "settings": self.options, "inline": settings.inline,
+            "rules": self.plan.rules, "settings": self.plan.options, "inline": settings.inline,
             "offload": settings.offload,
         }  # fmt: skip
 

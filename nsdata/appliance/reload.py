@@ -1,6 +1,7 @@
 """Other rules and settings for a running appliance: all that was asked for, or nothing.
 
-What decides and what rules are compiled with is taken over while packets flow. What engine, port
+What decides and what rules are compiled with is taken over while packets flow. Workers are started
+with rules that one could compile, and asked for newer ones when they are ready. What engine, port
 and sources are built with takes a restart; a reload that would change it is refused, naming it.
 """
 
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nsdata.appliance.channel import Message
-from nsdata.appliance.processes import Process, option_list
+from nsdata.appliance.processes import Process, RulePlan, option_list
 from nsdata.appliance.settings import ApplianceSettings
 from nsdata.assembly import build_deciders
 from nsdata.config import settings_rows
@@ -26,6 +27,9 @@ LIVE_SETTINGS = (
     "protection.window", "protection.loss", "protection.minimum-packets", "protection.suppression",
     "protection.adaptive.",
 )  # fmt: skip
+
+
+TRIES = 2  # workers that may end while they compile the same rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,9 @@ class Reloading:
         self.box = box
         self.file = file
         self.asked = False  # by SIGHUP, not done yet
-        self._good = box.processes.rules, box.processes.options  # that could be compiled
+        self._wanted: RulePlan | None = None  # newer than what workers are started with
+        self._proven = False  # what they are started with: one was ready with it
+        self._tries = TRIES
         self._order = 0  # of the last reload
         self._begun = 0  # of the last that a worker has taken over
         self._asked: list[str] = []  # workers, of the last
@@ -89,17 +95,23 @@ class Reloading:
         box = self.box
         box.rebooting.refuse("reload")
         changed: tuple[str, ...] = ("rules",)
+        latest = self._wanted or box.processes.plan
+        options = latest.options
         if rules is None and self.file is not None:
             file = ApplianceSettings.load(self.file)
             found = change(box.settings, file)
             self._adopt(found)
-            changed, rules = found.keys, list(file.rules)
-        box.processes.rules = rules = box.processes.rules if rules is None else rules
+            changed, rules, options = found.keys, list(file.rules), option_list(file)
+        rules = latest.rules if rules is None else rules
         box.order += 1
         self._order = box.order
-        asked = [w.name for w in box.processes.workers() if w.ready
-                 and w.send("reload", rules=rules, settings=box.processes.options,
-                            order=self._order)]  # fmt: skip
+        plan = RulePlan(self._order, rules, options)
+        self._tries = TRIES
+        if self._proven:
+            self._wanted = plan
+        else:  # nothing better is known to begin with
+            box.processes.plan = plan
+        asked = [w.name for w in box.processes.workers() if w.ready and self._ask(w, plan)]
         self._asked, self._answers = asked, {}
         told = {"rules": rules, "workers": asked, "changed": list(changed), "order": self._order}
         box.record.note("reload", box.settings.name, told)
@@ -113,10 +125,42 @@ class Reloading:
             {name: file.options.watch.limits(name) for name in box.processes.names()},
         )
         box.settings = box.processes.settings = file
-        box.processes.options = option_list(file)
         if any(key.startswith("health.") for key in found.keys):
             box.look_elsewhere()
         box.obey()
+
+    def _ask(self, worker: Process, plan: RulePlan) -> bool:
+        """Whether it was told to compile this."""
+        limit = self.box.settings.options.watch.limits(worker.name).start_grace_ns
+        asked = worker.send("reload", rules=plan.rules, settings=plan.options, order=plan.order,
+                            limit_ns=limit)  # fmt: skip
+        if asked:
+            worker.asked[plan.order] = plan
+        return asked
+
+    def joined(self, worker: Process) -> None:
+        """A worker is ready, with the rules it was started with: others may be wanted since."""
+        processes, has = self.box.processes, worker.plan
+        assert has is not None
+        if not self._proven:
+            self._proven = True
+            if has.order < processes.plan.order:
+                self._wanted, processes.plan = processes.plan, has
+        newest = self._wanted or processes.plan
+        if has.order < newest.order:
+            self._ask(worker, newest)
+
+    def gone(self, worker: Process) -> None:
+        """A worker has ended; if rules that it compiled were the cause, they are given up."""
+        wanted = self._wanted
+        if wanted is None or wanted.order not in worker.asked:
+            return
+        self._tries -= 1
+        if not self._tries:
+            self._wanted = None
+            why = f"{TRIES} workers ended while they compiled it"
+            self.box.record.note("reloaded", worker.name,
+                                 {"ok": False, "why": why, "order": wanted.order})  # fmt: skip
 
     def answered(self, worker: Process, message: Message) -> None:
         """A worker has other rules now, or could not compile them.
@@ -129,13 +173,18 @@ class Reloading:
             self._answers[worker.name] = {
                 key: message.get(key) for key in ("ok", "why", "rules", "refused")
             }
+        plan, wanted = worker.asked.pop(order, None), self._wanted
         if not message["ok"]:
-            if order == self._order:
-                box.processes.rules, box.processes.options = self._good
+            if wanted is not None and order == wanted.order:
+                self._wanted = None
             return
-        if order == self._order:
-            self._good = box.processes.rules, box.processes.options
-        if order != self._begun:
+        if plan is not None:
+            worker.plan = plan
+            if plan.order > box.processes.plan.order:
+                box.processes.plan = plan
+        if wanted is not None and order >= wanted.order:
+            self._wanted = None
+        if order > self._begun:
             self._begun = order
             box.figures.reloaded()
             box.deciders.reloaded()

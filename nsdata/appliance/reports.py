@@ -295,7 +295,7 @@ class Reports:
             "pid": os.getpid(), "settings": Redactor().tree(box.settings.model_dump(mode="json")),
             "figures": figures, "fpga": self.fpga, "eve": box.settings.output.eve,
             "log": box.processes.log["path"],
-            "rules": {"files": box.processes.rules, "loaded": self.loaded},
+            "rules": {"files": box.processes.plan.rules, "loaded": self.loaded},
         }  # fmt: skip
 
     def close(self) -> None:

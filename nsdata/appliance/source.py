@@ -21,6 +21,11 @@ BATCH = 64  # frames at once: little enough to be spread evenly over time
 LATE_NS = 100_000_000  # further behind than this, what was missed is not made up for
 GAP_NS = 1_000_000  # between the last frame of a capture and the first of the next
 LOOK_NS = 50_000_000  # between two looks into a directory
+RETRY_NS = 100_000_000  # after a round of captures in which one failed, and a failed listing
+LONGEST_NS = 5_000_000_000  # between two listings that fail
+LATEST_NS = 1 << 62  # the last time stamp given (the year 2116), with room for durations after it
+SAY_NS = 1_000_000_000  # between two words about the same failure
+SAID = 8  # failures told in that time, at most
 SUFFIXES = (".pcap", ".pcapng", ".cap")
 PACKED = (".gz", ".zst")
 
@@ -51,27 +56,54 @@ class Source(Protocol):
 
 
 class _Stamps:
-    """Time stamps that go on: each capture begins where the one before ended."""
+    """Time stamps that go on: each capture begins where the one before ended, and none runs back.
+
+    Captures may say anything: from LATEST_NS on time stands still.
+    """
 
     def __init__(self, after_ns: int) -> None:
-        self.last = after_ns
-        self._shift: int | None = 0
+        self.last = min(after_ns, LATEST_NS)
+        self._first = self._base = 0  # what the first of this capture says, and is given
+        self._begun = True
 
     def begin(self) -> None:
         """The next batch is the first of a capture."""
-        if self.last:
-            self._shift = None
+        self._begun = not self.last
 
     def put(self, batch: Batch) -> Batch:
         """The batch, its time stamps shifted."""
         if not len(batch):
             return batch
-        if self._shift is None:
-            self._shift = self.last + GAP_NS - int(batch.ts_ns[0])
-        if self._shift:
-            batch.ts_ns = (batch.ts_ns.astype(np.int64) + self._shift).astype(np.uint64)
-        self.last = max(self.last, int(batch.ts_ns.max()))
+        says = np.minimum(batch.ts_ns, np.uint64(LATEST_NS)).astype(np.int64)
+        if not self._begun:
+            self._begun = True
+            self._first, self._base = int(says[0]), min(self.last + GAP_NS, LATEST_NS)
+        low, high = self.last - self._base, LATEST_NS - self._base
+        given = np.clip(says - self._first, low, high) + self._base
+        batch.ts_ns = np.maximum.accumulate(given).astype(np.uint64)
+        self.last = int(batch.ts_ns[-1])
         return batch
+
+
+class Failures:
+    """Which failures are told: each at once, the same one again after SAY_NS, never many."""
+
+    def __init__(self) -> None:
+        self._texts: set[str] = set()  # told since
+        self._until_ns = 0
+        self._untold = 0
+
+    def add(self, text: str, now_ns: int) -> int:
+        """A failure: how many to tell of, this one the last; 0: not now."""
+        self._untold += 1
+        if now_ns >= self._until_ns:
+            self._until_ns = now_ns + SAY_NS
+            self._texts.clear()
+        if text in self._texts or len(self._texts) >= SAID:
+            return 0
+        self._texts.add(text)
+        untold, self._untold = self._untold, 0
+        return untold
 
 
 class Pace:
@@ -156,22 +188,38 @@ class LoopSource(_Reading):
         self._loops = loops
         self._at = 0  # captures begun
         self._frames = 0  # of this round
+        self._failed = False  # a capture of this round
+        self._retry_ns = 0
         self.ended = False
 
     def wait_ns(self, now_ns: int) -> int:
-        return 0 if self.ended else self._pace.wait_ns(now_ns)
+        return 0 if self.ended else max(self._retry_ns - now_ns, self._pace.wait_ns(now_ns))
 
     def next(self, now_ns: int) -> Batch | None:
         if self.ended or self.wait_ns(now_ns):
             return None
-        for _ in range(len(self._captures) + 1):
-            if (batch := self._batch()) is not None:
-                self._frames += len(batch)
-                return batch
+        try:
+            for _ in range(len(self._captures) + 1):
+                if (batch := self._batch()) is not None:
+                    self._frames += len(batch)
+                    return batch
+                self.close()
+                if self._wait_after_failure(now_ns) or not self._open():
+                    return None
+        except CaptureError:
             self.close()
-            if not self._open():
-                return None
+            self._failed = True
+            raise
         return None
+
+    def _wait_after_failure(self, now_ns: int) -> bool:
+        """Whether a round is over in which a capture failed: the next one is not begun at once,
+        which would open it as often as the machine can."""
+        if self._failed and self._at % len(self._captures) == 0 and self._frames:
+            self._failed = False
+            self._retry_ns = now_ns + RETRY_NS
+            return True
+        return False
 
     def _open(self) -> bool:
         """The next capture; False at the end."""
@@ -206,6 +254,7 @@ class DirectorySource(_Reading):
         self._seen: set[str] = set()
         self._waiting: list[str] = []
         self._look_ns = 0
+        self._retry_ns = RETRY_NS
         self.ended = False
 
     def wait_ns(self, now_ns: int) -> int:
@@ -230,8 +279,11 @@ class DirectorySource(_Reading):
         try:
             names = sorted(os.listdir(self._directory))
         except OSError as error:
+            self._look_ns = now_ns + self._retry_ns
+            self._retry_ns = min(2 * self._retry_ns, LONGEST_NS)
             why = f"cannot be listed: {error.strerror}"
             raise CaptureError(str(self._directory), why) from error
+        self._retry_ns = RETRY_NS
         here = {name for name in names if is_capture(name)}
         self._seen &= here  # a name that went may come again
         self._waiting = [name for name in names if name in here and name not in self._seen]

@@ -16,6 +16,7 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -49,6 +50,7 @@ from nsdata.path.status import StatusPage
 
 STOP_NS = 15_000_000_000  # for all to stop when asked to
 PAUSE_S = 0.01  # after what nobody expected
+HEARD = 64  # messages of one process before others, and time, have their turn
 TOLD = ("capture", "output", "failed", "refused", "detached", "best effort")
 log = logging.getLogger(__name__)
 MEMORY_NS = 100_000_000  # between two looks at resident memory
@@ -195,7 +197,7 @@ class Supervisor:
     def _gone(self, process: Process) -> None:
         """A process has ended."""
         self._leave(process)
-        self._said(process)
+        self._said(process, None)  # the rest: there will be no more
         for end in (process.pidfd, process.channel):
             self.selector.unregister(end)
         if process.name == PORT:
@@ -208,13 +210,14 @@ class Supervisor:
         now = time.monotonic_ns()
         if process.worker is not None:
             self.figures.worker_gone(process.name, process.page)
+            self.reloading.gone(process)
         self.deciders.carry_out(
             self.watch.exited(process.name, process.attempt, now, code=code, signal=number)
         )
 
-    def _said(self, process: Process) -> None:
-        """Messages of a process."""
-        for message in process.messages():
+    def _said(self, process: Process, most: int | None = HEARD) -> None:
+        """Messages of a process; what is left is heard in the next turn."""
+        for message in islice(process.messages(), most):
             what = message["what"]
             self.reports.heard(process, message)
             if what == "ready":
@@ -226,6 +229,7 @@ class Supervisor:
                     self._ready()
                 if process.worker is not None:
                     self._fpga_over({"why": "the worker began anew"})
+                    self.reloading.joined(process)
                 for text in message.get("refused", []):
                     self.record.note("rule refused", process.name, {"rule": text})
             elif what == "drops":

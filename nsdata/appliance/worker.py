@@ -152,6 +152,53 @@ class RunningRules:
             self._told[:, part] = now[:, part]
 
 
+class Compiling:
+    """Rules compiled in a thread, beside the packets. One that takes too long is left to itself:
+    nobody wants its result."""
+
+    def __init__(self, rules: list[str], settings: Settings, before: LoadedRules,
+                 limit_ns: int) -> None:  # fmt: skip
+        self.settings = settings
+        self.limit_ns = limit_ns
+        self.until_ns = time.monotonic_ns() + limit_ns
+        self.result: LoadedRules | NsdataError | None = None
+        self._given = rules, settings, before
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    def _work(self) -> None:
+        # A collection over all objects of a large rule set takes a quarter of a second, in which
+        # nothing is inspected: none while they are made, and then they are left alone.
+        gc.disable()
+        try:
+            self.result = compiled(*self._given)
+        except NsdataError as error:
+            self.result = error
+        except Exception as error:  # nobody expected it; the rules that run go on
+            self.result = EngineError(f"{type(error).__name__}: {error}")
+        finally:
+            gc.freeze()
+            gc.enable()
+
+    def over(self, now: int) -> bool:
+        """It has a result, or will not be waited for any longer."""
+        if not self._thread.is_alive():
+            return True
+        if now < self.until_ns:
+            return False
+        gc.enable()
+        self.result = EngineError(
+            f"not compiled within {self.limit_ns / 1e9:g} s (watch.start-grace)"
+        )
+        return True
+
+
+def compiled(rules: list[str], settings: Settings, before: LoadedRules | None) -> LoadedRules:
+    """Rule files, ready to run. Raises NsdataError."""
+    ruleset = load_rules([Path(path) for path in rules], settings)
+    return LoadedRules.build(ruleset, settings, before)
+
+
 class WorkerProcess:
     """The loop. `plan`: rules, settings (by key), inline, seed, offload (a name, or None)."""
 
@@ -160,7 +207,7 @@ class WorkerProcess:
         self.settings = Settings.load(sets=plan["settings"])
         self.ring: Ring | None = None
         self.events = Events()
-        self.loaded = self._compile(plan["rules"], self.settings, None)
+        self.loaded = compiled(plan["rules"], self.settings, None)
         engine = build_engine(
             self.loaded, self.settings, inline=plan.get("inline", True), seed=plan.get("seed", 0)
         )
@@ -177,8 +224,7 @@ class WorkerProcess:
         self.block_ns = 0  # when to look after it again
         self.counts = engine.counts()
         self.batches = self.reloads = 0
-        self.compiled: LoadedRules | NsdataError | None = None
-        self.compiling: threading.Thread | None = None
+        self.compiling: Compiling | None = None
         self.next_reload: Message | None = None  # after the one under way
         self.reported: dict[int, int] = {}
         self.report_ns = self.publish_ns = 0
@@ -186,11 +232,6 @@ class WorkerProcess:
         self.running = RunningRules(engine, self.loaded.sids)
         for what in ("ring", "unring", "writer", "reload", "inject", "protect", "describe"):
             child.on(what, getattr(self, f"_{what}"))
-
-    @staticmethod
-    def _compile(rules: list[str], settings: Settings, before: LoadedRules | None) -> LoadedRules:
-        ruleset = load_rules([Path(path) for path in rules], settings)
-        return LoadedRules.build(ruleset, settings, before)
 
     # --- orders -----------------------------------------------------------------------------
 
@@ -247,38 +288,24 @@ class WorkerProcess:
             self.child.tell("reloaded", ok=False, why=str(error), order=self.order)
             return
 
-        def work() -> None:
-            # A collection over all objects of a large rule set takes a quarter of a second, in
-            # which nothing is inspected: none while they are made, and then they are left alone.
-            gc.disable()
-            try:
-                self.compiled = self._compile(rules, settings, self.loaded)
-            except NsdataError as error:
-                self.compiled = error
-            finally:
-                gc.freeze()
-                gc.enable()
+        self.compiling = Compiling(rules, settings, self.loaded, message["limit_ns"])
 
-        self.new_settings = settings
-        self.compiled = None
-        self.compiling = threading.Thread(target=work, daemon=True)
-        self.compiling.start()
-
-    def _exchange(self) -> None:
+    def _exchange(self, now: int) -> None:
         """The rules that were compiled take over, if they were."""
-        if self.compiling is None or self.compiling.is_alive():
+        if self.compiling is None or not self.compiling.over(now):
             return
-        self.compiling = None
-        if isinstance(self.compiled, LoadedRules):
-            self._take_over(self.compiled)
+        ended, self.compiling = self.compiling, None
+        result = ended.result
+        if isinstance(result, LoadedRules):
+            self._take_over(result, ended.settings)
         else:
-            self.child.tell("reloaded", ok=False, why=str(self.compiled), order=self.order)
+            self.child.tell("reloaded", ok=False, why=str(result), order=self.order)
         if self.next_reload is not None:
             message, self.next_reload = self.next_reload, None
             self._reload(message, [])
 
-    def _take_over(self, loaded: LoadedRules) -> None:
-        self.settings = self.new_settings
+    def _take_over(self, loaded: LoadedRules, settings: Settings) -> None:
+        self.settings = settings
         self.running.tell(self.child)
         self.pipeline.swap_rules(loaded.base, loaded.fragments, loaded.sids)
         if self.offload is not None:
@@ -353,9 +380,9 @@ class WorkerProcess:
         while True:
             self.child.listen()
             worked = self.ring is not None and self._batch(self.ring)
-            self._exchange()
-            self.events.push()
             now = time.monotonic_ns()
+            self._exchange(now)
+            self.events.push()
             self._report(now)
             self._block(now)
             self._publish(now, worked)

@@ -1,8 +1,9 @@
 """The writer's process: the lines of all others into the EVE file, whole ones only.
 
 A line that was torn by a death in the middle of a write is cut off at the next start. A disk that
-is full is reported, and tried again: what comes meanwhile is counted as lost. A file that was moved
-away or removed (logrotate) is begun anew within a second.
+is full, or something else than a regular file at its path, is reported and tried again: what comes
+meanwhile is counted as lost. A file that was moved away or removed (logrotate) is begun anew within
+a second.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import os
 import select
 import socket
+import stat
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -33,7 +35,10 @@ def mend(path: str) -> int:
     if path == "-" or not Path(path).is_file():
         return 0
     try:
-        with open(path, "r+b") as file:
+        # Should another thing stand there by now, opening it does not block.
+        with open(path, "r+b", opener=lambda name, how: os.open(name, how | os.O_NONBLOCK)) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return 0
             size = whole = file.seek(0, os.SEEK_END)
             while whole:
                 start = max(0, whole - TAIL)
@@ -81,7 +86,7 @@ class WriterProcess:
             return
         try:
             self.torn += mend(self.path)
-            self.file = EveFile(self.path, append=True)
+            self.file = EveFile(self.path, append=True, regular=True)
             self.inode = _inode(self.path)
             if self.failures:
                 self.child.tell("output", why="", lost=self.lost)

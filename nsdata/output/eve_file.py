@@ -29,6 +29,7 @@ HINTS = {
     errno.EISDIR: "name a file, not a directory",
     errno.EACCES: "check the permissions of the file and its directory",
     errno.EROFS: "the file system is mounted read-only: choose another place",
+    errno.ENXIO: "name a regular file; pipes and devices can block",
     errno.EIO: "the device reports an error: check the disk",
 }
 
@@ -68,9 +69,13 @@ class EveFile:
 
     `lines` and `bytes` count what is surely written. Raises OutputError when the file
     cannot be opened, and on any failed write; after that every write raises again.
+
+    `regular`: for who must never wait. A pipe or device, which could block, cannot be opened.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, append: bool = False) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], *, append: bool = False, regular: bool = False
+    ) -> None:
         self.path = os.fspath(path)
         self.lines = 0
         self.bytes = 0
@@ -82,8 +87,12 @@ class EveFile:
             if self._owned:
                 # not O_TRUNC: a device or pipe has nothing to empty
                 flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
-                self._fd = os.open(self.path, flags, 0o644)
+                # a pipe nobody reads is waited for otherwise, here, before it can be looked at
+                self._fd = os.open(self.path, flags | (os.O_NONBLOCK if regular else 0), 0o644)
                 self._regular = stat.S_ISREG(os.fstat(self._fd).st_mode)
+                if regular and not self._regular:
+                    os.close(self._fd)
+                    raise OSError(errno.ENXIO, "it is no regular file")
             else:
                 self.path = "standard output"
                 sys.stdout.flush()

@@ -10,6 +10,9 @@ Nothing here knows a keyword; `nsdata.rules.build` gives options their meaning.
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -93,7 +96,7 @@ def parse_file(path: str | Path) -> Parsed:
     rule is in `Parsed.errors`.
     """
     try:
-        data = Path(path).read_bytes()
+        data = _read(path)
     except OSError as error:
         reason = f"cannot read the rule file: {error.strerror}. Check path and permissions"
         raise RuleError(str(path), 0, reason) from error
@@ -102,6 +105,14 @@ def parse_file(path: str | Path) -> Parsed:
         raise RuleError(str(path), 0, f"this looks like {what}, not a rule file: {advice}")
     data = data.removeprefix(b"\xef\xbb\xbf")  # some editors put a byte order mark
     return parse_text(data.decode("utf-8", "surrogateescape"), str(path))
+
+
+def _read(path: str | Path) -> bytes:
+    """What is in the file. A pipe or device, which might never end, is an OSError at once."""
+    with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file")
+        return file.read()
 
 
 def _something_else(data: bytes) -> tuple[str, str] | None:

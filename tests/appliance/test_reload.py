@@ -1,5 +1,6 @@
 """Other settings for a running appliance: taken over while packets flow, or refused whole."""
 
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from nsdata.appliance.reload import change
 from nsdata.appliance.settings import ApplianceSettings
 from nsdata.errors import EngineError, SettingError
 
+ONE = 'alert ip any any -> any any (msg:"one"; sid:{}; threshold:type limit,track by_src,count 1,seconds 1;)\n'  # noqa: E501
 GROUP = 'alert ip $HERE any -> any any (msg:"from here"; sid:77; threshold:type limit,track by_src,count 1,seconds 1;)'  # noqa: E501
 
 
@@ -44,11 +46,14 @@ def test_what_takes_a_restart_is_named(tmp_path: Path, top: str, settings: str, 
 
 def test_what_changed_is_named(tmp_path: Path) -> None:
     before = loaded(tmp_path, BASE.format("", '"vars.address-groups.GONE" = "10.0.0.1"\n'))
-    new = BASE.format('in-fallback = "block"\n', """"drop-meter.threshold" = 0.5
+    new = BASE.format(
+        'in-fallback = "block"\n',
+        """"drop-meter.threshold" = 0.5
 "exposure.action.default" = "permit"
 "protection.adaptive.mode" = "auto"
 "protection.windows" = 3
-""")
+""",
+    )
     found = change(before, loaded(tmp_path, new))
     assert found.keys == (
         "in-fallback", "drop-meter.threshold", "exposure.action.default",
@@ -141,16 +146,96 @@ def test_a_worker_that_starts_after_a_failed_reload_gets_what_ran(tmp_path: Path
         assert box.status()["state"] == "normal"
 
 
+def many_rules(path: Path, sid: int) -> Path:
+    """They take seconds to compile."""
+    path.write_text("".join(
+        f'alert tcp any any -> any any (msg:"{i}"; content:"no{i}such"; content:"{i}"; sid:{i};)\n'
+        for i in range(100_000, 120_000)
+    ) + ONE.format(sid))  # fmt: skip
+    return path
+
+
+def answers(box: Box) -> dict[int, dict[str, Any]]:
+    """What became of each reload."""
+    found = [e["evidence"] for e in box.events("appliance") if e["event"] == "reloaded"]
+    return {one["order"]: one for one in found}
+
+
+def answer(box: Box, order: int) -> dict[str, Any]:
+    """What became of this one, once that is known."""
+    box.wait(lambda t: order in answers(box), "it is answered")
+    return answers(box)[order]
+
+
 def test_of_many_reloads_the_last_counts(tmp_path: Path) -> None:
-    """They come faster than rules are compiled; those between may be left out, and are told."""
+    """They come faster than rules are compiled; those between are left out, and are told."""
     with Box(tmp_path, settings=QUICK) as box:
-        answers: list[dict[str, Any]] = [box.ask("reload") for _ in range(8)]
-        reloaded(box)
-        orders = {answer["order"] for answer in answers}
+        first = box.ask("reload", rules=[str(many_rules(tmp_path / "many.rules", 50))])["order"]
+        orders = []
+        for number in range(3):
+            file = tmp_path / f"{number}.rules"
+            file.write_text(ONE.format(60 + number))
+            orders.append(box.ask("reload", rules=[str(file)])["order"])
+        box.wait(lambda t: {first, *orders} == set(answers(box)), "all are answered")
+        told = answers(box)
+        assert [told[order]["ok"] for order in (first, *orders)] == [True, False, False, True]
+        assert told[orders[0]]["why"] == "another reload came after it"
+        box.wait(lambda t: any(e["alert"]["signature_id"] == 62 for e in box.events("alert")),
+                 "the last is in force")  # fmt: skip
+        restarted(box)
+        assert box.status()["state"] == "normal"
 
-        def answered() -> list[dict[str, Any]]:
-            return [e["evidence"] for e in box.events("appliance") if e["event"] == "reloaded"]
 
-        box.wait(lambda t: orders == {one["order"] for one in answered()}, "all are answered")
-        last = answered()[-1]
-        assert last["ok"] and last["order"] == max(orders)
+def restarted(box: Box) -> None:
+    pid = box.signal("worker-0", signal.SIGKILL)
+    box.wait(lambda t: t["processes"]["worker-0"]["pid"] not in (None, pid)
+             and t["processes"]["worker-0"]["phase"] == "running", "restarted")  # fmt: skip
+    box.inspects()
+
+
+def test_rules_that_come_while_no_worker_is_ready_are_tried_by_the_next(tmp_path: Path) -> None:
+    """It starts with those that are known to be good; others that are good take over."""
+    with Box(tmp_path, settings=QUICK.replace('"50ms"', '"1s"')) as box:
+        for file, ok in ((tmp_path / "nowhere.rules", False), (tmp_path / "new.rules", True)):
+            (tmp_path / "new.rules").write_text(ONE.format(70))
+            box.signal("worker-0", signal.SIGKILL)
+            box.wait(lambda t: t["processes"]["worker-0"]["phase"] != "running", "it is away")
+            told = box.ask("reload", rules=[str(file)])
+            assert told["workers"] == []
+            assert answer(box, told["order"])["ok"] is ok
+            box.inspects()
+            assert box.status()["state"] == "normal"
+        box.wait(lambda t: any(e["alert"]["signature_id"] == 70 for e in box.events("alert")),
+                 "the new rules are in force")  # fmt: skip
+
+
+def test_rules_that_take_too_long_are_given_up_and_the_next_are_taken(tmp_path: Path) -> None:
+    """The limit of a start holds for a reload, too; the worker beats, inspects and stays."""
+    with Box(tmp_path, settings=QUICK + '"watch.start-grace" = "59s"\n') as box:
+        pid = box.pid("worker-0")
+        good = box.rules.read_text()
+        rewrite(box, '"59s"', '"20ms"')
+        many_rules(box.rules, 80)
+        box.ask("reload")
+        reloaded(box, ok=False)
+        assert (
+            "not compiled within 0.02 s (watch.start-grace)" in max(answers(box).items())[1]["why"]
+        )
+        rewrite(box, '"20ms"', '"59s"')
+        box.rules.write_text(good + ONE.format(81))
+        assert answer(box, box.ask("reload")["order"])["ok"]
+        box.wait(lambda t: any(e["alert"]["signature_id"] == 81 for e in box.events("alert")),
+                 "the next are in force")  # fmt: skip
+        told = box.status()
+        assert told["state"] == "normal" and told["processes"]["worker-0"]["pid"] == pid
+
+
+def test_a_pipe_is_no_rule_file(tmp_path: Path) -> None:
+    """Nobody writes into it: it would be waited for without end."""
+    os.mkfifo(tmp_path / "pipe.rules")
+    with Box(tmp_path, settings=QUICK) as box:
+        order = box.ask("reload", rules=[str(tmp_path / "pipe.rules")])["order"]
+        told = answer(box, order)
+        assert not told["ok"]
+        assert "pipe.rules" in told["why"] and "no regular file" in told["why"]
+        assert answer(box, box.ask("reload")["order"])["ok"]

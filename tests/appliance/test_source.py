@@ -9,7 +9,12 @@ from capture_frames import write_capture
 from nsdata.appliance.source import (
     BATCH,
     GAP_NS,
+    LATEST_NS,
+    RETRY_NS,
+    SAID,
+    SAY_NS,
     DirectorySource,
+    Failures,
     LoopSource,
     Pace,
     Source,
@@ -114,3 +119,70 @@ def test_another_rate_may_be_offered_and_nothing(tmp_path: Path) -> None:
     source.offer(100)
     assert len(taken(source, 10**12)) == BATCH
     assert source.wait_ns(10**12) == BATCH * 10 * MS
+
+
+def torn(path: Path, frames: int) -> Path:
+    """Its last record is cut off."""
+    with open(capture(path, frames), "ab") as file:
+        file.write(b"\1" * 40)
+    return path
+
+
+def test_a_round_in_which_a_capture_failed_is_followed_by_a_wait(tmp_path: Path) -> None:
+    source = LoopSource([str(torn(tmp_path / "a.pcap", 3)), str(capture(tmp_path / "b.pcap", 2))])
+    assert len(source.next(0) or []) == 3
+    with pytest.raises(CaptureError, match=r"a\.pcap"):
+        source.next(0)
+    assert len(taken(source, 0)) == 2
+    assert source.wait_ns(0) == RETRY_NS and source.next(RETRY_NS - 1) is None
+    assert source.wait_ns(RETRY_NS) == 0
+    assert len(source.next(RETRY_NS) or []) == 3
+    assert not source.ended
+
+
+def test_a_directory_that_goes_is_looked_for_ever_less_often(tmp_path: Path) -> None:
+    where = tmp_path / "in"
+    where.mkdir()
+    source = DirectorySource(where)
+    assert taken(source, 0) == []
+    where.rmdir()
+    now, waits = 10**9, []
+    for _ in range(8):
+        with pytest.raises(CaptureError, match="cannot be listed"):
+            source.next(now)
+        waits.append(source.wait_ns(now))
+        now += waits[-1]
+    assert [wait // MS for wait in waits] == [100, 200, 400, 800, 1600, 3200, 5000, 5000]
+    where.mkdir()
+    capture(where / "a.pcap", 2)
+    assert len(taken(source, now)) == 2
+
+
+def test_the_same_failure_is_told_once_a_second_with_a_count() -> None:
+    failures = Failures()
+    assert [failures.add("a", now) for now in range(10)] == [1] + [0] * 9
+    assert failures.add("b", 10) == 10
+    assert [failures.add("a", 11), failures.add("b", 12)] == [0, 0]
+    assert failures.add("a", SAY_NS) == 3
+    told = [failures.add(f"capture {i}", SAY_NS + 1) for i in range(1000)]
+    assert sum(map(bool, told)) == SAID - 1
+
+
+def test_time_never_runs_back_whatever_captures_say(tmp_path: Path) -> None:
+    """Stamps of the last second that fits, then of 1970, and so on for many rounds."""
+    second, last = 10**9, 4_294_967_295 * 10**9
+    paths = [
+        str(write_capture(tmp_path / f"{i}.pcap", [FRAME] * len(stamps), stamps))
+        for i, stamps in enumerate([[second, 2 * second], [last, 0, 0], [5, 0, last], [second]])
+    ]
+    source = LoopSource(paths, loops=5)
+    stamps = taken(source, 0, rounds=100)
+    assert len(stamps) == 45 and stamps == sorted(stamps)
+    assert stamps[:6] == [second, 2 * second, *[2 * second + GAP_NS] * 3, 2 * second + 2 * GAP_NS]
+    assert stamps[-1] == source.last_ns == LATEST_NS
+
+
+@pytest.mark.parametrize("after_ns", [LATEST_NS, 18_446_744_071_000_000_000])
+def test_a_clock_beyond_the_latest_is_not_carried_over(tmp_path: Path, after_ns: int) -> None:
+    source = LoopSource([str(capture(tmp_path / "a.pcap", 2))], loops=1, after_ns=after_ns)
+    assert taken(source, 0) == [LATEST_NS, LATEST_NS]

@@ -1,14 +1,19 @@
 """The supervisor without its processes: what goes wrong in its own watch, and on record."""
 
 import json
+import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from nsdata.appliance.channel import Channel, pair
+from nsdata.appliance.processes import Process
 from nsdata.appliance.settings import ApplianceSettings
-from nsdata.appliance.supervisor import Supervisor
+from nsdata.appliance.supervisor import HEARD, Supervisor
 from nsdata.appliance.writer import mend
 from nsdata.fallback.ledger import Count, LedgerSnapshot
 from nsdata.fallback.reasons import Reason, State
@@ -78,6 +83,25 @@ def test_lines_wait_for_a_writer_and_a_failing_store_is_said_once(
             heard.append(json.loads(theirs.recv(65536))["event"])
     assert heard[-3:] == ["before there is a writer", "store failed", "store works again"]
     theirs.close()
+
+
+def test_one_who_says_much_does_not_keep_the_supervisor_to_itself(supervisor: Supervisor) -> None:
+    """What is left is heard in the next turn, and what one that ended said, all of it."""
+    mine, theirs = pair()
+    popen = subprocess.Popen([sys.executable, "-c", ""])
+    process = Process("worker-0", 1, popen, os.pidfd_open(popen.pid), supervisor.page,
+                      Channel(mine))  # fmt: skip
+    speaker, said = Channel(theirs), 3 * HEARD
+    for number in range(said):
+        assert speaker.send({"what": "costs", "by_rule": {str(number): [1, 0, 0, 0]}})
+    for turn in (1, 2):
+        supervisor._said(process)
+        assert len(supervisor.measures().costs) == turn * HEARD
+    supervisor._said(process, None)
+    assert len(supervisor.measures().costs) == said
+    popen.wait()
+    process.close()
+    speaker.close()
 
 
 @pytest.mark.parametrize(
