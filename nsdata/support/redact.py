@@ -51,8 +51,9 @@ _NAMES = (
     r"passw(?:or)?d|passphrase|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credential|"
     r"x-amz-signature|(?<![a-z])pass(?![\w-])|pwd"
 )
-# A list or object; what is in quotes, as JSON in JSON, JSON or a shell write them, with what adheres; a word,
-# without the signs that end it in a sentence. What is not closed goes to the end of the line.
+# A list or object; what is in quotes, as JSON in JSON, JSON or a shell write them, with what
+# adheres; a word, without the signs that end it in a sentence. Quotes that are not closed go to the
+# end of the line.
 _VALUE = (
     r"""(?:[\[{](?:"(?:[^"\\]|\\.)*"|[^\]}"]){0,1024}[\]}]?|"""
     r"""(?:\\"(?:[^"\\\n]|\\[^"\n])*(?:\\?")?|"(?:[^"\\\n]|\\.)*"?|"""
