@@ -7,6 +7,7 @@ the machine can read, and tells how far it is (`progress`), and at last `done` o
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import time
@@ -30,6 +31,7 @@ from nsdata.support.release import Release, check
 from nsdata.support.upload import Cancelled, Upload
 from nsdata.support.url import Location, below, parse
 
+log = logging.getLogger(__name__)
 NICE = 10
 WAIT_S = 3.0  # for frames of a sample and the block's registers
 TOLD_S = 0.2  # between two words about how far it is
@@ -105,15 +107,20 @@ class ReportProcess:
                 return
             location = self._location(order, support)
             written = self._write(order, support, 1.0 if location is None else COLLECT)
-            if order["out"] is None:
-                sweep(written.path.parent, support.keep)
         except Cancelled:
             raise
         except (NsdataError, OSError) as error:
             self.child.tell("failed", why=str(error))
             return
+        except Exception as error:
+            log.exception("a support report failed", extra={"event": "support report failed"})
+            self.child.tell("failed", why=f"{type(error).__name__}: {error}")
+            return
         self.child.tell("written", location=str(written.path), size=written.size,
                         sha256=written.sha256)  # fmt: skip
+        if order["out"] is None:
+            with suppress(OSError):  # the report is there all the same
+                sweep(written.path, order["name"], support.keep)
         if location is not None:
             self._upload(written, location, support)
         else:

@@ -8,10 +8,11 @@ import os
 import platform
 import sqlite3
 import ssl
+import stat
 import sys
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from importlib import metadata
@@ -245,25 +246,34 @@ def log(context: Context) -> Data:
     """The end of what its processes said."""
     if context.running["log"] is None:
         return Data(b"", {"note": "the log goes to standard error, and to no file"})
-    return _tail(context, Path(context.running["log"]), context.log_size, context.redactor.line)
+    lines, more = _tail(Path(context.running["log"]), context.log_size)
+    return _lines(context.redactor.lines(lines), more)
 
 
 def eve(context: Context) -> Data:
-    """The end of the EVE file; bytes of packets are left out unless they were asked for."""
+    """The end of the EVE file; bytes of packets are left out unless they were asked for, and with
+    them what is no whole event: nobody can say where in it they are."""
     path = context.running["eve"]
     if path == "-":
         return Data(b"", {"note": "the EVE output is no file"})
 
-    def line(text: str) -> str:
+    lines, more = _tail(Path(path), context.eve_size)
+    found: list[str] = []
+    dropped = 0
+    for line in lines:
         try:
-            found = json.loads(text)
+            event = json.loads(line)
+            if not isinstance(event, dict):
+                raise ValueError("no event")
+            if context.packets is None:
+                event = _without_bytes(event)
+            found.append(json.dumps(context.redactor.tree(event), separators=(",", ":")))
         except (ValueError, RecursionError):
-            return context.redactor.text(text)
-        if context.packets is None:
-            found = _without_bytes(found)
-        return json.dumps(context.redactor.tree(found), separators=(",", ":"))
-
-    return _tail(context, Path(path), context.eve_size, line)
+            if context.packets is None:
+                dropped += 1
+            else:
+                found.append(context.redactor.text(line))
+    return _lines(found, {**more, "dropped_lines": dropped})
 
 
 def _without_bytes(value: Any) -> Any:
@@ -272,18 +282,27 @@ def _without_bytes(value: Any) -> Any:
     return [_without_bytes(one) for one in value] if isinstance(value, list) else value
 
 
-def _tail(context: Context, path: Path, size: int, line: Callable[[str], str]) -> Data:
-    """The last whole lines of a file."""
-    with open(path, "rb") as file:
-        whole = os.fstat(file.fileno()).st_size
-        start = max(0, whole - size)
+def _tail(path: Path, size: int) -> tuple[list[str], dict[str, Any]]:
+    """The last lines of a file, the first of them whole; what the manifest says of them. Raises
+    OSError, also for a file of another kind: a pipe without a writer would never be opened."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    with open(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(f"{path} is no regular file")
+        start = max(0, found.st_size - size)
         file.seek(start)
         data = file.read(size)
     if start:
         data = data.partition(b"\n")[2]
-    lines: Iterable[str] = data.decode("utf-8", "replace").splitlines()
-    text = "".join(line(one) + "\n" for one in lines)
-    return Data(text.encode("utf-8", "replace"), {"of_bytes": whole, "cut": bool(start)})
+    # Only a line feed ends a line: str.splitlines would break a message at U+2028.
+    lines = data.decode("utf-8", "replace").removesuffix("\n").split("\n") if data else []
+    return lines, {"of_bytes": found.st_size, "cut": bool(start)}
+
+
+def _lines(lines: list[str], more: dict[str, Any]) -> Data:
+    text = "".join(line + "\n" for line in lines)
+    return Data(text.encode("utf-8", "replace"), more)
 
 
 def sample(context: Context) -> Data:

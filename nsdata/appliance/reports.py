@@ -23,7 +23,7 @@ from nsdata.appliance.channel import Message
 from nsdata.appliance.processes import PORT, WRITER, Process, launch
 from nsdata.appliance.sample import new_sample
 from nsdata.errors import EngineError, SettingError
-from nsdata.support.archive import PART
+from nsdata.support.archive import half, report_name
 from nsdata.support.redact import Redactor
 from nsdata.support.url import SUFFIX, parse
 
@@ -74,7 +74,7 @@ class Reports:
         to, out = self._place(message)
         at_s = int(time.time())
         stamp = datetime.fromtimestamp(at_s, UTC).strftime("%Y%m%dT%H%M%SZ")
-        name = f"nsdata-support-{self.box.settings.name}-{stamp}-{secrets.token_hex(4)}{SUFFIX}"
+        name = report_name(self.box.settings.name, stamp, secrets.token_hex(4)) + SUFFIX
         by = str(message.get("by") or "somebody")[:200]
         self.known[number] = {
             "id": number, "state": "starting", "progress": 0.0, "doing": "", "by": by,
@@ -262,8 +262,9 @@ class Reports:
         told = self.known[self._number]
         told |= {"state": state, "ended": datetime.now(UTC).isoformat(timespec="seconds"), **more}
         self._let_go()
-        half = self._file.with_name(f".{self._file.name}{PART}")  # by one that was killed
-        threading.Thread(target=_remove, args=(half,), daemon=True).start()
+        # What one that was killed had begun has the name of this very report, and is no other's.
+        rest = half(self._file.parent, told["file_name"].removesuffix(SUFFIX))
+        threading.Thread(target=_remove, args=(rest,), daemon=True).start()
         self.box.record.note("support report ended", self.box.settings.name, {
             key: told[key] for key in ("id", "state", "error", "location", "size", "sha256", "to")
         })  # fmt: skip

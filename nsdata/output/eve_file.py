@@ -40,24 +40,25 @@ def output_error(path: str, doing: str, error: OSError, kept: str = "") -> Outpu
     return OutputError(f"{path}: cannot {doing}: {error.strerror or error}{kept} ({hint})")
 
 
-def write_whole(path: str | os.PathLike[str], text: str) -> None:
-    """Write a file ("-": standard output) at once or not at all.
+def write_whole(path: str | os.PathLike[str], content: str | bytes) -> None:
+    """Write a file (text also to "-", standard output) at once or not at all.
 
     Raises OutputError; what was there before is then still whole.
     """
     if os.fspath(path) == "-":
-        print(text, end="", flush=True)
+        print(content, end="", flush=True)
         return
+    data = content.encode() if isinstance(content, str) else content
     target = Path(path)
     if target.exists() and not target.is_file():  # /dev/stdout, a pipe
         try:
-            target.write_text(text, encoding="utf-8")
+            target.write_bytes(data)
         except OSError as error:
             raise output_error(str(target), "write", error) from error
         return
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        part.write_text(text, encoding="utf-8")
+        part.write_bytes(data)
         part.replace(target)
     except OSError as error:
         part.unlink(missing_ok=True)

@@ -64,9 +64,9 @@ def write_run(result: Result, directory: Path) -> None:
     """EVE lines, summary and ledger of a run, named by its scenario. Raises OutputError."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        (directory / f"{result.scenario.name}.eve.json").write_bytes(result.record.eve)
     except OSError as error:
         raise output_error(str(directory), "write into", error) from error
+    write_whole(directory / f"{result.scenario.name}.eve.json", result.record.eve)
     told = as_json(summary(result))
     write_whole(directory / f"{result.scenario.name}.summary.json", told)
     ledger = as_json(result.record.ledger.as_dict())

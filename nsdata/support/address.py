@@ -41,13 +41,15 @@ _KINDS: tuple[tuple[str, tuple[str, ...]], ...] = (
 )  # fmt: skip
 KINDS = tuple((kind, ipaddress.ip_network(net)) for kind, nets in _KINDS for net in nets)
 _NAT64 = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("64:ff9b:1::/48"))
+_TRANSLATED = ipaddress.IPv6Network("::ffff:0:0:0/96")  # RFC 7915, by RFC 2765
 _COMPATIBLE = ipaddress.IPv6Network("::/96")
+_ISATAP = (0x00005EFE, 0x02005EFE)  # RFC 5214, 6.1: before the IPv4 address
 _LOW = (1 << 32) - 1
 
 
 def carried(address: Address) -> Iterator[Address]:
-    """The address, and every IPv4 address that it stands for (mapped, compatible, 6to4, Teredo,
-    NAT64)."""
+    """The address, and every IPv4 address that it stands for (mapped, translated, compatible,
+    6to4, Teredo, ISATAP, NAT64)."""
     yield address
     if isinstance(address, ipaddress.IPv4Address):
         return
@@ -57,20 +59,28 @@ def carried(address: Address) -> Iterator[Address]:
         yield address.sixtofour
     if address.teredo is not None:
         yield from address.teredo
-    if any(address in net for net in _NAT64) or (
-        address in _COMPATIBLE and int(address) > 1  # :: and ::1 are themselves
+    number = int(address)
+    if (
+        any(address in net for net in (*_NAT64, _TRANSLATED))
+        or (number >> 32) & _LOW in _ISATAP
+        or (address in _COMPATIBLE and number > 1)  # :: and ::1 are themselves
     ):
-        yield ipaddress.IPv4Address(int(address) & _LOW)
+        yield ipaddress.IPv4Address(number & _LOW)
 
 
 def refused(address: Address, allowed: Iterable[Network] = ()) -> str | None:
     """What kind of address it is that nothing is sent to; None: it is fine. allowed: networks
-    that are fine whatever they are."""
+    that are fine whatever they are; of several addresses in one, each has to be fine itself."""
     allowed = tuple(allowed)
-    every = tuple(carried(address))
-    if any(one in net for one in every for net in allowed if net.version == one.version):
+
+    def named(one: Address) -> bool:
+        return any(one in net for net in allowed if net.version == one.version)
+
+    if named(address):
         return None
-    for one in every:
+    for one in carried(address):
+        if named(one):
+            continue
         for kind, net in KINDS:
             if net.version == one.version and one in net:
                 return kind

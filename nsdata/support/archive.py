@@ -1,16 +1,20 @@
 """A support report as a file: a `.tar.gz` with a manifest, whole or not there at all.
 
-It is written under another name, synced and then renamed; whatever goes wrong, nothing half
-written is left. The same parts at the same time give the same bytes.
+It is written under another name, synced and then given its own; whatever goes wrong, nothing half
+written is left, and nothing that was there is replaced. The same parts at the same time give the
+same bytes.
 """
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import io
 import json
 import os
+import re
+import stat
 import tarfile
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +23,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 from nsdata.errors import OutputError
+from nsdata.support.url import SUFFIX
 
 MANIFEST = "manifest.json"
 SLACK = 1 << 16  # bytes for headers, the manifest, and what gzip adds to what it cannot shrink
@@ -56,8 +61,8 @@ class _Hashed(io.RawIOBase):
 class Archive:
     """A report being written: a context manager; without `finish` nothing of it is left.
 
-    at_s: the time of everything in it, since the epoch; limit: bytes of the file. Raises
-    OutputError from every method.
+    folder: the name of this report, which no other has; at_s: the time of everything in it, since
+    the epoch; limit: bytes of the file. Raises OutputError from every method.
     """
 
     def __init__(self, path: Path, folder: str, at_s: int, limit: int) -> None:
@@ -67,10 +72,10 @@ class Archive:
         self.left = limit - SLACK - limit // 1000  # bytes of parts, before they are compressed
         self._parts: list[dict[str, Any]] = []
         self._errors: list[dict[str, str]] = []
-        self._temporary = path.with_name(f".{path.name}{PART}")
+        self._temporary = half(path.parent, folder)
         self._done = False
-        if path.exists():
-            raise OutputError(f"{path}: is there already; reports are never overwritten")
+        if os.path.lexists(path):  # a symbolic link to nowhere as well
+            raise self._taken()
         try:
             self._file = open(self._temporary, "xb")  # noqa: SIM115
             os.chmod(self._temporary, 0o600)
@@ -78,12 +83,16 @@ class Archive:
             raise self._error(error) from error
         self._hashed = _Hashed(self._file)
         self._gzip = gzip.GzipFile(filename="", mode="wb", fileobj=self._hashed, mtime=at_s)
-        self._tar = tarfile.TarFile(fileobj=self._gzip, mode="w", format=tarfile.USTAR_FORMAT)
+        self._tar = tarfile.TarFile(fileobj=self._gzip, mode="w", format=tarfile.PAX_FORMAT,
+                                    encoding="utf-8")  # fmt: skip
 
-    def _error(self, error: OSError) -> OutputError:
+    def _taken(self) -> OutputError:
+        return OutputError(f"{self.path}: is there already; reports are never overwritten")
+
+    def _error(self, error: OSError | ValueError) -> OutputError:
+        why = getattr(error, "strerror", None) or error
         return OutputError(
-            f"{self.path}: the report cannot be written: {error.strerror or error}; nothing of it "
-            "is left"
+            f"{self.path}: the report cannot be written: {why}; nothing of it is left"
         )
 
     def add(self, name: str, data: bytes, **more: Any) -> None:
@@ -104,7 +113,7 @@ class Archive:
         info.size, info.mtime, info.mode = len(data), self.at_s, 0o600
         try:
             self._tar.addfile(info, io.BytesIO(data))
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: what the format cannot hold
             raise self._error(error) from error
 
     def finish(self, about: dict[str, Any]) -> Written:
@@ -117,16 +126,28 @@ class Archive:
             self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
-            os.rename(self._temporary, self.path)
+            self._name()
             self._done = True
             folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
             try:
                 os.fsync(folder)
             finally:
                 os.close(folder)
-        except OSError as error:
+        except FileExistsError:
+            raise self._taken() from None
+        except (OSError, ValueError) as error:
             raise self._error(error) from error
         return Written(self.path, self._hashed.size, self._hashed.digest.hexdigest())
+
+    def _name(self) -> None:
+        """Give it its name, unless something has that by now."""
+        try:
+            os.link(self._temporary, self.path)
+            os.unlink(self._temporary)
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS):
+                raise
+            os.rename(self._temporary, self.path)  # a file system without hard links
 
     def __enter__(self) -> Self:
         return self
@@ -147,10 +168,44 @@ class Archive:
         self._temporary.unlink(missing_ok=True)
 
 
-def sweep(directory: Path, keep: int) -> list[Path]:
-    """Remove what was left half written, and all but the newest `keep` reports; what is gone."""
-    found = sorted(directory.glob("*.tar.gz"), key=lambda path: (path.stat().st_mtime_ns, path))
-    gone = [*directory.glob(f".*.tar.gz{PART}"), *found[: max(0, len(found) - keep)]]
+def half(directory: Path, folder: str) -> Path:
+    """Where a report stands while it is written."""
+    return directory / f".{folder}{SUFFIX}{PART}"
+
+
+def report_name(name: str, stamp: str, token: str) -> str:
+    """The folder in a report and its file name without suffix. name: of the appliance; stamp: UTC,
+    20261123T034748Z; token: eight digits, hexadecimal."""
+    return f"nsdata-support-{name}-{stamp}-{token}"
+
+
+def sweep(written: Path, name: str, keep: int) -> list[Path]:
+    """Remove what this appliance left half written beside its report `written`, and all but the
+    newest `keep` of its reports; what is gone. Files of any other name, and whatever is no regular
+    file, are not touched. Raises OSError when the directory cannot be read."""
+    own = re.compile(
+        report_name(re.escape(name), r"[0-9]{8}T[0-9]{6}Z", "[0-9a-f]{8}") + re.escape(SUFFIX)
+    )
+    found: list[tuple[int, Path]] = []
+    gone: list[Path] = []
+    for path in sorted(written.parent.iterdir()):
+        is_half = path.name.startswith(".") and path.name.endswith(PART)
+        plain = path.name[1 : -len(PART)] if is_half else path.name
+        if path == written or not own.fullmatch(plain):
+            continue
+        try:
+            about = path.lstat()
+        except OSError:  # gone since
+            continue
+        if not stat.S_ISREG(about.st_mode):
+            continue
+        if is_half:
+            gone.append(path)
+        else:
+            found.append((about.st_mtime_ns, path))
+    found.sort()
+    gone += [path for _, path in found[: max(0, len(found) + 1 - keep)]]
     for path in gone:
-        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            path.unlink()
     return gone

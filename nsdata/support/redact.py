@@ -12,10 +12,12 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from itertools import groupby
 from typing import Any
 from urllib.parse import quote, quote_plus
 
 REDACTED = "(redacted)"
+LONG = 12  # characters of what is taken for no common word
 SHORTEST = 6  # characters of a secret that is looked for elsewhere; fewer stand for many things
 _SECRET = frozenset(
     (
@@ -41,38 +43,64 @@ _SECRET = frozenset(
     )
 )
 _WEBHOOK = frozenset(("secret_file", "secret-file", "ca_file", "ca-file"))  # beside its url
+_LAST = frozenset(("pass", "sessionid"))  # `pass-rules` are none
 _JOINED = ("apikey", "password", "passwd", "secretkey", "privatekey", "accesskey", "authtoken")
 _PLACES = frozenset(("file", "path", "id"))  # a secret's place or number is none
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _NAMES = (
     r"passw(?:or)?d|passphrase|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credential|"
-    r"x-amz-signature"
+    r"x-amz-signature|(?<![a-z])pass(?![\w-])|pwd"
 )
-_VALUE = r"""(?:\\?"(?:[^"\\]|\\[^"])*\\?"|'[^']*'|[^\s,;&"'}\]]+)"""
+# A list or object; what is in quotes, as JSON in JSON, JSON or a shell write them, with what
+# adheres; a word, without the signs that end it in a sentence. Quotes that are not closed go to the
+# end of the line.
+_VALUE = (
+    r"""(?:[\[{](?:"(?:[^"\\]|\\.)*"|[^\]}"]){0,1024}[\]}]?|"""
+    r"""(?:\\"(?:[^"\\\n]|\\[^"\n])*(?:\\?")?|"(?:[^"\\\n]|\\.)*"?|"""
+    r"""'(?:[^'\\\n]|''|\\.)*'?)[^\s,;&}\])]*|"""
+    r"""[^\s"'\[{]\S*?(?=[,;"'&}\]]{0,4}(?:\s|\Z)))"""
+)
+_BEGIN = r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
+_END = r"-----END [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
+# A line of a key's inside: base64, maybe after what a log writes before each line, or a header.
+_BODY = (
+    r"(?:(?:[^\n]{0,80}[ \t])?[A-Za-z0-9+/=]{16,}|[A-Za-z0-9+/=]{0,76}|"
+    r"[A-Za-z-]{1,40}: [^\n]{0,200})[ \t\r]*"
+)
 # What a secret looks like: words of which one is in the text (lower case; most texts have none, and
 # are done), the shape, and what is left of it.
 _SHAPES = tuple(
     (hints, re.compile(pattern, re.IGNORECASE | re.DOTALL), to)
     for hints, pattern, to in (
         (("private key",),
-         r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,40}KEY-----|\Z)",
-         REDACTED),
+         rf"{_BEGIN}.*?(?:{_END}|\Z)", REDACTED),
         (("://",), r"(://)[^\s/?#\"'<>]{1,512}@", rf"\1{REDACTED}@"),
         (("authorization", "cookie", "x-api-key", "x-auth-token"),
          r"\b((?:proxy-)?authorization|(?:set-)?cookie|x-api-key|x-auth-token)"
          r"(\\?[\"']?\s{0,8}[:=]\s{0,8})[^\r\n]+", rf"\1\2{REDACTED}"),
         (("bearer", "basic"),
          r"\b(bearer|basic)(\s{1,8})[A-Za-z0-9._~+/=-]{6,}", rf"\1\2{REDACTED}"),
-        (("passw", "passphrase", "secret", "token", "key", "credential", "signature"),
+        (("pass", "pwd", "secret", "token", "key", "credential", "signature"),
          rf"((?:{_NAMES})[\w-]{{0,40}}\\?[\"']?\s{{0,8}}[:=]\s{{0,8}}){_VALUE}",
          rf"\1{REDACTED}"),
+        (("pw", "pass", "sess", "sid"),
+         r"([?&;](?:[\w.-]{0,40}[._-])?(?:pw|pass|sid|(?:j|php)?sess(?:ion)?(?:[._-]?id)?)=)"
+         r"[^&\s\"'#]+", rf"\1{REDACTED}"),
         (("key", "auth", "sig", "code"),
          r"([?&][\w.-]{0,40}(?:key|auth|sig|code)[\w.-]{0,40}=)[^&\s\"'#]+", rf"\1{REDACTED}"),
         (("eyj",), r"\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*", REDACTED),  # a JSON Web Token
         (("whsec_",), r"\bwhsec_[A-Za-z0-9+/=]+", REDACTED),
+        (("gh",), r"\bgh[opsur]_[A-Za-z0-9]{16,}|\bgithub_pat_\w{16,}", REDACTED),
+        (("k_live_", "k_test_"), r"\b[prs]k_(?:live|test)_[A-Za-z0-9]{8,}", REDACTED),
         (("akia", "asia"), r"\bA(?:KIA|SIA)[0-9A-Z]{16}\b", REDACTED),
     )
 )  # fmt: skip
+
+
+_WHOLE_KEY = re.compile(rf"{_BEGIN}(?:(?!-----BEGIN )[\s\S]){{0,65536}}?{_END}")
+_BEGUN_KEY = re.compile(rf"{_BEGIN}[^\n]*(?:\n{_BODY}$)*", re.MULTILINE)
+_KEY_ENDS = re.compile(_END)
+_INSIDE = re.compile(_BODY)
 
 
 @lru_cache(4096)
@@ -82,7 +110,11 @@ def is_secret(key: str) -> bool:
     words = [word.lower() for word in _WORD.findall(key)]
     if not words or words[-1] in _PLACES:
         return False
-    return not _SECRET.isdisjoint(words) or any(word in _JOINED for word in words)
+    return (
+        not _SECRET.isdisjoint(words)
+        or words[-1] in _LAST
+        or any(word in _JOINED for word in words)
+    )
 
 
 class Redactor:
@@ -96,8 +128,10 @@ class Redactor:
     def add(self, secrets: Iterable[str]) -> None:
         """Look for these everywhere, as they are and as JSON, URLs and base64 write them."""
         for secret in secrets:
-            if len(secret.strip()) >= SHORTEST and secret != REDACTED:
-                self._secrets |= {secret, secret.strip()}
+            # A key of several lines may be told line by line.
+            for one in (secret, *(secret.split("\n") if "\n" in secret.strip() else ())):
+                if len(one.strip()) >= SHORTEST and one != REDACTED:
+                    self._secrets |= {one, one.strip()}
         forms = {form for secret in self._secrets for form in _forms(secret)}
         longest_first = sorted(forms, key=lambda form: (-len(form), form))
         self._known = re.compile("|".join(map(re.escape, longest_first))) if forms else None
@@ -130,6 +164,17 @@ class Redactor:
             return [self.tree(one) for one in value]
         return self.text(value) if isinstance(value, str) else value
 
+    def lines(self, lines: list[str]) -> list[str]:
+        """Lines that may be JSON. What is none is looked at together: a private key, or a password
+        and its value, may stand on several."""
+        found: list[str] = []
+        for is_json, block in groupby(lines, lambda line: line.startswith("{")):
+            if is_json:
+                found += map(self.line, block)
+            else:
+                found += self.text(_without_keys("\n".join(block))).split("\n")
+        return found
+
     def line(self, line: str) -> str:
         """A line that may be JSON."""
         if line.startswith("{"):
@@ -148,6 +193,22 @@ def _secret_in(tree: Mapping[Any, Any], key: str) -> bool:
     return is_secret(key) or (key == "url" and bool(_WEBHOOK & tree.keys()))
 
 
+def _without_keys(text: str) -> str:
+    """Private keys on several lines out of a log: whole ones; those without an end as far as lines
+    look like theirs, lest the rest of the log goes with them; those whose beginning was cut off."""
+    if "PRIVATE KEY" not in text:
+        return text
+    text = _BEGUN_KEY.sub(REDACTED, _WHOLE_KEY.sub(REDACTED, text))
+    found: list[str] = []
+    for line in text.split("\n"):
+        if ends := list(_KEY_ENDS.finditer(line)):
+            while found and _INSIDE.fullmatch(found[-1]):
+                found.pop()
+            line = REDACTED + line[ends[-1].end() :]
+        found.append(line)
+    return "\n".join(found)
+
+
 def _holds(value: Any) -> bool:
     """Whether there is anything to hide: that there is no token is worth knowing."""
     return value is not None and not isinstance(value, bool) and value not in ("", [], {})
@@ -163,9 +224,22 @@ def _found(value: Any, *, secret: bool) -> Iterable[str]:
     elif isinstance(value, str):
         if secret:
             yield value
+            if "://" in value:
+                yield from _of_url(value)
         for user in re.findall(r"://([^\s/?#\"'<>]{1,512})@", value):
             yield user
             yield from user.split(":", 1)[1:]
+
+
+def _of_url(url: str) -> Iterable[str]:
+    """What of a URL that is a secret is one by itself: servers log paths, not URLs."""
+    target = "/" + url.partition("://")[2].partition("/")[2].partition("#")[0]
+    path, _, query = target.partition("?")
+    yield from (target, path)
+    last = path.rstrip("/").rpartition("/")[2]
+    for one in (last, *(pair.partition("=")[2] for pair in query.split("&"))):
+        if not one.islower() or len(one) >= LONG:  # "events" is a word of many texts
+            yield one
 
 
 def _forms(secret: str) -> set[str]:

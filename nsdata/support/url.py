@@ -34,7 +34,11 @@ _NAME = re.compile(
 _NUMBER = re.compile(r"(?:0x[0-9a-f]*|[0-9]+)", re.IGNORECASE)
 # s3, s3-REGION, s3-fips, s3-accelerate, s3-website-REGION, s3-accesspoint, s3express-…, s3-control
 _S3 = re.compile(
-    r"(?:.+\.)?s3(?:express)?(?:-[a-z0-9-]+)?(?:\.[a-z0-9-]+){0,3}\.amazonaws\.com(?:\.cn)?"
+    r"(?:.+\.)?s3(?:express)?(?:-[a-z0-9-]+)?(?:\.[a-z0-9-]+){0,3}\.(?:"
+    r"amazonaws\.(?:com(?:\.cn)?|eu)|api\.amazonwebservices\.(?:com\.cn|eu)|api\.aws|"
+    # The partitions of the United States' services and of the United Kingdom's.
+    r"c2s\.ic\.gov|sc2s\.sgov\.gov|csp\.hci\.ic\.gov|cloud\.adc-e\.uk|"
+    r"api\.aws\.(?:ic\.gov|scloud|hci\.ic\.gov)|api\.cloud-aws\.adc-e\.uk)"
 )
 
 

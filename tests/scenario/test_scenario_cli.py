@@ -85,6 +85,17 @@ def test_reports_and_files_are_written(good: Path, bad: Path, tmp_path: Path) ->
     assert json.loads((out / "good.ledger.json").read_text())["received"]["packets"] == 1000
 
 
+def test_files_are_not_written_through_links(good: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    (tmp_path / "out" / "good.eve.json").symlink_to(precious)
+    assert nsdata("run", good, "--out", tmp_path / "out").exit_code == 0
+    assert precious.read_text() == "precious"
+    found = tmp_path / "out" / "good.eve.json"
+    assert found.stat().st_size > 0 and not found.is_symlink()
+
+
 def test_two_files_of_one_name_are_not_written_over_each_other(good: Path, tmp_path: Path) -> None:
     other = tmp_path / "sub" / "good.toml"
     other.parent.mkdir()

@@ -16,7 +16,7 @@ SECRET = 's3cr3t/Va+lue"é'
 @pytest.mark.parametrize("key", [
     "password", "PASSWORD", "db-password", "dbPassword", "api_key", "apiKey", "APIKey", "x-api-key",
     "token", "tokens", "auth.token", "client_secret", "private-key", "passphrase", "Authorization",
-    "snmp_community", "credentials", "psk", "secretKey", "accesskey", "pwd",
+    "snmp_community", "credentials", "psk", "secretKey", "accesskey", "pwd", "pass", "db_pass",
 ])  # fmt: skip
 def test_keys_that_say_so(key: str) -> None:
     assert is_secret(key)
@@ -26,7 +26,7 @@ def test_keys_that_say_so(key: str) -> None:
 
 @pytest.mark.parametrize("key", [
     "token-file", "secret_file", "key-path", "keyword", "monkey", "turkey", "community_id",
-    "signature", "signature_id", "author", "name", "tokenizer", "", "42",
+    "signature", "signature_id", "author", "name", "tokenizer", "", "42", "bypass", "pass-rules",
 ])  # fmt: skip
 def test_keys_that_do_not(key: str) -> None:
     assert not is_secret(key)
@@ -65,6 +65,18 @@ def test_pairs_of_name_and_value() -> None:
     ("jwt eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIx.c2ln", "c2ln"),
     ("whsec_aHVudGVyMg==", "aHVudGVyMg"),
     ("AKIAABCDEFGHIJKLMNOP", "ABCDEFGHIJKLMNOP"),
+    ("pwd=hunter2", "hunter2"), ("db_pass=hunter2", "hunter2"), ("pass: hunter2", "hunter2"),
+    ("GET /?a=1&pw=hunter2", "hunter2"), ("/x?sessionid=hunter2", "hunter2"),
+    ("/x?a=b&sid=hunter2", "hunter2"), ("/x;jsessionid=hunter2", "hunter2"),
+    ("with ghp_abcdefghijklmnopqrstuvwxyz0123456789", "ghp_"),
+    ("sk_live_abcdefgh12345", "abcdefgh"),
+    ("-----BEGIN PGP PRIVATE KEY BLOCK-----\nhunter2\n-----END PGP PRIVATE KEY BLOCK-----",
+     "hunter2"),
+    ("password: p,hunter2", "hunter2"), ("secret=a;hunter2", "hunter2"),
+    ('password=ab"hunter2', "hunter2"), ("password='it''s hunter2'", "hunter2"),
+    ('passwd: "unterminated hunter2', "hunter2"), ('"password": ["a", "hunter2"]', "hunter2"),
+    ('"token": {"a": "hunter2"', "hunter2"), ('password="a\\"b hunter2"x', "hunter2"),
+    ("password=;hunter2", "hunter2"),
 ])  # fmt: skip
 def test_shapes_in_text(text: str, gone: str) -> None:
     found = Redactor().text(text)
@@ -74,7 +86,7 @@ def test_shapes_in_text(text: str, gone: str) -> None:
 @pytest.mark.parametrize("text", [
     "alert tcp any any -> any any (msg:\"key exchange\"; sid:1;)", "http://files.example/r.tar.gz",
     "the token bucket is full", "2026-11-23T03:47:48+0000", "mail to me@example.org",
-    "monkey=banana",
+    "monkey=banana", "bypass=3", "pass-through: 7", "sid:2001; rev:3;", "3 pass, 4 drop",
 ])  # fmt: skip
 def test_other_text_stays(text: str) -> None:
     assert Redactor().text(text) == text
@@ -99,6 +111,37 @@ def test_lines_of_json_are_redacted_as_such() -> None:
     assert redactor.line('{"a": broken, password=hunter2') == f'{{"a": broken, password={REDACTED}'
     assert redactor.line("[" * 100_000)
     assert redactor.line('{"a":' * 100_000)
+
+
+BODY = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj"
+
+
+@pytest.mark.parametrize("log", [
+    ["T: -----BEGIN PRIVATE KEY-----", BODY, "AA==", "-----END PRIVATE KEY-----"],
+    ["T: -----BEGIN RSA PRIVATE KEY-----", "Proc-Type: 4,ENCRYPTED", "", f"T: {BODY}"],
+    [f"T: {BODY}", "AA==", "T: -----END EC PRIVATE KEY-----"],
+    ["password:", BODY],
+])  # fmt: skip
+def test_what_stands_on_several_lines(log: list[str]) -> None:
+    """A key, whole or with one end, and nothing of the log around it."""
+    around = ["the one before, here", '{"a":"b"}', *log, "the one behind, here", '{"a":"c"}']
+    found = Redactor().lines(around)
+    assert BODY[:16] not in "\n".join(found) and "AA==" not in found
+    assert found[:2] == around[:2] and found[-2:] == around[-2:] and len(found) > 4
+
+
+def test_a_secret_of_several_lines_is_known_by_each() -> None:
+    assert Redactor([f"begin\n{BODY}\n"]).text(f"said {BODY}") == f"said {REDACTED}"
+
+
+def test_the_path_of_a_webhook_is_as_secret_as_its_url() -> None:
+    redactor = Redactor()
+    url = "https://hooks.example/services/T000/B000/XYZxyz"
+    redactor.learn({"webhook": {"url": url, "secret-file": None}})
+    for text in (url, "/services/T000/B000/XYZxyz", "XYZxyz"):
+        assert redactor.text(f"POST {text} HTTP/1.1") == f"POST {REDACTED} HTTP/1.1"
+    redactor.learn({"webhook": {"url": "https://hooks.example/in/events", "secret-file": None}})
+    assert redactor.text("10 events") == "10 events"
 
 
 TREES = st.recursive(

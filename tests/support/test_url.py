@@ -1,10 +1,13 @@
 """Where a report may be sent: each rule with what keeps it and what breaks it."""
 
 import ipaddress
+import json
 import re
 import socket
+from pathlib import Path
 from urllib.parse import urlsplit
 
+import botocore
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -45,7 +48,7 @@ S3_HOSTS = (
 )  # fmt: skip
 NOT_S3_HOSTS = (
     "amazonaws.com", "ec2.eu-west-1.amazonaws.com", "s3.amazonaws.com.evil.example",
-    "s3.example.com", "xs3.amazonaws.com", "s3amazonaws.com",
+    "s3.example.com", "s3.api.aws.example", "xs3.amazonaws.com", "s3amazonaws.com",
 )  # fmt: skip
 WRONG = [
     ("too long", "http://files.example/" + "a" * (LONGEST - 27) + ".tar.gz", "256 characters"),
@@ -122,6 +125,18 @@ def test_hosts_of_s3_take_an_acl(host: str) -> None:
     assert found.acl == "bucket-owner-full-control"
 
 
+def test_s3_of_every_partition() -> None:
+    """By the list that Amazon's own client has."""
+    listed = Path(botocore.__file__).parent / "data" / "partitions.json"
+    partitions = json.loads(listed.read_text())["partitions"]
+    assert len(partitions) >= 8
+    for one in partitions:
+        for host in (f"s3.r-1.{one['outputs']['dnsSuffix']}",
+                     f"b.s3.dualstack.r-1.{one['outputs']['dnsSuffix']}",
+                     f"s3.dualstack.r-1.{one['outputs']['dualStackDnsSuffix']}"):  # fmt: skip
+            assert is_s3(host), host
+
+
 @pytest.mark.parametrize("host", NOT_S3_HOSTS)
 def test_other_hosts_need_none(host: str) -> None:
     assert parse(f"https://{host}/{FILE}").acl is None
@@ -179,10 +194,13 @@ REFUSED = [
     "fe80::1", "febf::1", "fd00:ec2::254", "fd20:ce::254", "ff02::1", "fec0::1",
     "::ffff:127.0.0.1", "::ffff:169.254.169.254", "::127.0.0.1", "2002:7f00:1::",
     "64:ff9b::169.254.169.254", "64:ff9b:1::7f00:1", "2001:0:7f00:1::",
+    "::ffff:0:169.254.169.254", "::ffff:0:127.0.0.1", "fd00::5efe:127.0.0.1",
+    "2001:db8::200:5efe:169.254.169.254",
 ]  # fmt: skip
 FINE = [
     "10.0.0.1", "172.16.0.1", "192.168.1.1", "100.64.0.1", "8.8.8.8", "fd00::1", "2001:db8::1",
-    "::ffff:10.0.0.1", "64:ff9b::8.8.8.8", "128.0.0.1", "126.255.255.255", "2a00:1450::1",
+    "::ffff:10.0.0.1", "::ffff:0:10.0.0.1", "fd00::5efe:10.0.0.1",
+    "64:ff9b::8.8.8.8", "128.0.0.1", "126.255.255.255", "2a00:1450::1",
 ]  # fmt: skip
 
 
@@ -207,6 +225,13 @@ def test_an_ipv4_address_is_the_same_in_any_dress(number: int) -> None:
     plain = refused(ipaddress.IPv4Address(number))
     for prefix in (0xFFFF << 32, int(ipaddress.IPv6Address("64:ff9b::"))):
         assert refused(ipaddress.IPv6Address(prefix | number)) == plain
+
+
+def test_of_two_addresses_in_one_each_has_to_be_allowed() -> None:
+    teredo = ipaddress.ip_address("2001:0:a00:1::80ff:fffe")  # server 10.0.0.1, client 127.0.0.1
+    server, client = ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("127.0.0.0/8")
+    assert refused(teredo, [server]) == "loopback"
+    assert refused(teredo, [client]) is None
 
 
 def test_names_are_looked_up() -> None:
