@@ -390,6 +390,7 @@ class Supervisor:
                 self.control.serve()
         now = time.monotonic_ns()
         self.page.beat()
+        self.control.look(now)
         self.reloading.serve()
         self.notify.alive(now)
         self._look(now)
