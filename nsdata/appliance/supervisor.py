@@ -62,6 +62,15 @@ class Supervisor:
         directory = Path(settings.directory)
         directory.mkdir(parents=True, exist_ok=True)
         self.control = Control(directory / "control.sock", Commands(self).answer)
+        try:
+            self._set_up(settings, directory, file)
+        except BaseException:
+            self.control.close()
+            raise
+
+    def _set_up(
+        self, settings: ApplianceSettings, directory: Path, file: str | Path | None
+    ) -> None:
         self.page_fd, self.page = new_page("supervisor")
         self.page.enter()
         self.processes = Processes(settings, self.page_fd)
