@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nsdata.appliance.channel import Message
+from nsdata.appliance.orphan import LOCK, holder
 from nsdata.errors import EngineError, NsdataError
 
 LARGEST = 1 << 20  # bytes of a command
@@ -217,9 +218,11 @@ def ask(directory: str | os.PathLike[str], message: Message) -> Message:
                     break
                 text += data
         except OSError as error:
+            port = holder(path.with_name(LOCK))
+            alone = "" if port is None else f"; a port goes on alone (pid {port}) until the next run"
             raise EngineError(
                 f"{path}: no appliance answers: {error.strerror or error} "
-                "(is it running? nsdata appliance run --config FILE)"
+                f"(is it running? nsdata appliance run --config FILE){alone}"
             ) from error
     if not text:
         raise EngineError(f"{path}: the appliance gave no answer; is it just ending?")

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from nsdata.appliance import orphan
 from nsdata.appliance import port as port_process
 from nsdata.appliance.agency import Agency
 from nsdata.appliance.channel import Message
@@ -319,6 +320,8 @@ class Supervisor:
             self.deciders.carry_out(self.watch.ledger(None, time.monotonic_ns()))
         except LedgerError as error:
             self.deciders.carry_out(self.watch.ledger(str(error), time.monotonic_ns()))
+        if told := self.figures.was_alone():
+            self.record.note("port was alone", PORT, told)
         self.deciders.look()
         self._sensors(now)
 
@@ -350,6 +353,8 @@ class Supervisor:
             signal.signal(number, handler)
         self.selector.register(self.control, selectors.EVENT_READ, ("asked", None))
         self._begin()
+        if told := orphan.end(Path(self.settings.directory) / orphan.LOCK):
+            self.record.note(told[0], PORT, told[1])
         for name in self.processes.names():
             limits = self.settings.options.watch.limits(name)
             self.deciders.carry_out(self.watch.add(name, time.monotonic_ns(), limits))

@@ -1,5 +1,6 @@
 """Other settings for a running appliance: taken over while packets flow, or refused whole."""
 
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -154,3 +155,17 @@ def test_of_many_reloads_the_last_counts(tmp_path: Path) -> None:
         box.wait(lambda t: orders == {one["order"] for one in answered()}, "all are answered")
         last = answered()[-1]
         assert last["ok"] and last["order"] == max(orders)
+
+
+def test_a_fifo_in_place_of_the_configuration_is_refused(tmp_path: Path) -> None:
+    with Box(tmp_path, settings=QUICK) as box:
+        assert box.process is not None
+        text = box.config.read_text()
+        box.config.unlink()
+        os.mkfifo(box.config)
+        box.process.send_signal(signal.SIGHUP)
+        box.wait(lambda t: any(e["event"] == "reload refused" for e in box.events("appliance")),
+                 "refused")  # fmt: skip
+        box.inspects()
+        box.config.unlink()
+        box.config.write_text(text)
