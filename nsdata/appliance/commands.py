@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nsdata.appliance.account import account
 from nsdata.appliance.arguments import flag, number, real, text, texts
@@ -199,7 +199,8 @@ class Commands:
 
     def notify_tested(self, message: Message) -> Message:
         """What came of a test so far, by target."""
-        return {"results": self.box.reporting.tests.get(number(message, "number", 0, TESTS_MOST), {})}
+        test = number(message, "number", 0, TESTS_MOST)
+        return {"results": self.box.reporting.tests.get(test, {})}
 
     def inject(self, message: Message) -> Message:
         """For tests: an error of this class (docs/fpga-errors.md) from the block."""

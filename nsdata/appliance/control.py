@@ -219,7 +219,7 @@ def ask(directory: str | os.PathLike[str], message: Message) -> Message:
                 text += data
         except OSError as error:
             port = holder(path.with_name(LOCK))
-            alone = "" if port is None else f"; a port goes on alone (pid {port}) until the next run"
+            alone = "" if port is None else f"; a port goes on alone (pid {port})"
             raise EngineError(
                 f"{path}: no appliance answers: {error.strerror or error} "
                 f"(is it running? nsdata appliance run --config FILE){alone}"

@@ -95,9 +95,9 @@ def test_any_line_is_answered(supervisor: Supervisor, line: bytes) -> None:
 def test_a_bug_in_what_reads_is_an_answer(
     supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervisor.figures, "exposed", lambda: {}["a bug"])
+    monkeypatch.setattr(supervisor.figures, "exposed", lambda: [][1])
     told = answer(supervisor, b'{"command":"status"}')
-    assert told["ok"] is False and "KeyError" in told["error"]
+    assert told["ok"] is False and "IndexError" in told["error"]
     assert supervisor.deciders.state is State.NORMAL
 
 

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from box import PATIENCE_S, QUICK, Box, is_entry, many_flows
@@ -86,10 +87,16 @@ def test_a_supervisor_that_is_stopped_leaves_traffic_flowing(tmp_path: Path) -> 
         assert told["port"]["forwarded_packets"] > port["forwarded_packets"] + 5000
         assert told["ledger"]["bypassed"]["reasons"]["fallback"] > 1000
         box.inspects()
-        (alone,) = [e for e in box.events("appliance") if e["event"] == "port was alone"]
+
+        def was_alone() -> list[Any]:
+            return [e["evidence"] for e in box.events("appliance")
+                    if e["event"] == "port was alone"]  # fmt: skip
+
+        box.wait(lambda t: bool(was_alone()), "on record")
+        (alone,) = was_alone()
         bypassed = box.status()["ledger"]["bypassed"]["reasons"]["fallback"]
-        assert alone["evidence"]["packets"] == told["port"]["alone_packets"] == bypassed
-        assert alone["evidence"]["seconds"] > 0.5
+        assert alone["packets"] == told["port"]["alone_packets"] == bypassed
+        assert alone["seconds"] > 0.5
 
 
 def test_a_supervisor_that_is_killed_leaves_traffic_flowing(tmp_path: Path) -> None:
@@ -129,8 +136,13 @@ def test_an_orphaned_port_is_ended_by_the_next_run(tmp_path: Path, hangs: bool) 
         finally:
             if alive(port):
                 os.kill(port, signal.SIGKILL)
-        (ended,) = [e for e in box.events("appliance") if e["event"] == "orphaned port ended"]
-        assert ended["evidence"] == {"pid": port, "signal": "SIGKILL" if hangs else "SIGTERM"}
+
+        def ended() -> list[Any]:
+            return [e["evidence"] for e in box.events("appliance")
+                    if e["event"] == "orphaned port ended"]  # fmt: skip
+
+        box.wait(lambda t: bool(ended()), "on record")
+        assert ended() == [{"pid": port, "signal": "SIGKILL" if hangs else "SIGTERM"}]
 
 
 def test_whoever_else_holds_the_lock_is_left_alone(tmp_path: Path) -> None:

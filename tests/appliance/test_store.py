@@ -8,7 +8,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-
 from box import QUICK, Box
 
 from nsdata.appliance import store as store_module
