@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nsdata.appliance.account import account
+from nsdata.appliance.arguments import flag, number, real, text, texts
 from nsdata.appliance.channel import Message
 from nsdata.appliance.processes import PORT
 from nsdata.appliance.source import Pace
-from nsdata.errors import EngineError
+from nsdata.errors import EngineError, NsdataError
 from nsdata.fallback.reasons import about as told_of
 from nsdata.offload.registers import ErrorClass
 from nsdata.path.port import FULL_SHARE
@@ -20,6 +22,15 @@ if TYPE_CHECKING:
     from nsdata.appliance.supervisor import Supervisor
 
 COSTS_TOLD = 10  # rules
+COSTS_MOST = 1_000_000  # rules
+TRANSITIONS_TOLD, TRANSITIONS_MOST = 20, 10_000
+TESTS_MOST = 1 << 53  # the number of a test notification
+NOTE_MOST = 1000  # characters
+READING = frozenset({  # change nothing: what goes wrong in one is that one's answer
+    "status", "stats", "transitions", "reboot-status", "report-status", "report-vendor", "support",
+    "notify-tested", "account",
+})  # fmt: skip
+log = logging.getLogger(__name__)
 
 
 class Commands:
@@ -30,8 +41,8 @@ class Commands:
 
     def answer(self, message: Message) -> Message:
         """What somebody asks over the control socket; the answer. Raises NsdataError."""
-        what = message.get("command")
-        commands: dict[Any, Callable[[Message], Message]] = {
+        what = text(message, "command")
+        commands: dict[str, Callable[[Message], Message]] = {
             "status": self.status, "fallback": self.fallback, "restore": self.restore,
             "reload": self.reload, "reload-status": self.reload_status, "stop": self.stop,
             "transitions": self.transitions,
@@ -47,7 +58,16 @@ class Commands:
             commands |= {"inject": self.inject, "bloat": self.bloat, "offer": self.offer}
         if what not in commands:
             raise EngineError(f"there is no command {what!r}; there are {', '.join(commands)}")
-        return commands[what](message)
+        try:
+            return commands[what](message)
+        except NsdataError:
+            raise
+        except Exception as error:
+            if what not in READING:
+                raise
+            log.exception("unexpected in the command %s", what, extra={"event": "unexpected"})
+            told = f"{type(error).__name__}: {error}"
+            raise EngineError(f"{what} failed, which is a bug: {told}") from error
 
     def status(self, message: Message) -> Message:
         """State, reason, figures, processes."""
@@ -85,7 +105,7 @@ class Commands:
             "share": deciders.share / FULL_SHARE,
             "tiers": deciders.tiers.as_dict(),
             "protection": self._protection(),
-            "rules": self._costs(int(message.get("most", COSTS_TOLD))),
+            "rules": self._costs(number(message, "most", COSTS_TOLD, COSTS_MOST)),
             "segments": self._segments(),
         }
 
@@ -116,7 +136,7 @@ class Commands:
 
     def fallback(self, message: Message) -> Message:
         """Into fallback by hand; while a reboot runs, it stays there when that is over."""
-        note = str(message.get("note", ""))
+        note = text(message, "note")
         if self.box.rebooting.running:
             self.box.rebooting.by_hand(note)
             return {"transitions": [], "after_reboot": True}
@@ -126,23 +146,22 @@ class Commands:
     def restore(self, message: Message) -> Message:
         """Back to normal by hand; refused while the cause holds, unless forced."""
         self.box.rebooting.refuse("restore")
-        done = self.box.deciders.restore(force=bool(message.get("force")))
+        done = self.box.deciders.restore(force=flag(message, "force"))
         return {"transitions": [one.as_dict() for one in done]}
 
     def reload(self, message: Message) -> Message:
         """The configuration file read again, or other rules, without a packet lost."""
-        rules = message.get("rules")
-        order, workers, changed = self.box.reloading.reload(rules and [str(path) for path in rules])
+        order, workers, changed = self.box.reloading.reload(texts(message, "rules"))
         return {"order": order, "workers": workers, "changed": list(changed)}
 
     def reboot(self, message: Message) -> Message:
         """Processes begin anew, once for each `id`; `status` shows how far it is."""
-        number, by, note = (str(message.get(key) or "") for key in ("id", "by", "note"))
-        return self.box.rebooting.ask(number, by, note, port=bool(message.get("port")))
+        name, by, note = (text(message, key) for key in ("id", "by", "note"))
+        return self.box.rebooting.ask(name, by, note, port=flag(message, "port"))
 
     def reboot_status(self, message: Message) -> Message:
         """How far a reboot (`id`) is, and what became of it."""
-        return self.box.rebooting.known_as(str(message.get("id") or ""))
+        return self.box.rebooting.known_as(text(message, "id"))
 
     def report(self, message: Message) -> Message:
         """Begin a support report: `to` (a URL or "vendor"), `out` (a file), `packets`, `by`, `id`;
@@ -151,11 +170,11 @@ class Commands:
 
     def report_status(self, message: Message) -> Message:
         """How far a report (`id`; else the newest) is, and what became of it."""
-        return self.box.reports.status(str(message.get("id") or ""))
+        return self.box.reports.status(text(message, "id"))
 
     def report_cancel(self, message: Message) -> Message:
         """End the report that is being made."""
-        return self.box.reports.cancel(str(message.get("id") or ""))
+        return self.box.reports.cancel(text(message, "id"))
 
     def report_vendor(self, message: Message) -> Message:
         """Whether reports may be sent to the vendor now, and why not."""
@@ -176,20 +195,22 @@ class Commands:
 
     def transitions(self, message: Message) -> Message:
         """The newest transitions."""
-        return {"transitions": self.box.record.store.transitions(int(message.get("most", 20)))}
+        most = number(message, "most", TRANSITIONS_TOLD, TRANSITIONS_MOST)
+        return {"transitions": self.box.record.store.transitions(most)}
 
     def notify_test(self, message: Message) -> Message:
         """Have a test notification sent; `notify-tested` says what came of it."""
-        number = self.box.reporting.test(str(message.get("note", ""))[:1000])
-        return {"number": number, "targets": list(self.box.settings.notify.targets)}
+        test = self.box.reporting.test(text(message, "note")[:NOTE_MOST])
+        return {"number": test, "targets": list(self.box.settings.notify.targets)}
 
     def notify_tested(self, message: Message) -> Message:
         """What came of a test so far, by target."""
-        return {"results": self.box.reporting.tests.get(message.get("number", 0), {})}
+        test = number(message, "number", 0, TESTS_MOST)
+        return {"results": self.box.reporting.tests.get(test, {})}
 
     def inject(self, message: Message) -> Message:
         """For tests: an error of this class (docs/fpga-errors.md) from the block."""
-        error = str(message.get("error"))
+        error = text(message, "error")
         if error not in ErrorClass.__members__:
             classes = ", ".join(ErrorClass.__members__)
             raise EngineError(f"there is no error class {error!r}; there are {classes}")
@@ -199,20 +220,17 @@ class Commands:
 
     def bloat(self, message: Message) -> Message:
         """For tests: a process takes so many bytes of memory more, as a leak would."""
-        name, size = str(message.get("process")), message.get("bytes")
+        name, size = text(message, "process"), number(message, "bytes", -1, BLOAT_MOST)
         process = self.box.processes.running.get(name)
-        if process is None or not isinstance(size, int) or not 0 <= size <= BLOAT_MOST:
+        if process is None:
             running = ", ".join(self.box.processes.running)
-            raise EngineError(
-                f"bloat takes a process ({running}) and bytes up to {BLOAT_MOST}, not "
-                f"{name!r} and {size!r}"
-            )
+            raise EngineError(f"bloat takes a process ({running}), not {name!r}")
         return {"bloated": process.send("bloat", bytes=size)}
 
     def offer(self, message: Message) -> Message:
         """For tests: take frames at another rate (packets/s) from now on; none for nothing."""
-        rate = message.get("rate")
-        self.box.processes.rate = None if rate is None else Pace(float(rate)).rate
+        rate = real(message, "rate")
+        self.box.processes.rate = None if rate is None else Pace(rate).rate
         if port := self.box.processes.running.get(PORT):
             port.send("offer", rate=self.box.processes.rate)
         return {"rate": self.box.processes.rate}

@@ -30,6 +30,7 @@ class Figures:
     def __init__(self, segments: Sequence[str] = (DEFAULT_SEGMENT,)) -> None:
         self.port: dict[str, int] = {}  # the words of the port's page, when last read
         self.costs: dict[int, RuleCost] = {}  # by sid, since the rules were loaded
+        self._alone = (0, 0)  # packets and nanoseconds of the port alone that are told
         self._segments = segments
         shape = (len(segments), len(EXPOSED))
         self._exposed = np.zeros(shape, np.uint64)  # of the port that runs, when last read
@@ -120,6 +121,14 @@ class Figures:
             for name, row in zip(self._segments, rows, strict=True)
         }
 
+    def was_alone(self) -> dict[str, Any]:
+        """What the port did without a supervisor, once, when that is over; else nothing."""
+        alone = self.port.get("alone_packets", 0), self.port.get("alone_ns", 0)
+        if self.port.get("alone") or alone == self._alone:
+            return {}
+        (packets, ns), self._alone = self._alone, alone
+        return {"packets": alone[0] - packets, "seconds": round((alone[1] - ns) / 1e9, 3)}
+
     def port_gone(self, page: StatusPage) -> dict[str, Any]:
         """Its ledger goes on; what it held was forwarded by nobody: lost with it. How much."""
         at_ns, counters = page.read()
@@ -129,7 +138,7 @@ class Figures:
         self._ended = _ended(self._ended, counters, words)
         self._exposed_before += exposed_of(counters, len(self._segments))
         self._exposed = np.zeros_like(self._exposed_before)
-        self.port = {}
+        self.port, self._alone = {}, (0, 0)
         return {"lost_packets": words["held_packets"], "lost_bytes": words["held_bytes"]}
 
 

@@ -93,7 +93,7 @@ class _Watched(logging.handlers.WatchedFileHandler):
 
     def __init__(self, path: str, most: int) -> None:
         self.most = most
-        super().__init__(path, encoding="utf-8")
+        super().__init__(path, encoding="utf-8", delay=True)
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -101,7 +101,10 @@ class _Watched(logging.handlers.WatchedFileHandler):
                 return
         except OSError:
             pass  # between two files; emit makes one
-        super().emit(record)
+        try:
+            super().emit(record)
+        except OSError:
+            self.handleError(record)  # there is no room for a file
 
 
 def to_file(settings: LogSettings, environ: Mapping[str, str], stderr: int = 2) -> bool:
@@ -126,14 +129,15 @@ def log_plan(settings: LogSettings, directory: str | os.PathLike[str]) -> dict[s
 
 @contextmanager
 def logging_as(process: str, plan: dict[str, Any], *, rotates: bool = False) -> Iterator[None]:
-    """Log as this process from here on, uncaught exceptions and warnings too. Raises OSError."""
+    """Log as this process from here on, uncaught exceptions and warnings too."""
     to: logging.Handler
     if plan["path"] is None:
         to = logging.StreamHandler()
     elif rotates:
         to = logging.handlers.RotatingFileHandler(
-            plan["path"], maxBytes=plan["max_bytes"], backupCount=plan["keep"], encoding="utf-8"
-        )
+            plan["path"], maxBytes=plan["max_bytes"], backupCount=plan["keep"], encoding="utf-8",
+            delay=True,  # a disk without room for a file is no reason not to run
+        )  # fmt: skip
     else:
         to = _Watched(plan["path"], plan["max_bytes"])
     waiting: queue.Queue[Any] = queue.Queue(QUEUE)
@@ -192,5 +196,8 @@ def stderr_file(plan: dict[str, Any], directory: str | os.PathLike[str]) -> IO[b
     if plan["path"] is None:
         return os.fdopen(os.dup(2), "wb", buffering=0)
     path = Path(directory) / "stderr.log"
-    large = path.exists() and path.stat().st_size > plan["max_bytes"]
-    return open(path, "wb" if large else "ab", buffering=0)
+    try:
+        large = path.exists() and path.stat().st_size > plan["max_bytes"]
+        return open(path, "wb" if large else "ab", buffering=0)
+    except OSError:  # no room for a file
+        return os.fdopen(os.dup(2), "wb", buffering=0)

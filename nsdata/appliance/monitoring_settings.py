@@ -25,6 +25,7 @@ from pydantic import BeforeValidator, field_serializer, field_validator, model_v
 
 from nsdata.config_group import Group, of
 from nsdata.config_values import DurationNs, Size
+from nsdata.files import read_whole
 from nsdata.units import duration_text
 
 LARGEST_SECRET = 4096  # bytes of a file that holds one
@@ -73,12 +74,13 @@ def _listen(value: Any) -> Any:
 def read_secret(path: str) -> bytes:
     """What a file of one secret holds, without white space around it. Raises ValueError."""
     try:
-        with open(path, "rb") as file:
-            text = file.read(LARGEST_SECRET + 1).strip()
+        text = read_whole(path, LARGEST_SECRET).strip()
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror}") from None
-    if not text or len(text) > LARGEST_SECRET:
-        raise ValueError(f"{path} holds {len(text) or 'no'} bytes; legal: 1 to {LARGEST_SECRET}")
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read: {error}") from None
+    if not text:
+        raise ValueError(f"{path} holds no bytes; legal: 1 to {LARGEST_SECRET}")
     return text
 
 

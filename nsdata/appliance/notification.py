@@ -13,7 +13,10 @@ from nsdata.fallback.reasons import Severity
 TRANSITION, HEALTH, EVENT, TEST = "transition", "health", "event", "test"
 _LEVELS = {"green": Severity.INFO, "yellow": Severity.WARNING, "unknown": Severity.WARNING,
            "red": Severity.CRITICAL}  # fmt: skip
-_ALARMING = frozenset({"crash", "failed", "killed", "output", "store failed", "capture"})
+_ALARMING = frozenset({
+    "crash", "failed", "killed", "output", "store failed", "capture", "port was alone",
+    "orphaned port ended", "orphaned port remains",
+})  # fmt: skip
 
 
 def utc_text(at_ns: int) -> str:

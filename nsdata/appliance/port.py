@@ -9,6 +9,7 @@ for too long or is gone: whoever else fails, traffic flows. In its own words on 
 from __future__ import annotations
 
 import ipaddress
+import os
 import time
 from contextlib import suppress
 from typing import Any
@@ -19,6 +20,7 @@ import numpy.typing as npt
 from nsdata.appliance.channel import Message, close_all
 from nsdata.appliance.child import BEAT_NS, PUBLISH_NS, Child
 from nsdata.appliance.memory import port_ring, view
+from nsdata.appliance.orphan import hold
 from nsdata.appliance.sample import Sample
 from nsdata.appliance.source import BATCH, DirectorySource, Failures, LoopSource, Source
 from nsdata.capture import Batch, CaptureWriter
@@ -44,6 +46,7 @@ FIGURES = (
     "clock_ns",  # the latest time stamp
     "missing",  # workers that take no frames
     "blocked",  # segments that are blocked while not inspected, a bit each
+    "alone_packets", "alone_ns",  # that came while it was alone, and for how long it was
 )  # fmt: skip
 EXPOSED = ("permitted_packets", "permitted_bytes", "blocked_packets", "blocked_bytes")
 LINGER_NS = 500_000_000  # at the end, for what workers hold
@@ -76,7 +79,7 @@ def exposed_of(counters: npt.NDArray[np.uint64], segments: int) -> npt.NDArray[n
 class PortProcess:
     """The loop. `plan`: workers, source, after_ns, supervisor (its page), silence_ns, forward,
     best_effort (of a queue: enter_ns, leave_percent; or None), segments (vlan and networks of the
-    named ones), blocked (a bit for each that is, `default` last)."""
+    named ones), blocked (a bit for each that is, `default` last), lock (orphan.py)."""
 
     def __init__(self, child: Child, plan: dict[str, Any]) -> None:
         self.child = child
@@ -94,6 +97,8 @@ class PortProcess:
         self.told = INSPECT if plan.get("inspect", True) else FALLBACK
         self.share = FULL_SHARE
         self.order = 0
+        self.alone_packets = self.alone_ns = 0
+        self._turn_ns = 0  # when it was last seen to be alone; 0: it was not
         self.forwarded = [0, 0]
         self.captures_failed = 0
         self.failures = Failures()
@@ -166,6 +171,13 @@ class PortProcess:
         silent_ns: int = time.monotonic_ns() - self.supervisor.beat_ns
         return bool(silent_ns > self.silence_ns)
 
+    def _time_alone(self, now: int) -> None:
+        """Add what has passed since the last turn, where it was alone at both ends."""
+        alone = self.alone
+        if alone and self._turn_ns:
+            self.alone_ns += now - self._turn_ns
+        self._turn_ns = now if alone else 0
+
     # --- frames -----------------------------------------------------------------------------
 
     def _offer(self, batch: Batch) -> None:
@@ -173,9 +185,11 @@ class PortProcess:
         if n > len(self.fate):
             self.fate = np.zeros(n, np.uint8)
         fate = self.fate[:n]
+        alone = self.alone
+        self.alone_packets += n if alone else 0
         self.port.offer(
             batch.data, batch.offset, batch.caplen, batch.wirelen, batch.ts_ns, batch.linktype,
-            fate, mode=FALLBACK if self.alone else self.told, share=self.share,
+            fate, mode=FALLBACK if alone else self.told, share=self.share,
             best_effort=bool(self.queues), passing=self.passing,
         )  # fmt: skip
         settled = fate != PENDING
@@ -224,7 +238,7 @@ class PortProcess:
             received, received_bytes, *self.port.holding, self.told, self.share, self.order,
             self.alone, max(map(self.port.waiting_ns, range(self.port.workers))),
             *self.forwarded, self.captures_failed, self.source.last_ns, self.port.missing,
-            self.blocked,
+            self.blocked, self.alone_packets, self.alone_ns,
         )  # fmt: skip
         self.words[n : n + len(Why)] = packets
         self.words[n + len(Why) : n + 2 * len(Why)] = nbytes
@@ -241,6 +255,7 @@ class PortProcess:
         while not self.child.stopping:
             self.child.listen()
             now = time.monotonic_ns()
+            self._time_alone(now)
             batch = None
             try:
                 batch = self.source.next(now)
@@ -307,6 +322,9 @@ def _source(plan: dict[str, Any], after_ns: int) -> Source:
 
 def run(child: Child, plan: dict[str, Any]) -> None:
     """Be the port."""
+    lock = hold(plan["lock"]) if plan.get("lock") else None
     process = PortProcess(child, plan)
     child.tell("ready")
     process.loop()
+    if lock is not None:
+        os.close(lock)

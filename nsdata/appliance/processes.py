@@ -11,12 +11,14 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO, Any
 
 from nsdata.appliance import child
 from nsdata.appliance.channel import Channel, Gone, Message, pair
 from nsdata.appliance.log import log_plan, stderr_file
 from nsdata.appliance.memory import RingMemory, new_page
+from nsdata.appliance.orphan import LOCK
 from nsdata.appliance.settings import ApplianceSettings, flat
 from nsdata.errors import EngineError
 from nsdata.path.status import StatusPage
@@ -167,6 +169,7 @@ class Processes:
                 "supervisor": self.supervisor_page, "silence_ns": self.silence_ns,
                 "forward": settings.output.forward, "best_effort": self.best_effort,
                 "segments": settings.segment_plan(),
+                "lock": str(Path(settings.directory) / LOCK),
             }  # fmt: skip
         return {
             "rules": self.plan.rules, "settings": self.plan.options, "inline": settings.inline,

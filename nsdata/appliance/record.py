@@ -149,7 +149,7 @@ class Record:
             self._failing = failing
             told = {"error": self.store.error, "rows_lost": self.store.lost}
             kind = "store failed" if failing else "store works again"
-            self.say("appliance", {"event": kind, "subject": self.name, "evidence": told})
+            self.note(kind, self.name, told)
 
     def counters(self, ledger: LedgerSnapshot, state: State, reason: Reason) -> None:
         """The ledger, state and reason of now, into the store."""

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nsdata.appliance import port, worker, writer
+from nsdata.appliance.arguments import flag, path, text
 from nsdata.appliance.channel import Message
 from nsdata.appliance.processes import PORT, WRITER, Process, launch
 from nsdata.appliance.sample import new_sample
@@ -60,7 +61,7 @@ class Reports:
     def start(self, message: Message) -> Message:
         """Begin a report; its status. Raises EngineError for a second one while one is made, and
         SettingError for a place where none may go."""
-        number = str(message.get("id") or "") or uuid.uuid4().hex
+        number = text(message, "id") or uuid.uuid4().hex
         if not ID.fullmatch(number):
             raise EngineError(f"{number[:80]!r} is no id: 1 to 64 letters, digits, and . _ - are")
         if number in self.known:
@@ -72,14 +73,15 @@ class Reports:
                 f"a time; wait for it, or cancel it (nsdata appliance report-cancel DIRECTORY)"
             )
         to, out = self._place(message)
+        packets = flag(message, "packets")
         at_s = int(time.time())
         stamp = datetime.fromtimestamp(at_s, UTC).strftime("%Y%m%dT%H%M%SZ")
         name = report_name(self.box.settings.name, stamp, secrets.token_hex(4)) + SUFFIX
-        by = str(message.get("by") or "somebody")[:200]
+        by = text(message, "by", "somebody")[:200]
         self.known[number] = {
             "id": number, "state": "starting", "progress": 0.0, "doing": "", "by": by,
             "since": datetime.fromtimestamp(at_s, UTC).isoformat(), "ended": None,
-            "to": to and to.partition("?")[0], "packets": bool(message.get("packets")),
+            "to": to and to.partition("?")[0], "packets": packets,
             "error": "", "file_name": name, "location": None, "size": None, "sha256": None,
         }  # fmt: skip
         while len(self.known) > KEPT:
@@ -94,19 +96,17 @@ class Reports:
 
     def _place(self, message: Message) -> tuple[str | None, str | None]:
         """(URL or "vendor", path of a file); neither: the directory of reports."""
-        to, out = message.get("to"), message.get("out")
+        to, out = text(message, "to"), path(message, "out")
         if to and out:
             raise SettingError("a report goes to a URL or into a file, not both")
         if to == "vendor":
             if self.box.settings.support.vendor.url is None:
                 raise SettingError("there is no vendor to send to: support.vendor.url is not set")
         elif to:
-            parse(str(to))
-        if out:
-            path = Path(str(out))
-            if not path.is_absolute() or not path.name.endswith(SUFFIX):
-                raise SettingError(f"{out}: an absolute path that ends in {SUFFIX} is needed")
-        return (str(to) if to else None, str(out) if out else None)
+            parse(to)
+        if out and (not out.is_absolute() or not out.name.endswith(SUFFIX)):
+            raise SettingError(f"{out}: an absolute path that ends in {SUFFIX} is needed")
+        return (to or None, str(out) if out else None)
 
     def status(self, number: str = "") -> Message:
         """Of one report; without an id, the newest. Raises EngineError."""

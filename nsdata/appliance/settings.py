@@ -52,12 +52,14 @@ from nsdata.appliance.support_settings import SupportSettings
 from nsdata.config import Settings
 from nsdata.errors import SettingError
 from nsdata.fallback.exposure import DEFAULT_SEGMENT, Exposure, SegmentAction
+from nsdata.files import read_whole
 from nsdata.path.port import WORKERS_MOST
 from nsdata.path.port_segments import SEGMENTS_MOST
 from nsdata.path.ring import LARGEST_FRAME
 from nsdata.toml_text import KeyPath, place_of, read_toml
 from nsdata.units import parse_rate
 
+LARGEST = 4 << 20  # bytes of the file
 Rate = Annotated[float, BeforeValidator(lambda value: parse_rate(str(value)))]
 SegmentName = Annotated[str, Field(pattern=r"^\w[\w -]{0,62}$")]
 Vlan = Annotated[int, Field(ge=0, le=4094)]
@@ -163,8 +165,8 @@ class ApplianceSettings(_Part):
         """Read and check; paths become absolute. Raises SettingError."""
         file = Path(path)
         try:
-            text = file.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            text = read_whole(file, LARGEST).decode()
+        except (OSError, ValueError) as error:
             raise SettingError(f"{path}: cannot be read: {error}") from error
         data, lines = read_toml(text, str(path))
         try:

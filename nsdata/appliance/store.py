@@ -1,18 +1,22 @@
 """What survives a restart: state, transitions with their evidence, counters, events. SQLite.
 
 One writer, the supervisor. A store that is corrupt is moved aside (`.corrupt-N`) and begun anew: an
-appliance does not stay down for its memory's sake. A write that fails (full disk) is kept for
-later, bounded, and the appliance goes on.
+appliance does not stay down for its memory's sake. One that is locked, or whose disk is full or
+read-only, stays where it is: rows wait in memory, bounded, until it takes them, at the start as
+later.
 """
 
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import (
     Integer,
@@ -39,6 +43,12 @@ PENDING = 10_000  # rows kept while they cannot be written
 RETRY_NS = 1_000_000_000  # after a write that failed
 KEPT = 100_000  # rows of a table; the oldest go
 SCHEMA = 1
+LOCKED_MS = 50  # a writer waits for others
+START_MS = 3000  # the same at the start
+CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+# How to read what cannot be opened for writing: as a reader does; without the shared memory file
+# that readers make (there may be no room for it); as it stands in the file.
+READS = (("mode=ro", "NORMAL"), ("mode=rw", "EXCLUSIVE"), ("mode=ro&immutable=1", "NORMAL"))
 
 
 class _Base(DeclarativeBase):
@@ -76,46 +86,64 @@ class CountersRow(_Base):
     ledger: Mapped[str] = mapped_column(Text)
 
 
+class _Unsound(SQLAlchemyError):
+    """What quick_check found."""
+
+
 class Store:
-    """The store at `path`, made if need be. Raises OutputError when there cannot be one."""
+    """The store at `path`, made if need be. Raises OutputError when its directory is not there."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.moved: Path | None = None  # where a corrupt one went
         self.error = ""  # of the last write; "": it went well
         self.lost = 0  # rows that could not be kept
+        self._usable = False  # it was opened, and is sound
         self._retry_ns = 0  # not before: who writes into it does not wait for it each time
         self._pending: deque[tuple[type[_Base], dict[str, Any]]] = deque()
-        try:
-            self._open()
-        except SQLAlchemyError as error:
-            if not path.exists():
-                raise OutputError(f"{path}: no store: {_said(error)}") from error
-            self._aside()
-            try:
-                self._open()
-            except SQLAlchemyError as second:
-                raise OutputError(f"{path}: no store: {_said(second)}") from second
-
-    def _open(self) -> None:
-        self._engine = create_engine(f"sqlite:///{self.path}")
+        if not path.parent.is_dir():
+            raise OutputError(f"{path}: no store: {path.parent} is no directory")
+        self._engine = create_engine(f"sqlite:///{path}")
 
         @event.listens_for(self._engine, "connect")
         def _settings(connection: Any, record: Any) -> None:
             cursor = connection.cursor()
+            cursor.execute(f"PRAGMA busy_timeout={LOCKED_MS if self._usable else START_MS}")
             cursor.execute("PRAGMA journal_mode=WAL")
             cursor.execute("PRAGMA synchronous=NORMAL")  # whole after a crash; a second may lack
-            cursor.execute("PRAGMA busy_timeout=50")
             cursor.close()
 
-        with self._engine.begin() as connection:
-            sound = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
-            if sound != "ok":
-                raise SQLAlchemyError(f"the store is corrupt: {sound}")
-            _Base.metadata.create_all(connection)
-            connection.exec_driver_sql(f"PRAGMA user_version={SCHEMA}")
+        try:
+            self._open()
+        except SQLAlchemyError as error:
+            self._failed(error)
+
+    def _open(self) -> None:
+        try:
+            with self._engine.begin() as connection:
+                sound = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+                if sound != "ok":
+                    raise _Unsound(f"the store is corrupt: {sound}")
+                _Base.metadata.create_all(connection)
+                connection.exec_driver_sql(f"PRAGMA user_version={SCHEMA}")
+            self._usable = True
+        finally:
+            self._engine.dispose()  # the next connection waits less
+
+    def _failed(self, error: SQLAlchemyError) -> None:
+        """Rows wait; a store found corrupt is begun anew."""
+        self.error = _said(error)
+        self._retry_ns = time.monotonic_ns() + RETRY_NS
+        if _corrupt(error):
+            try:
+                self._aside()
+                self._open()
+                self.error = ""
+            except (SQLAlchemyError, OSError) as second:
+                self.error = _said(second)
 
     def _aside(self) -> None:
+        self._usable = False
         self._engine.dispose()
         number = 1
         while (to := self.path.with_name(f"{self.path.name}.corrupt-{number}")).exists():
@@ -157,20 +185,15 @@ class Store:
     def flush(self) -> bool:
         """Write what waits; whether all is written. A store found corrupt is begun anew."""
         try:
+            if not self._usable:
+                self._open()
             with self._engine.begin() as connection:
                 for table, row in self._pending:
                     connection.execute(insert(table), row)
             self._pending.clear()
             self.error = ""
         except SQLAlchemyError as error:
-            self.error = _said(error)
-            self._retry_ns = time.monotonic_ns() + RETRY_NS
-            if "malformed" in self.error or "not a database" in self.error:
-                try:
-                    self._aside()
-                    self._open()
-                except (SQLAlchemyError, OSError) as second:
-                    self.error = _said(second)
+            self._failed(error)
         return not self._pending
 
     def trim(self) -> None:
@@ -190,15 +213,11 @@ class Store:
         the time since the epoch. Raises OutputError."""
         waiting = [(row["at_ns"], row["told"]) for table, row in self._pending
                    if table is TransitionRow]  # fmt: skip
-        try:
-            with self._engine.connect() as connection:
-                rows = connection.execute(
-                    select(TransitionRow.at_ns, TransitionRow.told)
-                    .order_by(TransitionRow.id.desc())
-                    .limit(most)
-                ).all()
-        except SQLAlchemyError as error:
-            raise OutputError(f"{self.path} cannot be read: {_said(error)}") from error
+        rows = self._rows(
+            select(TransitionRow.at_ns, TransitionRow.told)
+            .order_by(TransitionRow.id.desc())
+            .limit(most)
+        )
         found = [*reversed(waiting), *((row.at_ns, row.told) for row in rows)][:most]
         return [{"wall_ns": at_ns, **json.loads(told)} for at_ns, told in found]
 
@@ -207,33 +226,41 @@ class Store:
         Raises OutputError."""
         waiting = [(row["at_ns"], row["subject"], row["evidence"]) for table, row in self._pending
                    if table is EventRow and row["kind"] == kind]  # fmt: skip
-        try:
-            with self._engine.connect() as connection:
-                rows = connection.execute(
-                    select(EventRow.at_ns, EventRow.subject, EventRow.evidence)
-                    .where(EventRow.kind == kind)
-                    .order_by(EventRow.id.desc())
-                    .limit(most)
-                ).all()
-        except SQLAlchemyError as error:
-            raise OutputError(f"{self.path} cannot be read: {_said(error)}") from error
+        rows = self._rows(
+            select(EventRow.at_ns, EventRow.subject, EventRow.evidence)
+            .where(EventRow.kind == kind)
+            .order_by(EventRow.id.desc())
+            .limit(most)
+        )
         found = [*reversed(waiting), *map(tuple, rows)][:most]
         return [{"wall_ns": at_ns, "subject": subject, "evidence": json.loads(evidence)}
                 for at_ns, subject, evidence in found]  # fmt: skip
 
     def last(self) -> dict[str, Any] | None:
         """State, reason and ledger as they were last put on record. Raises OutputError."""
-        try:
-            with self._engine.connect() as connection:
-                row = connection.execute(
-                    select(CountersRow).order_by(CountersRow.id.desc()).limit(1)
-                ).first()
-        except SQLAlchemyError as error:
-            raise OutputError(f"{self.path} cannot be read: {_said(error)}") from error
-        if row is None:
+        columns = (CountersRow.at_ns, CountersRow.state, CountersRow.reason, CountersRow.ledger)
+        rows = self._rows(select(*columns).order_by(CountersRow.id.desc()).limit(1))
+        if not rows:
             return None
+        row = rows[0]
         return {"at_ns": row.at_ns, "state": row.state, "reason": row.reason,
                 "ledger": json.loads(row.ledger)}  # fmt: skip
+
+    def _rows(self, query: Select[*tuple[Any, ...]]) -> Sequence[Row[*tuple[Any, ...]]]:
+        if self._usable:
+            try:
+                with self._engine.connect() as connection:
+                    return connection.execute(query).all()
+            except SQLAlchemyError as error:
+                raise OutputError(f"{self.path} cannot be read: {_said(error)}") from error
+        for how, locking in READS:
+            engine = create_engine(
+                f"sqlite:///file:{quote(str(self.path))}?{how}&uri=true", poolclass=NullPool
+            )
+            with suppress(SQLAlchemyError), engine.connect() as connection:
+                connection.exec_driver_sql(f"PRAGMA locking_mode={locking}")
+                return connection.execute(query).all()
+        return []  # it says nothing now; what waits is told all the same
 
     def close(self) -> None:
         """Write what waits, and let go."""
@@ -276,6 +303,12 @@ class StoreReader:
                 return connection.execute(query).all()
         except SQLAlchemyError as error:
             raise OutputError(f"{self.path} cannot be read: {_said(error)}") from error
+
+
+def _corrupt(error: SQLAlchemyError) -> bool:
+    """The file is damaged, rather than locked, full or out of reach."""
+    code = getattr(getattr(error, "orig", None), "sqlite_errorcode", 0)
+    return isinstance(error, _Unsound) or code & 0xFF in CORRUPT
 
 
 def _said(error: Exception) -> str:

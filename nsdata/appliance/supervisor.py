@@ -21,6 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from nsdata.appliance import orphan
 from nsdata.appliance import port as port_process
 from nsdata.appliance.agency import Agency
 from nsdata.appliance.channel import Message
@@ -64,6 +65,15 @@ class Supervisor:
         directory = Path(settings.directory)
         directory.mkdir(parents=True, exist_ok=True)
         self.control = Control(directory / "control.sock", Commands(self).answer)
+        try:
+            self._set_up(settings, directory, file)
+        except BaseException:
+            self.control.close()
+            raise
+
+    def _set_up(
+        self, settings: ApplianceSettings, directory: Path, file: str | Path | None
+    ) -> None:
         self.page_fd, self.page = new_page("supervisor")
         self.page.enter()
         self.processes = Processes(settings, self.page_fd)
@@ -314,6 +324,8 @@ class Supervisor:
             self.deciders.carry_out(self.watch.ledger(None, time.monotonic_ns()))
         except LedgerError as error:
             self.deciders.carry_out(self.watch.ledger(str(error), time.monotonic_ns()))
+        if told := self.figures.was_alone():
+            self.record.note("port was alone", PORT, told)
         self.deciders.look()
         self._sensors(now)
 
@@ -345,6 +357,8 @@ class Supervisor:
             signal.signal(number, handler)
         self.selector.register(self.control, selectors.EVENT_READ, ("asked", None))
         self._begin()
+        if told := orphan.end(Path(self.settings.directory) / orphan.LOCK):
+            self.record.note(told[0], PORT, told[1])
         for name in self.processes.names():
             limits = self.settings.options.watch.limits(name)
             self.deciders.carry_out(self.watch.add(name, time.monotonic_ns(), limits))
@@ -394,6 +408,7 @@ class Supervisor:
                 self.control.serve()
         now = time.monotonic_ns()
         self.page.beat()
+        self.control.look(now)
         self.reloading.serve()
         self.notify.alive(now)
         self._look(now)

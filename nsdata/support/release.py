@@ -16,6 +16,7 @@ from typing import Any
 from packaging.version import InvalidVersion, Version
 
 from nsdata.errors import NsdataError, SettingError
+from nsdata.files import read_whole
 from nsdata.support.connection import Ways, connect, said, within
 from nsdata.support.url import split
 
@@ -55,8 +56,7 @@ def check(running: str, document: str | None, ways: Ways) -> Release:
 
 def _read(document: str, ways: Ways) -> bytes:
     if "://" not in document:
-        with open(document, "rb") as file:
-            return file.read(LARGEST + 1)
+        return read_whole(document, LARGEST)
     to = split(document)
     connection = connect(to, ways)
     try:

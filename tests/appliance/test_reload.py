@@ -239,3 +239,17 @@ def test_a_pipe_is_no_rule_file(tmp_path: Path) -> None:
         assert not told["ok"]
         assert "pipe.rules" in told["why"] and "no regular file" in told["why"]
         assert answer(box, box.ask("reload")["order"])["ok"]
+
+
+def test_a_fifo_in_place_of_the_configuration_is_refused(tmp_path: Path) -> None:
+    with Box(tmp_path, settings=QUICK) as box:
+        assert box.process is not None
+        text = box.config.read_text()
+        box.config.unlink()
+        os.mkfifo(box.config)
+        box.process.send_signal(signal.SIGHUP)
+        box.wait(lambda t: any(e["event"] == "reload refused" for e in box.events("appliance")),
+                 "refused")  # fmt: skip
+        box.inspects()
+        box.config.unlink()
+        box.config.write_text(text)

@@ -7,9 +7,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from box import PATIENCE_S, QUICK, Box, is_entry, many_flows
+
+from nsdata.appliance import orphan
+from nsdata.appliance.child import environment
+from nsdata.errors import EngineError
 
 EVERY_FLOW = 'alert udp any any -> any any (msg:"one a flow"; sid:5;)'
 
@@ -83,6 +88,16 @@ def test_a_supervisor_that_is_stopped_leaves_traffic_flowing(tmp_path: Path) -> 
         assert told["ledger"]["bypassed"]["reasons"]["fallback"] > 1000
         box.inspects()
 
+        def was_alone() -> list[Any]:
+            return [e["evidence"] for e in box.events("appliance")
+                    if e["event"] == "port was alone"]  # fmt: skip
+
+        box.wait(lambda t: bool(was_alone()), "on record")
+        (alone,) = was_alone()
+        bypassed = box.status()["ledger"]["bypassed"]["reasons"]["fallback"]
+        assert alone["packets"] == told["port"]["alone_packets"] == bypassed
+        assert alone["seconds"] > 0.5
+
 
 def test_a_supervisor_that_is_killed_leaves_traffic_flowing(tmp_path: Path) -> None:
     """Workers and writer end with it, the port goes on alone; another appliance can begin."""
@@ -100,6 +115,50 @@ def test_a_supervisor_that_is_killed_leaves_traffic_flowing(tmp_path: Path) -> N
             os.kill(pids["port"], signal.SIGTERM)
         patience(lambda: not alive(pids["port"]), "the port ends when told to")
         box.start()
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+def test_an_orphaned_port_is_ended_by_the_next_run(tmp_path: Path, hangs: bool) -> None:
+    """In order; killed when it does not end."""
+    with Box(tmp_path) as box:
+        assert box.process is not None
+        port = box.pid("port")
+        box.process.kill()
+        box.process.wait()
+        try:
+            with pytest.raises(EngineError, match=rf"a port goes on alone \(pid {port}\)"):
+                box.status()
+            if hangs:
+                os.kill(port, signal.SIGSTOP)
+            box.start()
+            assert not alive(port)
+            assert box.pid("port") == int((box.directory / "port.lock").read_text())
+        finally:
+            if alive(port):
+                os.kill(port, signal.SIGKILL)
+
+        def ended() -> list[Any]:
+            return [e["evidence"] for e in box.events("appliance")
+                    if e["event"] == "orphaned port ended"]  # fmt: skip
+
+        box.wait(lambda t: bool(ended()), "on record")
+        assert ended() == [{"pid": port, "signal": "SIGKILL" if hangs else "SIGTERM"}]
+
+
+def test_whoever_else_holds_the_lock_is_left_alone(tmp_path: Path) -> None:
+    """A process of that number that is no port of this directory."""
+    lock = tmp_path / "port.lock"
+    code = ("import sys, time; from nsdata.appliance.orphan import hold; hold(sys.argv[1]); "
+            "print(flush=True); time.sleep(600)")  # fmt: skip
+    with subprocess.Popen([sys.executable, "-c", code, str(lock)], stdout=subprocess.PIPE,
+                          env=environment()) as other:  # fmt: skip
+        assert other.stdout is not None
+        other.stdout.readline()
+        told = orphan.end(lock)
+        assert told is not None and told[0] == "orphaned port remains"
+        assert told[1]["pid"] == other.pid and other.poll() is None
+        other.kill()
+    assert orphan.end(lock) is None
 
 
 def alive(pid: int) -> bool:

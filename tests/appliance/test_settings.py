@@ -1,5 +1,6 @@
 """The configuration file: defaults, paths, and errors that name file, line and key."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -80,3 +81,22 @@ def test_segments_in_the_order_of_the_file(tmp_path: Path) -> None:
 def test_no_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match=r"none\.toml: cannot be read"):
         ApplianceSettings.load(tmp_path / "none.toml")
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    fifo = tmp_path / "box.toml"
+    os.mkfifo(fifo)
+    for path in (fifo, tmp_path, Path("/dev/zero")):
+        with pytest.raises(SettingError, match=f"{path}: cannot be read: .*(regular|directory)"):
+            ApplianceSettings.load(path)
+    os.unlink(fifo)
+    with open(fifo, "wb") as file:
+        file.truncate(1 << 30)
+    with pytest.raises(SettingError, match="longer than"):
+        ApplianceSettings.load(fifo)
+
+
+def test_a_secret_that_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "token")
+    with pytest.raises(SettingError, match=r"metrics\.token-file: .*no regular file"):
+        load(tmp_path, LEAST + '[metrics]\ntoken-file = "token"\n')

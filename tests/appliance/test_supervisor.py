@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from nsdata.appliance import supervisor as supervisor_module
 from nsdata.appliance.channel import Channel, pair
 from nsdata.appliance.processes import Process
 from nsdata.appliance.settings import ApplianceSettings
 from nsdata.appliance.supervisor import HEARD, Supervisor
 from nsdata.appliance.writer import mend
+from nsdata.errors import OutputError
 from nsdata.fallback.ledger import Count, LedgerSnapshot
 from nsdata.fallback.reasons import Reason, State
 
@@ -113,3 +115,18 @@ def test_a_torn_line_is_cut_off(tmp_path: Path, before: bytes, after: bytes) -> 
     path.write_bytes(before)
     assert mend(str(path)) == len(before) - len(after)
     assert path.read_bytes() == after
+
+
+def test_a_start_that_fails_leaves_no_socket(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: Path) -> None:
+        assert path.with_name("control.sock").exists()
+        raise OutputError(f"{path}: no store")
+
+    monkeypatch.setattr(supervisor_module, "Store", fail)
+    file = tmp_path / "box.toml"
+    file.write_text('directory = "run"\n[source]\ncaptures = ["a.pcap"]\n')
+    with pytest.raises(OutputError):
+        Supervisor(ApplianceSettings.load(file))
+    assert not (tmp_path / "run" / "control.sock").exists()

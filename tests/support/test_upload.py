@@ -394,6 +394,8 @@ def test_without_a_document_nobody_can_say(
     assert "support.vendor.latest" in check("1.0", None, Ways()).why
     assert not check("1.0", None, Ways()).is_latest
     assert "No such file" in check("1.0", str(tmp_path / "none"), Ways()).why
+    os.mkfifo(tmp_path / "fifo")
+    assert "no regular file" in check("1.0", str(tmp_path / "fifo"), Ways()).why
     with monkeypatch.context() as quick, serve(drip) as server:
         quick.setattr("nsdata.support.release.LIMIT_S", 0.3)
         assert "not known" in check("1.0", server.url("/latest.json"), QUICK).why
