@@ -159,7 +159,7 @@ def test_an_appliance_begins_on_a_full_disk(tmp_path: Path) -> None:
     fell_back_by_hand(before)
     box = Box(tmp_path, settings=QUICK)
     box.directory.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", box.directory], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "none", box.directory], check=True)
     try:
         shutil.copy(before, box.directory)
         fill = box.directory / "fill"
