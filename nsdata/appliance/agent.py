@@ -245,6 +245,7 @@ class AgentProcess:
 
 def run(child: Child, plan: dict[str, Any]) -> None:
     """Be the agent."""
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # else a line for each report
     process = AgentProcess(child)
     child.tell("ready")
     process.loop()

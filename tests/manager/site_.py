@@ -153,7 +153,7 @@ class Site:
 
 def wait(true: Callable[[], Any], what: str, log: Callable[[], str] = lambda: "") -> Any:
     """What `true` gives, once it is true."""
-    end = time.monotonic() + PATIENCE_S
+    end = time.monotonic() + 3 * PATIENCE_S  # an agent waits longer after each loss
     while time.monotonic() < end:
         if found := true():
             return found
