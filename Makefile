@@ -40,6 +40,7 @@ demo: setup ## replay the project's own capture, once calmly and once over-subsc
 	@demo/run.sh
 
 test: setup ## run every test, and the representative part of the simulation
+	@tools/packages.sh server browser || echo "without these: tests of PostgreSQL and of the pages are skipped"
 	$(PY) -m pytest -n $(JOBS) --dist worksteal $(PYTEST_ARGS)
 
 bench: setup ## measure each stage and the whole replay

@@ -12,7 +12,7 @@ from nsdata import cli
 
 # Strings that are no advice: another program's arguments, and names of CSS variables.
 NO_ADVICE = ("offload/rtl/", "offload/transport_cocotb.py", "output/charts.py", "output/html.py",
-             "output/report_page.py")  # fmt: skip
+             "output/report_page.py", "scenario/page.py")  # fmt: skip
 OTHERS = {"--fpga"}  # pytest's, of pytest_nsdata
 
 

@@ -7,6 +7,7 @@ built. Each law has a sample that breaks it, because a law that cannot fail hold
 import ast
 import re
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -374,6 +375,12 @@ def test_no_file_grows_without_a_reason() -> None:
     grown = {p: n for p, n in lines.items() if n > LONGEST and p not in LONG_FILES}
     assert not grown, "split along a seam, or give a reason in LONG_FILES"
     assert not {p for p in LONG_FILES if lines.get(p, 0) <= LONGEST}, "reasons no longer needed"
+
+
+def test_no_two_tests_share_a_file_name() -> None:
+    """Their folders are no packages: pytest would collect only one of the two."""
+    counts = Counter(path.name for path in source_files(".py", under=("tests",)))
+    assert not {n for n, count in counts.items() if count > 1} - {"conftest.py", "__init__.py"}
 
 
 def test_public_names_have_docstrings() -> None:

@@ -62,7 +62,11 @@ def test_packages_name_a_group_the_makefile_or_the_scripts_use(root: Path) -> No
     scripts = "".join(
         (root / name).read_text() for name in ("Makefile", "tools/venv.sh", "tools/record_demo.py")
     )
-    used = set(re.findall(r"(?m)^\s*@?tools/packages\.sh (\w+)", scripts))
+    used = {
+        group
+        for groups in re.findall(r"(?m)^\s*@?tools/packages\.sh ([a-z ]+)", scripts)
+        for group in groups.split()
+    }
     lines = [
         line.split()
         for line in (root / "packages.txt").read_text().splitlines()
