@@ -94,8 +94,9 @@ class Accounts:
             raise unauthenticated(why)
         return Actor(f"token:{found.id} ({found.name})", Role(found.role), source)
 
-    def by_session(self, cookie: str, source: str) -> Actor:
-        """Whose session this is. Raises Problem (401)."""
+    def by_session(self, cookie: str, source: str, *, by_itself: bool = False) -> Actor:
+        """Whose session this is; the idle time begins anew, unless a page asks `by_itself`. Raises
+        Problem (401)."""
         digest, now = secrets.digest(cookie), time.time_ns()
         with self.database.reading() as session:
             row = session.execute(
@@ -108,7 +109,7 @@ class Accounts:
             raise unauthenticated("you are not signed in")
         if row.SessionRow.expires_ns <= now or row.SessionRow.used_ns + idle <= now:
             raise unauthenticated("the session is over: sign in again")
-        if row.SessionRow.used_ns + min(TOUCH_NS, idle // 4) <= now:
+        if not by_itself and row.SessionRow.used_ns + min(TOUCH_NS, idle // 4) <= now:
             with self.database.writing() as session:
                 if kept := session.get(SessionRow, digest):
                     kept.used_ns = now
