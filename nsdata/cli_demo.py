@@ -112,8 +112,8 @@ class Demo:
             say("", "1. Open this link, once, and choose a password for the user admin:",
                 f"     {service.password_link(token)}")  # fmt: skip
         else:
-            say("", "1. Open it and sign in as admin, with the password of the last time. Forgotten?",
-                f"   Remove {self.given} and begin anew.")  # fmt: skip
+            say("", "1. Open it and sign in as admin, with the password of the last time.",
+                f"   Forgotten? Remove {self.given} and begin anew.")  # fmt: skip
         say("   The browser does not know the certificate: accept it, or import its CA, which is",
             f"     {service.authority.certificate_file}", "",
             f"2. {len(APPLIANCES)} appliances are being started, some seconds each:")  # fmt: skip
@@ -142,12 +142,12 @@ class Demo:
     def _what_to_try(self) -> None:
         lab = self.given / "lab" / "run"
         say("", "3. What to try:",
-            "   - All Appliances > north: switch inspection off, read the reason, switch it on again.",
-            "   - A hang: on the tab Health of south is the process id of worker-0;",
-            f"     kill -STOP it: within {HEARTBEAT} a heartbeat error, and why.",
-            f"   - {lab}: an appliance with an FPGA block (its model): tab FPGA.",
-            "   - A support report, on the tab General.",
-            f"   - From here: nsdata appliance status {lab}", "",
+            "   - All Appliances > north: switch inspection off, read why it is in fallback,",
+            "     switch it on again; make a support report.",
+            "   - A hang: the tab Health of south has the process id of worker-0; kill -STOP it:",
+            f"     within {HEARTBEAT} a heartbeat error, with its evidence.",
+            "   - lab has an FPGA block (its golden model behind its registers): the tab FPGA.",
+            f"   - Without the manager: nsdata appliance status {lab}", "",
             "Ctrl-C ends all of it.")  # fmt: skip
 
     def _appliance(self, kind: Kind) -> tuple[UUID, int]:
