@@ -177,7 +177,7 @@ def test_appliances_of_a_demo_that_is_killed_end_with_it() -> None:
     child = "import time; print('it runs', flush=True); time.sleep(600)"
     parent = (
         "import os, subprocess, sys, time\n"
-        "from nsdata.cli_demo import WITH_PARENT\n"
+        "from nsdata.cli.demo import WITH_PARENT\n"
         f"child = [sys.executable, '-c', WITH_PARENT, str(os.getpid()), '-c', {child!r}]\n"
         "print(subprocess.Popen(child).pid, flush=True)\n"
         "time.sleep(600)\n"

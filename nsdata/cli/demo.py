@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
-from nsdata.appliance.membership import Membership, enrol
+from nsdata.appliance.agent.membership import Membership, enrol
 from nsdata.errors import EngineError, NsdataError, SettingError
 from nsdata.manager.audit import console
 from nsdata.manager.server import Manager
 from nsdata.manager.service import Service
 from nsdata.manager.settings import Address, ManagerSettings
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 CAPTURE = ROOT / "tests" / "captures" / "office.pcap"
 RULES = ROOT / "demo" / "demo.rules"
 STOP_S = 20.0
