@@ -22,17 +22,18 @@ from nsdata.appliance.protocol import (
 )
 from nsdata.manager.api.shield import Shield
 from nsdata.manager.ca import appliance_of
+from nsdata.manager.enrolment import Enrolments
+from nsdata.manager.ingest import Ingest
+from nsdata.manager.listener import PEER
 from nsdata.manager.problems import Problem, respond
-from nsdata.manager.service import Service
-
-PEER = "nsdata.peer"  # in the scope: the client's certificate (DER)
 
 
 class AgentApi:
     """The two routes of one manager."""
 
-    def __init__(self, service: Service) -> None:
-        self.service = service
+    def __init__(self, ingest: Ingest, enrolments: Enrolments) -> None:
+        self.ingest = ingest
+        self.enrolments = enrolments
 
     async def reports(self, request: Request) -> Response:
         """A batch; answered when it is committed."""
@@ -41,7 +42,7 @@ class AgentApi:
             batch = Batch.model_validate_json(await request.body())
         except ValidationError as error:
             raise Problem(422, _why(error)) from error
-        future = self.service.ingest.submit(appliance_id, certificate, batch)
+        future = self.ingest.submit(appliance_id, certificate, batch)
         answer = await asyncio.wrap_future(future)
         if renew:
             answer = answer.model_copy(update={"renew": True})
@@ -55,7 +56,7 @@ class AgentApi:
         except ValidationError as error:
             raise Problem(422, _why(error)) from error
         made = await run_in_threadpool(
-            self.service.enrolments.renew, appliance_id, certificate, wanted.csr
+            self.enrolments.renew, appliance_id, certificate, wanted.csr
         )
         return Response(made, media_type="application/x-pem-file")
 
@@ -86,9 +87,9 @@ async def _problem(request: Request, error: Exception) -> Response:
     return respond(error, request.url.path)
 
 
-def make_agent_app(service: Service) -> Shield:
+def make_agent_app(ingest: Ingest, enrolments: Enrolments) -> Shield:
     """The app of one manager."""
-    api = AgentApi(service)
+    api = AgentApi(ingest, enrolments)
     return Shield(
         Starlette(
             routes=[
