@@ -324,9 +324,9 @@ class Load:
         """Measure; the exit status."""
         many = [self.enrol(n) for n in range(self.options.appliances)]
         before, load = _own_cpu(), os.getloadavg()[0]
-        viewer = self.looking(many)
         self.start()
         await asyncio.to_thread(self._reachable)
+        viewer = self.looking(many)
         begun = time.monotonic()
         end = begun + self.options.seconds
         go_on = asyncio.Event()
@@ -362,7 +362,8 @@ class Load:
 
     def _commands(self) -> dict[str, str]:
         with self.service.database.reading() as session:
-            return dict(session.execute(select(CommandRow.id, CommandRow.state)).tuples().all())
+            rows = session.execute(select(CommandRow.id, CommandRow.state)).all()
+        return {row.id: row.state for row in rows}
 
     def _settled(self) -> None:
         """Until nothing that was asked is open; not for ever."""

@@ -43,6 +43,11 @@ COARSE_S, COARSE_SLOTS = 60, 1440  # and a day by the minute
 SUBJECT = 200
 CHECK_S = 2.0  # without reports: whether the database is still held
 FAILING, LOST = "failing", "lost"
+KEYS: dict[type[Base], list[str]] = {
+    Latest: ["appliance_id"],
+    Boot: ["appliance_id", "boot"],
+    Sample: ["appliance_id", "step_s", "slot"],
+}
 log = logging.getLogger(__name__)
 
 
@@ -88,6 +93,8 @@ class Ingest:
         self._queue: queue.Queue[_Item | None] = queue.Queue(WAITING)
         self._known: dict[str, Known] = {}
         self._taken = database.taken
+        self._upserts = {table: self._replacing(self._insert(table), table, key)
+                         for table, key in KEYS.items()}  # fmt: skip
         self._thread = threading.Thread(target=self._run, name="ingest", daemon=True)
 
     def start(self) -> None:
@@ -324,17 +331,12 @@ class Ingest:
             session.connection().execute(
                 update(own).where(own.c.id == bindparam("of")).values(values), group.appliances
             )
-        self._upsert(
-            session,
-            Latest,
-            ["appliance_id"],
-            [{"appliance_id": k, "report": v} for k, v in group.latest.items()],
-        )
+        latest = [{"appliance_id": k, "report": v} for k, v in group.latest.items()]
+        self._upsert(session, Latest, latest)
         now = time.time_ns()
         self._upsert(
             session,
             Boot,
-            ["appliance_id", "boot"],
             [
                 {"appliance_id": k[0], "boot": k[1], "sequence": v, "seen_ns": now}
                 for k, v in group.boots.items()
@@ -343,9 +345,7 @@ class Ingest:
         for sample in group.samples.values():
             fates = sample.pop("fates")
             sample |= dict(zip(("inspected", "bypassed", "blocked", "lost"), fates, strict=True))
-        self._upsert(
-            session, Sample, ["appliance_id", "step_s", "slot"], list(group.samples.values())
-        )
+        self._upsert(session, Sample, list(group.samples.values()))
         if group.history:
             made = self._insert(HistoryRow).on_conflict_do_nothing()
             session.connection().execute(made, group.history)
@@ -381,7 +381,7 @@ class Ingest:
         names = [column.name for column in _table(Sample).columns]
         made = self._insert(Sample).from_select(names, seconds)
         session.connection().execute(
-            self._replacing(made, Sample, ["appliance_id", "step_s", "slot"])
+            self._replacing(made, Sample, KEYS[Sample])
         )
 
     def _insert(self, table: type[Base]) -> Any:
@@ -397,12 +397,9 @@ class Ingest:
         }
         return made.on_conflict_do_update(index_elements=key, set_=values)
 
-    def _upsert(
-        self, session: Session, table: type[Base], key: list[str], rows: list[dict[str, Any]]
-    ) -> None:
+    def _upsert(self, session: Session, table: type[Base], rows: list[dict[str, Any]]) -> None:
         if rows:
-            made = self._replacing(self._insert(table), table, key)
-            session.connection().execute(made, rows)
+            session.connection().execute(self._upserts[table], rows)
 
 
 def _table(of: type[Base]) -> Table:
