@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from nsdata.errors import OutputError
 
-WAIT_S = 5.0  # for one that is just ending
+WAIT_S = 3.0  # for one that is just ending
 RETRY_S = 0.05
 KEY = int.from_bytes(b"nsdata")  # of the advisory lock, in each database its own
 NAME = f"nsdata manager {os.getpid()} on {socket.gethostname()[:24]} {uuid4().hex[:6]}"
