@@ -2,7 +2,7 @@
 
     python benches/manager_load.py                                  # 1,000 appliances, SQLite
     python benches/manager_load.py --postgres                       # on a server of its own
-    python benches/manager_load.py --appliances 40 --seconds 500 --kills 50 --commands 2
+    python benches/manager_load.py --appliances 40 --kills 50 --commands 2
 
 Counts what was acknowledged and what is stored, and what was asked and carried out. A process of
 its own asks for pages and the API meanwhile, one after another. Two phases are told apart: `cold`
@@ -29,6 +29,7 @@ import tempfile
 import threading
 import time
 from contextlib import ExitStack
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -46,6 +47,7 @@ from nsdata.manager.tables import Appliance, CommandRow, HistoryRow
 ROOT = Path(__file__).parents[1]
 TRANSITION_EVERY = 5  # reports
 FAILS_EVERY = 7  # commands
+INTAKE_EVERY = 5  # kills
 SETTLE_S = 3.0  # after the last has connected
 SETTLED_S = 60.0  # for what is asked to be carried out, after the end
 LOOK_S = 0.05  # between two pages
@@ -67,18 +69,18 @@ def report_text(name: str) -> str:
     process = {"phase": "running", "attempt": 1, "pid": 4711, "beats": 17, "rss_bytes": 1 << 27}
     names = ("port", "writer", "worker-0", "worker-1", "worker-2", "worker-3")
     sensor = {"sensor": "cpu 0", "resource": "cpu", "level": "green", "value": 41.0, "unit": "%"}
-    count = {"packets": "PACKETS", "bytes": "BYTES"}
-    text = json.dumps({
+    places = {"packets": "PACKETS", "bytes": "BYTES"}
+    made = json.dumps({
         "sequence": "SEQUENCE", "at_ns": "AT", "name": name, "version": "0.1.0",
         "started_ns": 1, "state": "normal", "reason": "no error", "severity": "Info",
         "cause": "Normal: inspecting.", "resolution": "Normal: nothing to do.",
-        "ledger": {"received": count, "inspected": count, "bypassed": ZERO, "blocked": ZERO,
+        "ledger": {"received": places, "inspected": places, "bypassed": ZERO, "blocked": ZERO,
                    "lost": ZERO, "by_why": {f"reason {n}": ZERO for n in range(12)}},
         "drop_ratio": 0.01, "drop_threshold": 0.9,
         "health": {"score": 97.5, "level": "green", "sensors": [sensor] * 8},
         "processes": dict.fromkeys(names, process),
     })  # fmt: skip
-    text = text.replace("%", "%%")
+    text = made.replace("%", "%%")
     for place in ("SEQUENCE", "AT", "PACKETS", "BYTES"):
         text = text.replace(f'"{place}"', f"%({place})d")
     return text
@@ -209,7 +211,12 @@ def look(plan: dict[str, Any]) -> None:
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in VIEWS}
     errors: list[str] = []
     over = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.read(), over.set()), daemon=True).start()
+
+    def until_end() -> None:
+        sys.stdin.read()
+        over.set()
+
+    threading.Thread(target=until_end, daemon=True).start()
     while not over.is_set():
         for name, path in VIEWS.items():
             begun = time.monotonic()
@@ -271,8 +278,9 @@ class Load:
         """Somebody who has signed in, in a process of their own."""
         _, token = self.service.accounts.add_user(console(), "bench", Role.VIEWER)
         self.service.accounts.set_password(token, PASSWORD, "bench")
+        cookie = self.service.accounts.sign_in("bench", PASSWORD, "bench").cookie
         plan = {"port": self.options.port, "ca": self.ca, "ids": [one.member.id for one in many],
-                "cookie": self.service.accounts.sign_in("bench", PASSWORD, "bench").cookie}  # fmt: skip
+                "cookie": cookie}  # fmt: skip
         made = subprocess.Popen(
             [sys.executable, __file__, "--look"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             text=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -282,11 +290,11 @@ class Load:
         made.stdin.flush()
         return made
 
-    def command(self, ids: list[str], end: float) -> None:
+    def command(self, ids: list[str], over: threading.Event) -> None:
         """Ask for commands, each until it is accepted, with the same key."""
         token = self.service.accounts.add_token(console(), "bench", Role.OPERATOR, 1)[1]
         link = Link(self.options.port, self.ca, Authorization=f"Bearer {token}")
-        while time.monotonic() < end:
+        while self.options.commands and not over.is_set():
             key, one = str(uuid4()), random.choice(ids)
             wanted = json.dumps({"state": random.choice(["bypass", "inspect"]), "note": key})
             while True:
@@ -304,21 +312,28 @@ class Load:
             self.asked.append(key)
             time.sleep(random.expovariate(self.options.commands))
 
-    async def kill(self, end: float) -> None:
-        """kill -9 of the manager, so many times; in between, of its process of reports alone."""
-        if not self.options.kills:
-            return
-        every = (end - time.monotonic()) / self.options.kills
-        for _ in range(self.options.kills):
+    async def kill(self, many: list[One]) -> None:
+        """kill -9 of the manager, so many times; now and then first of its process of reports
+        alone. Each time only once reports have been taken again, so that it is under load."""
+        for number in range(self.options.kills):
             assert self.process is not None
-            await asyncio.sleep(every * random.uniform(0.5, 0.6))
-            for one in _children(self.process.pid):
-                os.kill(one, signal.SIGKILL)
-                self.intake_kills += 1
-            await asyncio.sleep(every * 0.4)
+            await self._taken(many)
+            if number % INTAKE_EVERY == 0:
+                for one in _children(self.process.pid):
+                    os.kill(one, signal.SIGKILL)
+                    self.intake_kills += 1
+                await self._taken(many)
             self.process.send_signal(signal.SIGKILL)
             self.process.wait()
             self.start()
+        await self._taken(many)
+
+    async def _taken(self, many: list[One]) -> None:
+        """Until reports that were begun from now on are acknowledged, and a little longer."""
+        now = time.monotonic()
+        while not any(one.waits and one.waits[-1][0] > now for one in many):
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(random.uniform(0.1, 2.0))
 
     async def run(self) -> int:
         """Measure; the exit status."""
@@ -331,13 +346,14 @@ class Load:
         end = begun + self.options.seconds
         go_on = asyncio.Event()
         go_on.set()
-        killing = asyncio.create_task(self.kill(end - 1))
         running = [asyncio.create_task(one.run(self.agents_url, go_on)) for one in many]
-        if self.options.commands:
-            ids = [one.member.id for one in many]
-            await asyncio.to_thread(self.command, ids, end)
+        over = threading.Event()
+        ids = [one.member.id for one in many]
+        asking = asyncio.create_task(asyncio.to_thread(self.command, ids, over))
+        await self.kill(many)
         await asyncio.sleep(max(0.0, end - time.monotonic()))
-        await killing
+        over.set()
+        await asking
         await asyncio.to_thread(self._settled)
         end = time.monotonic()
         go_on.clear()
@@ -392,6 +408,7 @@ class Load:
             "database": "sqlite" if self.service.database.sqlite else "postgresql",
             "appliances": len(many), "seconds": self.options.seconds, "kills": self.options.kills,
             "kills_of_intake": self.intake_kills, "load_average": [round(one, 1) for one in load],
+            "lasted_s": round(end - begun, 1),
             "connected_after_s": round(warm - SETTLE_S - begun, 1),
             "reports_made": sum(one.sequence for one in many),
             "reports_acknowledged": said, "reports_stored": stored,
@@ -446,7 +463,7 @@ def _own_cpu() -> float:
 
 
 def _children(pid: int) -> list[int]:
-    found = []
+    found: list[int] = []
     for task in Path(f"/proc/{pid}/task").iterdir():
         found += map(int, (task / "children").read_text().split())
     return found
@@ -454,7 +471,7 @@ def _children(pid: int) -> list[int]:
 
 def main() -> int:
     """Run it."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description=str(__doc__).split("\n")[0])
     parser.add_argument("--appliances", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--kills", type=int, default=0)
@@ -474,9 +491,7 @@ def main() -> int:
         database = options.database
         if options.postgres:
             sys.path.insert(0, str(ROOT / "tests" / "manager"))
-            from postgres import server
-
-            database = stack.enter_context(server())
+            database = stack.enter_context(import_module("postgres").server())
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="nsdata-load-"))
         return asyncio.run(Load(options, Path(directory), database).run())
 

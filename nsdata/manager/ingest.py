@@ -26,8 +26,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 from sqlalchemy.sql import func
 
-from nsdata.errors import OutputError
 from nsdata.appliance.protocol import Answer, Batch, Command, Report
+from nsdata.errors import OutputError
 from nsdata.manager import commands
 from nsdata.manager.database import Database, said
 from nsdata.manager.holding import Held
@@ -380,9 +380,7 @@ class Ingest:
         )
         names = [column.name for column in _table(Sample).columns]
         made = self._insert(Sample).from_select(names, seconds)
-        session.connection().execute(
-            self._replacing(made, Sample, KEYS[Sample])
-        )
+        session.connection().execute(self._replacing(made, Sample, KEYS[Sample]))
 
     def _insert(self, table: type[Base]) -> Any:
         # The conflict clauses are of each dialect's own insert.

@@ -22,6 +22,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -72,10 +73,8 @@ class Intake:
         with self._lock:
             self._stopping.set()
             if self._control is not None:
-                try:
+                with suppress(OSError):  # it is gone
                     self._control.sendall(STOP)
-                except OSError:
-                    pass  # it is gone
         if self._thread.ident is not None:
             self._thread.join(STOP_S + 1)
         process = self._process

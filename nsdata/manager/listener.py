@@ -20,10 +20,22 @@ from nsdata.manager.settings import Address
 PEER = "nsdata.peer"  # in the scope: the client's certificate (DER)
 BACKLOG = 2048
 STOP_S = 5  # for requests that are under way
+CLOSE_S = 0.2  # for a client to hear of the end of its connection
 KEEP_ALIVE_S = 30
 
 
-class PeerProtocol(HttpToolsProtocol):
+class PromptProtocol(HttpToolsProtocol):
+    """HTTP whose idle connections end soon when the listener does. The end of TLS waits for the
+    client to agree; one that sleeps between two requests does not."""
+
+    def shutdown(self) -> None:
+        """End when what is under way is answered."""
+        super().shutdown()
+        if self.cycle is None or self.cycle.response_complete:
+            self.loop.call_later(CLOSE_S, self.transport.abort)
+
+
+class PeerProtocol(PromptProtocol):
     """HTTP whose requests say which certificate the client has shown."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -78,7 +90,7 @@ def make_server(app: Any, certificate: Path, key: Path, **more: Any) -> Server:
         proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=STOP_S,
-        **{"http": "httptools", **more},
+        **{"http": PromptProtocol, **more},
     )
     config.load()
     assert config.ssl is not None

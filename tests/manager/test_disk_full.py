@@ -1,5 +1,5 @@
-"""The disk of the database is full: it is said, reading goes on, nothing is acknowledged that is not
-stored, and it goes on by itself once there is room. A real disk: a small tmpfs."""
+"""The disk of the database is full: it is said, reading goes on, nothing is acknowledged that is
+not stored, and it goes on by itself once there is room. A real disk: a small tmpfs."""
 
 from __future__ import annotations
 

@@ -73,9 +73,7 @@ class AgentApi:
             wanted = RenewRequest.model_validate_json(await _body(receive))
         except ValidationError as error:
             raise Problem(422, _why(error)) from error
-        made = await run_in_threadpool(
-            self.enrolments.renew, appliance_id, certificate, wanted.csr
-        )
+        made = await run_in_threadpool(self.enrolments.renew, appliance_id, certificate, wanted.csr)
         return b"application/x-pem-file", made.encode()
 
 
