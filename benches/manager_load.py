@@ -111,12 +111,12 @@ class One:
             self.row += 1
             told = {"from": "normal", "to": "normal", "outcome": "noted", "reason": "unknown"}
             history = [{"kind": "transition", "row": self.row, "at_ns": self.row, "told": told}]
-        told = self.text % {
+        filled = self.text % {
             "SEQUENCE": self.sequence, "AT": time.time_ns(),
             "PACKETS": 5000 * self.sequence, "BYTES": 3_000_000 * self.sequence,
         }  # fmt: skip
         return (
-            f'{{"boot": "{self.boot}", "reports": [{told}], "history": {json.dumps(history)}, '
+            f'{{"boot": "{self.boot}", "reports": [{filled}], "history": {json.dumps(history)}, '
             f'"results": {json.dumps(list(self.results.values()))}}}'
         ).encode()
 
