@@ -23,22 +23,22 @@ from typing import Any
 
 from nsdata.appliance import orphan
 from nsdata.appliance import port as port_process
-from nsdata.appliance.agency import Agency
+from nsdata.appliance.agent.agency import Agency
 from nsdata.appliance.channel import Message
 from nsdata.appliance.commands import Commands
 from nsdata.appliance.control import Control
 from nsdata.appliance.figures import Figures
 from nsdata.appliance.memory import new_page
-from nsdata.appliance.notify import Notify
-from nsdata.appliance.processes import PORT, Process, Processes
+from nsdata.appliance.monitoring.reporting import Reporting
+from nsdata.appliance.processes import HEARD, PORT, Process, Processes
 from nsdata.appliance.rebooting import Rebooting
 from nsdata.appliance.record import Record
 from nsdata.appliance.reload import Reloading
-from nsdata.appliance.reporting import Reporting
-from nsdata.appliance.reports import Reports
+from nsdata.appliance.reports.reports import Reports
 from nsdata.appliance.sensors import SensorReader, sources
 from nsdata.appliance.settings import ApplianceSettings
 from nsdata.appliance.store import Store
+from nsdata.appliance.systemd import Notify
 from nsdata.assembly import build_deciders
 from nsdata.errors import EngineError, LedgerError
 from nsdata.fallback.controller import Moment, Transition
@@ -51,7 +51,6 @@ from nsdata.path.status import StatusPage
 
 STOP_NS = 15_000_000_000  # for all to stop when asked to
 PAUSE_S = 0.01  # after what nobody expected
-HEARD = 64  # messages of one process before others, and time, have their turn
 TOLD = ("capture", "output", "failed", "refused", "detached", "best effort")
 log = logging.getLogger(__name__)
 MEMORY_NS = 100_000_000  # between two looks at resident memory
@@ -365,7 +364,6 @@ class Supervisor:
         self.record.note(
             "appliance started", self.settings.name, {"workers": self.settings.workers}
         )
-        self.reporting.begin()
         while not self.stopping:
             self._guarded("loop", self._turn)
         self._guarded("stop", self._end)

@@ -12,7 +12,7 @@ from box import QUICK, Box
 from receivers import Hook, Receiver, free_port, parsed, patience
 from typer.testing import CliRunner
 
-from nsdata.cli_appliance import app
+from nsdata.cli.appliance import app
 
 ROOT = Path(__file__).parents[2]
 SECRET = "whsec_" + base64.b64encode(b"a key of a good length").decode()
@@ -41,6 +41,7 @@ def test_a_transition_arrives_with_all_an_operator_needs(tmp_path: Path) -> None
         told, (_, headers, body) = hook.taken()[0], hook.requests[0]
         assert told["type"] == "nsdata.transition" and told["appliance"] == "box"
         assert told["severity"] == "Critical" and "heartbeat error" in told["summary"]
+        assert "(worker-0, silent for " in told["summary"]
         assert told["data"] == {k: v for k, v in entered.items() if k != "wall_ns"}
         assert told["data"]["resolution"] and told["data"]["evidence"]["given"]["silence_ns"] > 0
         assert hook.taken()[-1]["severity"] == "Info"

@@ -1,5 +1,5 @@
 """`nsdata appliance list|show|inspect|bypass|reboot|report|remove --manager URL`: appliances from
-afar, through the API of their manager. `reboot` and `report` are those of cli_appliance, which
+afar, through the API of their manager. `reboot` and `report` are those of cli.appliance, which
 come here when a manager is named.
 
 The API token comes from a file or the environment: on the command line others would see it.
@@ -54,7 +54,7 @@ class Remote:
     def __init__(self, manager: str, token_file: Path | None, ca: Path | None) -> None:
         import httpx
 
-        from nsdata.cli_values import read_secret_option
+        from nsdata.cli.values import read_secret_option
 
         if not manager.startswith("https://"):
             raise SettingError(f"--manager {manager}: legal is https://NAME:PORT")
@@ -77,7 +77,7 @@ class Remote:
         key, so they are done once."""
         import httpx
 
-        from nsdata.appliance.membership import problem
+        from nsdata.appliance.agent.membership import problem
 
         if method != "GET":
             more["headers"] = {"Idempotency-Key": str(uuid4())}

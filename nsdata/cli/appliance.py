@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from nsdata.cli_remote import CaFile, OfManager, TokenFile
+from nsdata.cli.remote import CaFile, OfManager, TokenFile
 
 app = typer.Typer(
     help="Run an appliance: inspect live, fall back when it cannot be trusted, say why.",
@@ -63,8 +63,8 @@ def enrol(
     name: Annotated[str, typer.Option(help="Until it reports its own.")] = "",
 ) -> None:
     """Enrol the appliance in this directory at a manager; one that runs reports from then on."""
-    from nsdata.appliance.membership import enrol as enrol_at
-    from nsdata.cli_values import read_secret_option
+    from nsdata.appliance.agent.membership import enrol as enrol_at
+    from nsdata.cli.values import read_secret_option
 
     secret = read_secret_option("token", token, token_file, "NSDATA_ENROL_TOKEN")
     name = name or directory.resolve().name
@@ -75,7 +75,7 @@ def enrol(
 @app.command()
 def leave(directory: Directory) -> None:
     """Forget the manager: the appliance reports to nobody and takes no commands from afar."""
-    from nsdata.appliance.membership import leave as leave_now
+    from nsdata.appliance.agent.membership import leave as leave_now
 
     print("it has left its manager" if leave_now(directory) else "it was enrolled nowhere")
 
@@ -246,12 +246,12 @@ def reboot(
 
     With --manager, of the appliance with that id or name.
     """
-    from nsdata import cli_remote
-    from nsdata.cli_progress import follow_reboot
+    from nsdata.cli import remote as afar
+    from nsdata.cli.progress import follow_reboot
 
     if manager:
-        remote = cli_remote.Remote(manager, token_file, ca)
-        return cli_remote.reboot(remote, str(directory), wait)
+        remote = afar.Remote(manager, token_file, ca)
+        return afar.reboot(remote, str(directory), wait)
 
     told = _ask(directory, "reboot", note=note, port=port, id=number, by="the command line")
     if not told["started"] and not as_json:
@@ -290,8 +290,8 @@ def report(
 
     With --manager, of the appliance with that id or name.
     """
-    from nsdata import cli_remote
-    from nsdata.cli_progress import follow_report
+    from nsdata.cli import remote as afar
+    from nsdata.cli.progress import follow_report
     from nsdata.errors import SettingError
 
     if sum((bool(to), vendor, out is not None)) > 1:
@@ -299,8 +299,8 @@ def report(
     if manager:
         if out is not None:
             raise SettingError("--out is a file of this machine; the appliance is another one")
-        remote = cli_remote.Remote(manager, token_file, ca)
-        return cli_remote.report(remote, str(directory), "vendor" if vendor else to, packets, wait)
+        remote = afar.Remote(manager, token_file, ca)
+        return afar.report(remote, str(directory), "vendor" if vendor else to, packets, wait)
     place = {"to": "vendor" if vendor else to, "out": str(out.absolute()) if out else ""}
     told = _ask(directory, "report", packets=packets, by="the command line", **place)
     try:

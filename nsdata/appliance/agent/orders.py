@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from nsdata.appliance.agent.journal import Journal, interrupted
 from nsdata.appliance.control import ask
-from nsdata.appliance.journal import Journal, interrupted
 from nsdata.appliance.protocol import Command, CommandKind, Outcome, Result
 from nsdata.errors import EngineError
 
