@@ -22,7 +22,7 @@ from nsdata import cli
 from nsdata.config import TREE
 
 LEVEL_1_FLOOR = 0.90
-EVERY = 3  # of the cases of other levels: one in so many
+EVERY = 6  # of the cases of other levels: one in so many
 TIMEOUT_S = 60
 
 

@@ -73,6 +73,7 @@ class Commands:
         """State, reason, figures, processes."""
         ledger = self.box.moment().ledger
         deciders = self.box.deciders
+        store = self.box.record.store
         reading, about = deciders.guard.meter.last, told_of(deciders.reason, deciders.state)
         return {
             "name": self.box.settings.name,
@@ -89,6 +90,7 @@ class Commands:
             "segments": self._segments(),
             "port": self.box.figures.port,
             "obeyed": self.box.obeyed,
+            "store": {"error": store.error, "rows_lost": store.lost},
             "reboot": self.box.rebooting.status(),
             "reporter": self.box.reporting.status(),
             "fpga": self.box.block.told(),

@@ -144,12 +144,14 @@ class Record:
         if now_ns >= self._trim_ns:
             self._trim_ns = now_ns + TRIM_NS
             self.store.trim()
-        failing = bool(self.store.error)
-        if failing is not self._failing:
-            self._failing = failing
-            told = {"error": self.store.error, "rows_lost": self.store.lost}
-            kind = "store failed" if failing else "store works again"
-            self.note(kind, self.name, told)
+        store = self.store
+        if store.failure and not self._failing:  # told even when it is over by now
+            self._failing = True
+            told = {"error": store.failure, "rows_lost": store.lost}
+            self.note("store failed", self.name, told)
+        if self._failing and not store.error:
+            self._failing, store.failure = False, ""
+            self.note("store works again", self.name, {"rows_lost": store.lost})
 
     def counters(self, ledger: LedgerSnapshot, state: State, reason: Reason) -> None:
         """The ledger, state and reason of now, into the store."""

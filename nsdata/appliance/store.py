@@ -97,6 +97,7 @@ class Store:
         self.path = path
         self.moved: Path | None = None  # where a corrupt one went
         self.error = ""  # of the last write; "": it went well
+        self.failure = ""  # the latest error, also of a write that was made up for since
         self.lost = 0  # rows that could not be kept
         self._usable = False  # it was opened, and is sound
         self._retry_ns = 0  # not before: who writes into it does not wait for it each time
@@ -141,6 +142,7 @@ class Store:
                 self.error = ""
             except (SQLAlchemyError, OSError) as second:
                 self.error = _said(second)
+        self.failure = self.error or self.failure
 
     def _aside(self) -> None:
         self._usable = False
@@ -204,7 +206,7 @@ class Store:
                     newest = connection.execute(select(func.max(table.id))).scalar() or 0
                     connection.execute(delete(table).where(table.id <= newest - KEPT))
         except SQLAlchemyError as error:
-            self.error = _said(error)
+            self.error = self.failure = _said(error)
 
     # --- reading ----------------------------------------------------------------------------
 

@@ -69,7 +69,8 @@ class CocotbTransport:
         return "\n".join(["", "the end of its log:", *lines])
 
     def _dead(self, error: Exception) -> TransportDied:
-        why = "closed the socket" if isinstance(error, EOFError) else f"{error}"
+        closed = isinstance(error, EOFError | ConnectionError)  # with or without unread bytes
+        why = "closed the socket" if closed else f"{error}"
         if isinstance(error, TimeoutError):
             why = "does not answer"
         if self._link is not None:
@@ -78,7 +79,7 @@ class CocotbTransport:
         code = None
         if self.process is not None:
             with suppress(subprocess.TimeoutExpired):
-                code = self.process.wait(5 if isinstance(error, EOFError) else 0.1)
+                code = self.process.wait(5 if closed else 0.1)
         ended = f", it ended with {code}" if code is not None else ""
         log = self._log()
         died = TransportDied(f"cocotb: the simulator {why}{ended}{log}")

@@ -8,15 +8,11 @@ import pytest
 
 from sim.axis import Beat
 from sim.prefilter.bench import PrefilterTB, quiet
-from sim.prefilter.test_prefilter import SHAPES, WINDOWS, loaded
+from sim.prefilter.test_prefilter import OTHERS, SHAPES, WINDOWS, loaded
 from sim.runner import simulate
 
 # Bits of a code word whose first slot is taken.
 PARTS = {"class": [19, 20], "fp": range(19), "check": range(64, 72), "other": range(21, 64)}
-
-
-# The lanes are alike: the other shapes have more of them, or wider words.
-OTHERS = [pytest.param(s, marks=pytest.mark.full) for s in SHAPES if s not in ("64", "64-full")]
 
 
 @pytest.mark.parametrize("shape", ["64", *OTHERS])

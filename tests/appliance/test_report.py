@@ -293,7 +293,7 @@ def test_old_reports_go(tmp_path: Path) -> None:
 
 def test_it_is_bounded(tmp_path: Path) -> None:
     """Parts that have no room are named; the archive keeps to its size."""
-    with Box(tmp_path, more='[support]\nmax-size = "300kb"\n') as box:
+    with Box(tmp_path, rate="500pps", more='[support]\nmax-size = "300kb"\n') as box:
         with open(box.directory / "appliance.log", "w") as log:
             for i in range(20_000):
                 log.write(f"{i} {os.urandom(20).hex()}\n")
@@ -301,7 +301,8 @@ def test_it_is_bounded(tmp_path: Path) -> None:
         assert told["size"] < 300 << 10
         found = contents(told["location"])
         lacking = json.loads(found["manifest.json"])["lacking"]
-        assert [one["name"] for one in lacking] == ["appliance.log"]
+        names = {one["name"] for one in lacking}
+        assert "appliance.log" in names and not names & set(found)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a file system")

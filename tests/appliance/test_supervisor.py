@@ -72,7 +72,7 @@ def test_lines_wait_for_a_writer_and_a_failing_store_is_said_once(
     )
     record.note("before there is a writer", "x", {})
     monkeypatch.setattr(record.store, "flush", lambda: False)
-    record.store.error = "disk full"
+    record.store.error = record.store.failure = "disk full"
     monkeypatch.setattr(record, "_writer_end", lambda: mine)
     for now in (10**12, 10**12 + 2 * 10**9):
         record.save(now, LedgerSnapshot.empty(), State.NORMAL, Reason.NO_ERROR)

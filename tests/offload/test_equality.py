@@ -21,7 +21,7 @@ from nsdata.offload.session import image_for
 from nsdata.rules.ruleset import load_rules
 
 FULL = os.environ.get("NSDATA_FULL", "") not in ("", "0")
-FRAMES = 3000  # of the shared captures, and of the conformance cases together
+FRAMES = 2000  # of the shared captures, and of the conformance cases together
 CASE = 200  # frames: larger cases are for NSDATA_FULL
 TABLE = (10, 1)  # nsd_top's
 
