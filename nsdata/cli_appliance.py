@@ -244,7 +244,8 @@ def reboot(
 ) -> None:
     """Begin its processes anew; all traffic is permitted meanwhile, and the state comes back.
 
-    With --manager, of the appliance with that id or name.
+    With --manager, of the appliance with that id or name: it is sent to the manager, and from
+    there into the file of --out.
     """
     from nsdata import cli_remote
     from nsdata.cli_progress import follow_reboot
@@ -275,7 +276,8 @@ def report(
     ] = "",
     vendor: Annotated[bool, typer.Option("--vendor", help="To the vendor.")] = False,
     out: Annotated[
-        Path | None, typer.Option(help="Into this file (.tar.gz); else where reports are kept.")
+        Path | None,
+        typer.Option("--out", "-o", help="Into this file (.tar.gz); else where reports are kept."),
     ] = None,
     packets: Annotated[
         bool, typer.Option("--packets", help="With some packets as they come, unredacted.")
@@ -297,10 +299,11 @@ def report(
     if sum((bool(to), vendor, out is not None)) > 1:
         raise SettingError("--to, --vendor and --out: one of them")
     if manager:
-        if out is not None:
-            raise SettingError("--out is a file of this machine; the appliance is another one")
+        if out is not None and not wait:
+            raise SettingError("--out and --no-wait: the file is there when it is over")
         remote = cli_remote.Remote(manager, token_file, ca)
-        return cli_remote.report(remote, str(directory), "vendor" if vendor else to, packets, wait)
+        to = "vendor" if vendor else to
+        return cli_remote.report(remote, str(directory), to, packets, wait, out)
     place = {"to": "vendor" if vendor else to, "out": str(out.absolute()) if out else ""}
     told = _ask(directory, "report", packets=packets, by="the command line", **place)
     try:

@@ -128,6 +128,7 @@ class Manager:
         while True:
             try:
                 await asyncio.to_thread(tidy, self.service.database)
+                await asyncio.to_thread(self.service.reports.tidy)
             except Exception as error:
                 log.error("upkeep: %s", error)
             await asyncio.sleep(EVERY_S)

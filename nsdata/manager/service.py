@@ -8,10 +8,12 @@ from pathlib import Path
 
 from nsdata.errors import OutputError
 from nsdata.manager.accounts import Accounts
+from nsdata.manager.archives import Archives
 from nsdata.manager.ca import Authority
 from nsdata.manager.database import Database
 from nsdata.manager.enrolment import Enrolments
 from nsdata.manager.ingest import Ingest
+from nsdata.manager.reports import Reports
 from nsdata.manager.settings import ManagerSettings
 from nsdata.manager.views import Views
 
@@ -31,7 +33,9 @@ class Service:
         self.accounts = Accounts(self.database, settings)
         self.enrolments = Enrolments(self.database, self.authority)
         self.ingest = Ingest(self.database)
+        self.archives = Archives(self.directory, settings)
         self.views = Views(self.database, settings.appliance_gone)
+        self.reports = Reports(self.database, self.views, self.archives)
         self.url = ""  # of people's listener, once it is open
         self._lock: int | None = None
 

@@ -32,9 +32,10 @@ from sqlalchemy.exc import ArgumentError
 
 from nsdata.errors import SettingError
 from nsdata.toml_text import place_of, read_toml
-from nsdata.units import parse_duration
+from nsdata.units import parse_duration, parse_size
 
 Duration = Annotated[int, BeforeValidator(parse_duration)]  # nanoseconds
+Size = Annotated[int, BeforeValidator(parse_size)]  # bytes
 _NAME = re.compile(
     r"^(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
     r"(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*$"
@@ -86,7 +87,12 @@ class ManagerSettings(BaseModel):
     session_lifetime: Duration = Field(default=12 * HOUR, alias="session-lifetime", gt=0)
     session_idle: Duration = Field(default=HOUR, alias="session-idle", gt=0)
     appliance_gone: Duration = Field(default=10 * 10**9, alias="appliance-gone", gt=0)
-    vendor_version: str | None = Field(default=None, alias="vendor-version", max_length=200)
+    # Archives of support reports that are kept here: of an appliance the newest, in bytes of one,
+    # for how long, and what they leave free of the disk.
+    report_keep: int = Field(default=5, alias="report-keep", ge=1, le=1000)
+    report_size: Size = Field(default=256 << 20, alias="report-size", ge=1)
+    report_age: Duration = Field(default=90 * DAY, alias="report-age", gt=0)
+    report_reserve: Size = Field(default=256 << 20, alias="report-reserve")
 
     @field_validator("names")
     @classmethod

@@ -4,6 +4,7 @@ whose certificate our CA has signed; whose it is says the certificate."""
 from __future__ import annotations
 
 import asyncio
+from uuid import UUID
 
 from pydantic import ValidationError
 from starlette.applications import Starlette
@@ -14,22 +15,25 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from nsdata.appliance.protocol import (
+    ARCHIVE_PATH,
     BODY_MOST,
     RENEW_PATH,
     REPORTS_PATH,
     Batch,
+    PieceOf,
+    Received,
     RenewRequest,
 )
 from nsdata.manager.api.shield import Shield
 from nsdata.manager.ca import appliance_of
-from nsdata.manager.problems import Problem, respond
+from nsdata.manager.problems import Problem, not_found, respond
 from nsdata.manager.service import Service
 
 PEER = "nsdata.peer"  # in the scope: the client's certificate (DER)
 
 
 class AgentApi:
-    """The two routes of one manager."""
+    """The routes of one manager."""
 
     def __init__(self, service: Service) -> None:
         self.service = service
@@ -58,6 +62,31 @@ class AgentApi:
             self.service.enrolments.renew, appliance_id, certificate, wanted.csr
         )
         return Response(made, media_type="application/x-pem-file")
+
+    async def archive(self, request: Request) -> Response:
+        """A piece of a support report's archive; DELETE: the rest of it does not come."""
+        appliance_id, certificate, _ = _peer(request)
+        reports, report_id = self.service.reports, _report(request)
+        if request.method == "DELETE":
+            await run_in_threadpool(reports.drop, appliance_id, certificate, report_id)
+            return Response(status_code=204)
+        try:
+            of = PieceOf.model_validate(dict(request.query_params))
+        except ValidationError as error:
+            raise Problem(422, _why(error)) from error
+        data = await request.body()
+        received = await run_in_threadpool(
+            reports.take, appliance_id, certificate, report_id, of, data
+        )
+        made = Received(received=received)
+        return Response(made.model_dump_json(), media_type="application/json")
+
+
+def _report(request: Request) -> UUID:
+    try:
+        return UUID(request.path_params["report_id"])
+    except ValueError:
+        raise not_found("support report of this appliance") from None
 
 
 def _peer(request: Request) -> tuple[str, str, bool]:
@@ -94,6 +123,7 @@ def make_agent_app(service: Service) -> Shield:
             routes=[
                 Route(REPORTS_PATH, api.reports, methods=["POST"]),
                 Route(RENEW_PATH, api.renew, methods=["POST"]),
+                Route(ARCHIVE_PATH, api.archive, methods=["PUT", "DELETE"]),
             ],
             exception_handlers={HTTPException: _http, Problem: _problem},
         ),
