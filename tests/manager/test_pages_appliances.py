@@ -194,7 +194,8 @@ def test_a_right_location(prepared: Prepared, operator: Visitor, url: str) -> No
     assert (done.status_code, done.headers["location"]) == (303, f"{at}#support")
     command = prepared.asked()
     assert command["kind"] == "support-report"
-    assert command["parameters"] == {"destination": "custom", "url": url, "packets": True}
+    assert command["parameters"] == {"destination": "custom", "url": url, "packets": True,
+                                     "by": f"user:{operator.name}"}  # fmt: skip
     text = operator.get(at).text
     assert url.partition("?")[0] in text and "token=x" not in text
 
@@ -241,7 +242,7 @@ def test_the_vendor_takes_reports_of_the_latest_version_only(
 ) -> None:
     at = f"/appliances/{prepared.id}"
     why = "0.1.0 runs, 0.2.0 is the latest version: update first"
-    for vendor, said in ((None, "Which version is the latest is not known"),
+    for vendor, said in ((None, "which version is the latest is not known"),
                          ({"available": False, "why": why}, why)):  # fmt: skip
         prepared.send(prepared.told(support={"vendor": vendor}))
         text = operator.get(at).text

@@ -228,7 +228,7 @@ def get_archive(
     return download(service, who, appliance_id, report_id)
 
 
-@router.post("/appliances/{appliance_id}/support-reports/{report_id}/remove")
+@router.post("/appliances/{appliance_id}/support-reports/{report_id}/discard")
 @needs(Role.OPERATOR)
 def remove_archive(
     service: TheService, who: Who, appliance_id: ApplianceId, report_id: UUID
