@@ -43,10 +43,11 @@ def client(site: Site) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
-def prepared(site: Site, tmp_path: Path) -> Prepared:
+def prepared(site: Site, tmp_path: Path) -> Iterator[Prepared]:
     made = Prepared(site, tmp_path / "edge", f"edge-{uuid4().hex[:6]}")
     made.send(made.told())
-    return made
+    yield made
+    made.client.close()
 
 
 def ask(client: httpx.Client, prepared: Prepared, **wanted: Any) -> str:
@@ -126,11 +127,12 @@ def test_what_is_not_taken(site: Site, client: httpx.Client, prepared: Prepared,
     for name in ("../../x.tar.gz", "x.zip", "a b.tar.gz", '".tar.gz', ".hidden.tar.gz"):
         assert put(prepared, report, 0, b"x", name=name).status_code == 422, name
     assert put(prepared, report, 0, b"x", sha256="../../../x").status_code == 422
-    assert put(prepared, report, 0, b"x", offset=-1).status_code == 422
+    assert put(prepared, report, -1, b"x").status_code == 422
     assert put(prepared, str(uuid4()), 0, b"x").status_code == 404
     assert put(prepared, "x", 0, b"x").status_code == 404
     other = Prepared(site, tmp_path / "other", "other")
     assert put(other, report, 0, b"x").status_code == 404
+    other.client.close()
     assert prepared.client.put(ARCHIVE_PATH.format(report_id=report)).status_code == 422
     spoilt = put(prepared, report, 0, b"yy", b"xx")
     assert spoilt.status_code == 422 and "SHA-256" in spoilt.text

@@ -5,6 +5,7 @@ A short run by default; with NSDATA_FULL=1 at least 5,000 requests.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import Counter
 
@@ -22,6 +23,8 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 from site_ import API, Site
+
+from nsdata.appliance.protocol import ARCHIVE_PATH
 
 CASES = 5000 if os.environ.get("NSDATA_FULL") else 300
 ONE = f"{API}/appliances/{{appliance_id}}"
@@ -42,6 +45,10 @@ def known(site: Site, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str
     one.say(history=[transition(1), transition(2)])
     with site.client() as client:
         report = client.post(f"/appliances/{one.id}/support-reports", json={}).json()["id"]
+    where = {"offset": 0, "size": 2, "sha256": hashlib.sha256(b"xx").hexdigest(),
+             "name": "r.tar.gz"}  # fmt: skip
+    path = ARCHIVE_PATH.format(report_id=report)
+    assert one.client.put(path, params=where, content=b"xx").status_code == 200
     return {"appliance_id": one.id, "report_id": report, "command_id": report}
 
 
