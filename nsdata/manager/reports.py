@@ -85,6 +85,7 @@ class Reports:
         with self.database.writing() as session:
             if key is None or session.get(CommandRow, str(key)) is None:
                 check(wanted, _support(session, str(appliance_id)))
+                _is_unused(session, wanted.url)
             row = commands.ask_report(session, actor, str(appliance_id), parameters, key)
             return self._shown(shown(row))
 
@@ -159,6 +160,23 @@ class Reports:
         )
         with self.database.reading() as session:
             return set(session.scalars(select(Appliance.id))), set(session.scalars(running))
+
+
+def _is_unused(session: Session, url: str) -> None:
+    """File names are unique: nothing is sent where another report went, which it would replace.
+    Raises Problem (409)."""
+    if not url:
+        return
+    place = url.partition("?")[0]
+    rows = session.scalars(
+        select(CommandRow)
+        .where(CommandRow.kind == REPORT.value, CommandRow.state != commands.FAILED)
+        .where(CommandRow.parameters.contains(json.dumps(place)[1:-1], autoescape=True))
+    )
+    for row in rows:
+        if str(json.loads(row.parameters).get("url", "")).partition("?")[0] == place:
+            raise Problem(409, f"file names have to be unique: report {row.id} went to {place}",
+                          kind="url-used", used_by=row.id)  # fmt: skip
 
 
 def _support(session: Session, appliance_id: str) -> Mapping[str, Any]:

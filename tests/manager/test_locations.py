@@ -80,6 +80,17 @@ def test_what_breaks_one_is_told_which(client: httpx.Client, prepared: Prepared)
     assert other.status_code == 422 and "custom location only" in other.json()["detail"]
 
 
+def test_a_name_is_used_once(client: httpx.Client, prepared: Prepared) -> None:
+    url = "https://files.example/once_%25.tar.gz"
+    first = ask(client, prepared, f"{url}?signature=x").json()
+    prepared.send(prepared.told(), results=[prepared.result(first, "done")])
+    again = ask(client, prepared, f"{url}?signature=y")
+    assert again.status_code == 409 and again.json()["type"] == "urn:nsdata:problem:url-used"
+    assert again.json()["used_by"] == first["id"] and "unique" in again.json()["detail"]
+    assert "signature" not in again.text
+    taken(client, prepared, url.replace("once_", "onceX"))
+
+
 def test_addresses_that_nothing_is_sent_to(client: httpx.Client, prepared: Prepared) -> None:
     for address in (*REFUSED, "localhost", "r.localhost"):
         refused(client, prepared, host_of(address), r"nothing is sent there unless support\.allow")
