@@ -8,6 +8,7 @@ from pathlib import Path
 
 from nsdata.errors import OutputError
 from nsdata.manager.accounts import Accounts
+from nsdata.manager.alone import Alone
 from nsdata.manager.archives import Archives
 from nsdata.manager.ca import Authority
 from nsdata.manager.database import Database
@@ -38,15 +39,17 @@ class Service:
         self.reports = Reports(self.database, self.views, self.archives)
         self.url = ""  # of people's listener, once it is open
         self._lock: int | None = None
+        self._alone: Alone | None = None
 
     def hold(self) -> None:
-        """One manager runs in a directory: its writer remembers what is stored. OutputError."""
+        """One manager runs in a directory, and on a database. Raises OutputError."""
         file = self.directory / "manager.lock"
         self._lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise OutputError(f"{file}: another manager runs in this directory") from error
+        self._alone = Alone(self.database)
 
     def password_link(self, token: str) -> str:
         """The link that sets a password."""
@@ -54,6 +57,8 @@ class Service:
 
     def close(self) -> None:
         """Let go."""
+        if self._alone is not None:
+            self._alone.close()
         self.database.close()
         if self._lock is not None:
             os.close(self._lock)

@@ -8,6 +8,7 @@ import os
 import random
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -16,12 +17,15 @@ import httpx
 import pytest
 from proxy import Wire
 from site_ import Site, wait
+from test_commands import nsdata
 from visitor import Prepared, visitor
 
+from nsdata import cli_remote
 from nsdata.appliance import delivery as delivery_module
 from nsdata.appliance.delivery import Delivery
 from nsdata.appliance.membership import Membership
 from nsdata.appliance.protocol import ARCHIVE_PATH, PIECE
+from nsdata.errors import EngineError, NsdataError, SettingError
 from nsdata.manager.audit import Role
 
 LIMITS = 'report-keep = 2\nreport-size = "4mb"\nreport-reserve = "0"'
@@ -183,6 +187,38 @@ def test_they_go_with_their_appliance(
     folder(site, prepared).mkdir()  # as one that came at that very instant
     site.service.reports.tidy()
     assert not folder(site, prepared).exists()
+
+
+def test_by_the_command_line(
+    site: Site, prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits for the report and fetches it; a file that is there is not replaced."""
+    out = tmp_path / "out" / "r.tar.gz"
+    out.parent.mkdir()
+    access = ("--manager", site.url, "--ca", str(site.directory / "ca" / "ca.pem"))
+    verb = ("appliance", "report", prepared.id, *access, "-o", str(out))
+    token = site.token(Role.OPERATOR)
+    with ThreadPoolExecutor() as pool:
+        said = pool.submit(nsdata, *verb, NSDATA_TOKEN=token)
+        report = prepared.asked()["id"]
+        put(prepared, report, 0, DATA[:99], DATA[:99])
+        over(prepared, report)
+        told = said.result()
+    assert "support-report: done\n" in told and f"SHA-256 {digest(DATA[:99])})" in told
+    assert out.read_bytes() == DATA[:99] and list(out.parent.iterdir()) == [out]
+    assert out.stat().st_mode & 0o77 == 0
+    monkeypatch.setenv("NSDATA_TOKEN", token)
+    remote = cli_remote.Remote(site.url, None, site.directory / "ca" / "ca.pem")
+    with pytest.raises(SettingError, match="is there already"):
+        cli_remote.report(remote, prepared.id, "", False, True, out)
+    path = f"/appliances/{prepared.id}/support-reports/{report}/archive"
+    about = folder(site, prepared) / f"{report}.json"
+    about.write_text(about.read_text().replace(digest(DATA[:99]), digest(b"other")))
+    with pytest.raises(EngineError, match="another SHA-256"):
+        remote.fetch(path, out.with_name("other.tar.gz"))
+    assert list(out.parent.iterdir()) == [out]
+    with pytest.raises(NsdataError, match="no such archive"):
+        remote.fetch(path.replace(report, ask(remote.client, prepared)), out.with_name("none"))
 
 
 # --- the agent's end ------------------------------------------------------------------------

@@ -40,7 +40,8 @@ def ask(client: httpx.Client, prepared: Prepared, url: str, **more: str) -> http
 
 def taken(client: httpx.Client, prepared: Prepared, url: str, **said: object) -> None:
     """It is asked of the appliance, which says this, and over, so that the next may be."""
-    prepared.send(prepared.told(support=said))
+    if said:
+        prepared.send(prepared.told(support=said))
     answer = ask(client, prepared, url)
     assert answer.status_code == 202, (url, answer.text)
     command = answer.json()
@@ -63,9 +64,9 @@ def host_of(address: str) -> str:
 
 def test_what_keeps_every_rule(client: httpx.Client, prepared: Prepared) -> None:
     urls = [url for _, url in RIGHT]
-    urls += [f"https://{host}/b/r.tar.gz?x-amz-acl=private" for host in S3_HOSTS[:3]]
-    urls += [f"https://{host}/r.tar.gz" for host in NOT_S3_HOSTS]
-    urls += map(host_of, FINE)
+    urls += [f"https://{host}/b/r.tar.gz?x-amz-acl=private" for host in S3_HOSTS[:2]]
+    urls += [f"https://{host}/r.tar.gz" for host in NOT_S3_HOSTS[:2]]
+    urls += map(host_of, FINE[:2])
     for url in urls:
         taken(client, prepared, url)
 

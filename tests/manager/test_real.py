@@ -15,7 +15,6 @@ import httpx
 import pytest
 from box import QUICK, ROOT, Box
 from site_ import Site, ended, wait
-from test_commands import nsdata
 from visitor import Watched, browser, user, window
 
 from nsdata import __version__
@@ -107,6 +106,7 @@ def test_into_fallback_and_back(box: Box, appliance: str, operator: Watched) -> 
     page.click("text=Inspect traffic")
     page.wait_for_selector("#toggle[aria-checked=true]")
     box.wait(lambda told: told["state"] == "normal", "it inspects again")
+    page.wait_for_selector("#reason >> text=Nothing to do.")
     for tab in ("traffic", "health", "fpga"):
         operator.go(f"/appliances/{appliance}/{tab}")
         page.wait_for_selector("main h1")
@@ -180,21 +180,6 @@ def whole(file: Path) -> dict[str, Any]:
     }
     assert {"settings.json", "status.json", "transitions.jsonl"} <= parts.keys()
     return manifest
-
-
-def test_a_report_by_the_command_line(site: Site, box: Box, appliance: str, tmp_path: Path) -> None:
-    access = ("--manager", site.url, "--ca", str(site.directory / "ca" / "ca.pem"))
-    secret, out = {"NSDATA_TOKEN": site.token(Role.OPERATOR)}, tmp_path / "r.tar.gz"
-    said = nsdata("appliance", "report", "box", *access, "-o", str(out), **secret)
-    digest = hashlib.sha256(out.read_bytes()).hexdigest()
-    assert "support-report: done\n" in said and f"SHA-256 {digest})" in said
-    whole(out)
-    assert list(tmp_path.iterdir()) == [out]
-    again = nsdata("appliance", "report", "box", *access, "-o", str(out), status=2, **secret)
-    assert "is there already" in again
-    apart = nsdata("appliance", "report", "box", *access, "-o", "x.tar.gz", "--no-wait", status=2,
-                   **secret)  # fmt: skip
-    assert "--no-wait" in apart
 
 
 def test_the_vendor_takes_it_while_it_is_the_latest(
