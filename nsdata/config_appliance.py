@@ -16,6 +16,7 @@ from nsdata.fallback.protection import Adaptive, BestEffort, ProtectionPolicy
 from nsdata.fallback.reentry import Graduated, Reentry, ReentryPolicy
 from nsdata.fallback.share import Step
 from nsdata.fallback.watch_policy import ProcessLimits, WatchPolicy
+from nsdata.units import duration_text
 
 
 def _legal(build: Callable[[], Any]) -> None:
@@ -24,6 +25,13 @@ def _legal(build: Callable[[], Any]) -> None:
         build()
     except SettingError as fault:
         raise ValueError(str(fault)) from None
+
+
+def _at_least(key: str, duration_ns: int, least_ns: int) -> None:
+    """Shorter ones would be nothing but work for the supervisor."""
+    if duration_ns < least_ns:
+        told = f"{key} {duration_text(duration_ns)}; legal: at least {duration_text(least_ns)}"
+        raise ValueError(told)
 
 
 class WatchSettings(Group):
@@ -57,6 +65,7 @@ class WatchSettings(Group):
             for name in ("", *self.heartbeat_of, *self.max_memory_of):
                 policy.check(self.limits(name))
 
+        _at_least("watch.interval", self.interval, 1_000_000)
         _legal(build)
         return self
 
@@ -204,6 +213,7 @@ class ProtectionSettings(Group):
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
+        _at_least("protection.window", self.window, 10_000_000)
         _legal(self.build)
         return self
 

@@ -96,6 +96,8 @@ def test_segments_and_rules() -> None:
         (["watch.heartbeat=150ms"], r"watch\.heartbeat 150ms must be at least twice watch\.stall"),
         (["watch.heartbeat-of.port=1ms"], r"watch\.heartbeat 1ms must be at least twice"),
         (["watch.stall=10ms"], r"watch\.stall 10ms must be longer than watch\.interval"),
+        (["watch.interval=10us"], r"watch\.interval 10us; legal: at least 1ms"),
+        (["protection.window=1ms"], r"protection\.window 1ms; legal: at least 10ms"),
         (["watch.crashes=0"], r"watch\.crashes = '0'.*greater than or equal to 1"),
         (["watch.start-grace=0"], r"watch\.start-grace 0ns must be longer than 0"),
         (["watch.memory-clear-share=2"], r"watch\.memory-clear-share = '2'"),

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nsdata.appliance.port import EXPOSED, exposed_of, figures, ledger_of
-from nsdata.appliance.worker import FIGURES
+from nsdata.appliance.worker import FIGURES, RULES_TOLD
 from nsdata.errors import LedgerError
 from nsdata.fallback.controller import Moment
 from nsdata.fallback.deciders import Measures
@@ -22,6 +22,11 @@ from nsdata.path.status import StatusPage
 SUPPRESSED, VERIFIED_PACKETS, VERIFIED_BYTES = (
     FIGURES.index(name) for name in ("suppressed_alerts", "verified_packets", "verified_bytes")
 )
+
+
+def _add(drops: dict[int, int], more: Mapping[int, int]) -> None:
+    for sid, packets in more.items():
+        drops[sid] = drops.get(sid, 0) + packets
 
 
 class Figures:
@@ -40,6 +45,7 @@ class Figures:
         self._ended = LedgerSnapshot.empty()  # of ports that ended
         self._sound = self._ended  # the last that balanced
         self._drops: dict[str, dict[int, int]] = {}  # by worker, by rule
+        self._drops_before: dict[int, int] = {}  # of workers that ended, by rule
 
     def ledger(self, page: StatusPage | None) -> LedgerSnapshot:
         """Of all frames that are settled. Raises LedgerError when it does not balance."""
@@ -61,10 +67,9 @@ class Figures:
             ledger = self.ledger(page)
         except LedgerError:
             ledger = self._sound
-        drops: dict[int, int] = {}
+        drops = dict(self._drops_before)
         for by_rule in self._drops.values():
-            for sid, packets in by_rule.items():
-                drops[sid] = drops.get(sid, 0) + packets
+            _add(drops, by_rule)
         received = ledger.received.packets + self.port.get("held_packets", 0)
         return Moment(now_ns, received + 1, ledger, drops)
 
@@ -93,8 +98,11 @@ class Figures:
             self._workers[worker] = list(map(max, words, self._workers.get(worker, words)))
 
     def worker_gone(self, worker: str, page: StatusPage) -> None:
-        """Its rules drop no more; what it counted goes on."""
-        self._drops.pop(worker, None)
+        """What it counted goes on, of rules for the RULES_TOLD that dropped most."""
+        _add(self._drops_before, self._drops.pop(worker, {}))
+        if len(self._drops_before) > RULES_TOLD:
+            most = sorted(self._drops_before.items(), key=lambda one: -one[1])[:RULES_TOLD]
+            self._drops_before = dict(most)
         self.worker(worker, page)
         if worker in self._workers:
             self._workers_before = _sum(self._workers_before, self._workers.pop(worker))

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from nsdata.fallback.controller import Outcome
 from nsdata.fallback.reasons import Severity
+from nsdata.output.shown import gist
 
 TRANSITION, HEALTH, EVENT, TEST = "transition", "health", "event", "test"
 _LEVELS = {"green": Severity.INFO, "yellow": Severity.WARNING, "unknown": Severity.WARNING,
@@ -78,13 +79,17 @@ class Notification:
         match self.kind:
             case "transition":
                 text = _SUMMARY[Outcome(told["outcome"])].format(**told)
+                if told["outcome"] in _CAUSED and (why := gist(told.get("evidence") or {})):
+                    text += f" ({why})"
             case "health":
                 text = f"health is {told['level']}, score {told['score']}"
             case "event":
                 text = f"{told['event']} {told['subject']}".strip()
+                if why := gist({**(told.get("evidence") or {}), "process": ""}):
+                    text += f" ({why})"
             case _:
                 text = "this is a test"
-        return f"{self.appliance}: {text}".encode("ascii", "replace").decode()
+        return f"{self.appliance}: {text}".replace("µ", "u").encode("ascii", "replace").decode()
 
     @property
     def when(self) -> str:
@@ -104,6 +109,7 @@ class Notification:
         }
 
 
+_CAUSED = {Outcome.ENTERED, Outcome.REASON_CHANGED, Outcome.REASON_ADDED}
 _SUMMARY = {
     Outcome.ENTERED: "entered fallback ({trigger}): {reason}; nothing is inspected",
     Outcome.RESTORED: "back to normal ({trigger}): inspecting",

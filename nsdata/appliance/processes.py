@@ -24,6 +24,7 @@ from nsdata.errors import EngineError
 from nsdata.path.status import StatusPage
 
 PORT, WRITER = "port", "writer"
+HEARD = 64  # messages of one process before others, and time, have their turn
 
 
 def worker_name(number: int) -> str:

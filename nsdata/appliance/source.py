@@ -8,6 +8,7 @@ the caller's (CLOCK_MONOTONIC), time stamps go on from loop to loop and file to 
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -155,6 +156,12 @@ class _Reading:
         return self._stamps.last
 
     def _read(self, path: str) -> None:
+        try:
+            regular = stat.S_ISREG(os.stat(path).st_mode)
+        except OSError as error:
+            raise CaptureError(path, f"cannot be opened: {error.strerror}") from error
+        if not regular:  # to open a FIFO would be to wait for its writer
+            raise CaptureError(path, "not a regular file: an appliance reads captures only")
         self._stamps.begin()
         self._reader = open_capture(path)
         self._batches = self._reader.batches(BATCH)

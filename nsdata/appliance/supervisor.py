@@ -30,7 +30,7 @@ from nsdata.appliance.control import Control
 from nsdata.appliance.figures import Figures
 from nsdata.appliance.memory import new_page
 from nsdata.appliance.notify import Notify
-from nsdata.appliance.processes import PORT, Process, Processes
+from nsdata.appliance.processes import HEARD, PORT, Process, Processes
 from nsdata.appliance.rebooting import Rebooting
 from nsdata.appliance.record import Record
 from nsdata.appliance.reload import Reloading
@@ -51,7 +51,6 @@ from nsdata.path.status import StatusPage
 
 STOP_NS = 15_000_000_000  # for all to stop when asked to
 PAUSE_S = 0.01  # after what nobody expected
-HEARD = 64  # messages of one process before others, and time, have their turn
 TOLD = ("capture", "output", "failed", "refused", "detached", "best effort")
 log = logging.getLogger(__name__)
 MEMORY_NS = 100_000_000  # between two looks at resident memory
@@ -365,7 +364,6 @@ class Supervisor:
         self.record.note(
             "appliance started", self.settings.name, {"workers": self.settings.workers}
         )
-        self.reporting.begin()
         while not self.stopping:
             self._guarded("loop", self._turn)
         self._guarded("stop", self._end)

@@ -48,7 +48,7 @@ FIGURES = (
 )  # fmt: skip
 NOBODY_JUDGES = 1 << 62  # packets in a window
 REPORT_NS = 500_000_000  # between two reports of what rules dropped and cost, at most
-RULES_TOLD = 1000  # of whose costs a message tells
+RULES_TOLD = 1000  # of whose costs, or drops, a message tells
 RECOVER_NS = 1_000_000_000  # between two tries to bring the block back
 
 
@@ -360,7 +360,7 @@ class WorkerProcess:
         self.running.tell(self.child)
         drops = dict(self.pipeline.drops_by_rule())
         if drops != self.reported:
-            most = sorted(drops.items(), key=lambda item: -item[1])[:1000]
+            most = sorted(drops.items(), key=lambda item: -item[1])[:RULES_TOLD]
             if self.child.tell("drops", by_rule={str(sid): n for sid, n in most}):
                 self.reported = drops
 

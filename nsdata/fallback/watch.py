@@ -10,7 +10,7 @@ Observations and the time go in, `Decision`s come out. The host, each time it wa
   of the start it is of (it stands in the status page). A late exit, a page left over, a pid
   that was given to another process: all have an old number and change nothing.
 - **Heartbeat error**: a process that is ready gave no beat for longer than its limit, or one
-  that was started, or loads rules, is not ready after its grace. It is killed and restarted.
+  that was started is not ready after its grace. It is killed and restarted.
 - **Process error**: the crash that uses up the budget (`crashes` within `crash_window_ns`),
   or a kill that has no effect. Until then a crash is an event: the process is restarted, at
   once or after a delay that doubles with each failure in a row. Restarts go on while the
@@ -154,13 +154,6 @@ class Watch:
             process.get_ready(now_ns)
         return self._take()
 
-    def loading(self, name: str, attempt: int, now_ns: int) -> Decisions:
-        """It loads rules: it has the grace of a start until it is ready again."""
-        self._arrive(now_ns)
-        if (process := self._alive(name, attempt, "loading")) and process.phase is Phase.RUNNING:
-            process.phase, process.since_ns = Phase.STARTING, now_ns
-        return self._take()
-
     def beat(self, name: str, attempt: int, beat_ns: int, count: int, now_ns: int) -> Decisions:
         """Its status page: time and number of its last beat. Only a higher number is a beat;
         a time that lies ahead of `now_ns` counts as now."""
@@ -302,8 +295,8 @@ class Watch:
         excused = self._excused_between(process.since_ns, at_ns)
         evidence = process.heartbeat_evidence(at_ns, excused)
         self._hold(Reason.HEARTBEAT, process, at_ns, evidence)
-        loading = process.phase is Phase.STARTING
-        why = "it did not get ready in time" if loading else "it gave no heartbeat"
+        starting = process.phase is Phase.STARTING
+        why = "it did not get ready in time" if starting else "it gave no heartbeat"
         self._kill(process, at_ns, why)
 
     def _stays(self, process: Process, at_ns: int) -> None:

@@ -18,7 +18,7 @@ class Phase(StrEnum):
     """Where a process is."""
 
     WAITING = "waiting"  # it is gone; started again at `since_ns`
-    STARTING = "starting"  # started, or loads rules: not ready yet
+    STARTING = "starting"  # not ready yet: it loads its rules
     RUNNING = "running"  # ready: has to beat
     KILLED = "killed"  # told to be killed; its exit is awaited
     STOPPING = "stopping"  # the host stops it on purpose; its exit is awaited
@@ -121,11 +121,11 @@ class Process:
 
     def heartbeat_evidence(self, at_ns: int, excused_ns: int) -> dict[str, Any]:
         """Its silence, the limit, and how near it came before."""
-        loading = self.phase is Phase.STARTING
+        starting = self.phase is Phase.STARTING
         return {
             **self.told(),
             "phase": self.phase.value,
-            "limit_ns": self.limits.start_grace_ns if loading else self.limits.heartbeat_ns,
+            "limit_ns": self.limits.start_grace_ns if starting else self.limits.heartbeat_ns,
             "silent_since_ns": self.since_ns,
             "silence_ns": at_ns - self.since_ns - excused_ns,
             "excused_ns": excused_ns,

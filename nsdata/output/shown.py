@@ -239,6 +239,33 @@ class _Reader:
         return value(key, given, self.at_ns)
 
 
+def gist(evidence: Mapping[str, Any]) -> str:
+    """The heart of a transition's evidence in a few words: who, how much, of what limit."""
+    given = evidence.get("given")
+    told = given if isinstance(given, Mapping) else evidence
+    parts = [
+        str(told.get("process") or ""),
+        _of_limit("silent for {}, limit {}", told, "silence_ns", "limit_ns"),
+        _of_limit("has {}, maximum {}", told, "rss_bytes", "maximum_bytes"),
+        _of_limit("{} dropped, threshold {}", told, "ratio", "threshold"),
+        value("", told.get("attribution")) if "ratio" in told else "",
+        f"score {score(told['score'])}" if isinstance(told.get("score"), int | float) else "",
+        ", ".join(
+            f"{one.get('sensor')} {reading(one.get('value'), one.get('unit'))}"
+            for one in told.get("sensors") or ()
+            if isinstance(one, Mapping) and one.get("level") == "red"
+        ),
+        value("", told.get("error") or told.get("why") or told.get("note") or ""),
+    ]
+    return ", ".join(part for part in parts if part and part != NOTHING)
+
+
+def _of_limit(form: str, told: Mapping[str, Any], key: str, limit: str) -> str:
+    if told.get(key) is None or told.get(limit) is None:
+        return ""
+    return form.format(value(key, told[key]), value(limit, told[limit]))
+
+
 def raw(evidence: Mapping[str, Any]) -> str:
     """As it was told."""
     return json.dumps(evidence, indent=2, ensure_ascii=False, default=str)

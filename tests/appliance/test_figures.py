@@ -7,6 +7,7 @@ from nsdata.appliance import worker
 from nsdata.appliance.figures import Figures
 from nsdata.appliance.memory import new_page
 from nsdata.appliance.port import EXPOSED, FIGURES
+from nsdata.appliance.worker import RULES_TOLD
 from nsdata.errors import LedgerError
 from nsdata.fallback.ledger import Why
 from nsdata.path.status import StatusPage
@@ -57,13 +58,25 @@ def test_what_does_not_balance_is_told_and_deciders_get_the_last_that_did() -> N
         figures.ledger(a_page(9, 0, INSPECTED=9))
 
 
-def test_drops_are_summed_over_workers() -> None:
+def test_drops_are_summed_over_workers_and_their_starts() -> None:
     figures = Figures()
     figures.dropped("worker-0", {"7": 3, "8": 1})
     figures.dropped("worker-1", {"7": 2})
     assert figures.moment(1, None).drops_by_rule == {7: 5, 8: 1}
     figures.worker_gone("worker-0", new_page("worker-0")[1])
-    assert figures.moment(1, None).drops_by_rule == {7: 2}
+    assert figures.moment(1, None).drops_by_rule == {7: 5, 8: 1}
+    figures.dropped("worker-0", {"8": 1})  # its next start counts anew
+    assert figures.moment(1, None).drops_by_rule == {7: 5, 8: 2}
+
+
+def test_rules_of_workers_that_ended_are_bounded() -> None:
+    figures = Figures()
+    for start in range(3):
+        sids = range(start * RULES_TOLD, (start + 1) * RULES_TOLD)
+        figures.dropped("worker-0", {str(sid): sid + 1 for sid in sids})
+        figures.worker_gone("worker-0", new_page("worker-0")[1])
+    drops = figures.moment(1, None).drops_by_rule
+    assert len(drops) == RULES_TOLD and min(drops) == 2 * RULES_TOLD
 
 
 def exposing(*rows: tuple[int, ...]) -> StatusPage:

@@ -41,6 +41,7 @@ def test_a_transition_arrives_with_all_an_operator_needs(tmp_path: Path) -> None
         told, (_, headers, body) = hook.taken()[0], hook.requests[0]
         assert told["type"] == "nsdata.transition" and told["appliance"] == "box"
         assert told["severity"] == "Critical" and "heartbeat error" in told["summary"]
+        assert "(worker-0, silent for " in told["summary"]
         assert told["data"] == {k: v for k, v in entered.items() if k != "wall_ns"}
         assert told["data"]["resolution"] and told["data"]["evidence"]["given"]["silence_ns"] > 0
         assert hook.taken()[-1]["severity"] == "Info"

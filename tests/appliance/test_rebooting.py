@@ -61,7 +61,7 @@ def test_nothing_is_lost_and_it_inspects_again(tmp_path: Path) -> None:
     steps = [e["evidence"]["reboot"]["what"] for e in box.events("appliance")
              if e["event"] == "reboot step"]  # fmt: skip
     assert steps == ["workers stop", "writer restarts", "workers start"]
-    surprises = ("crash", "killed", "reporting failed", "stray observation")
+    surprises = ("crash", "killed", "reporter failed", "stray observation")
     assert not [e for e in box.events("appliance") if e["event"] in surprises]
 
 

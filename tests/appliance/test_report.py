@@ -58,7 +58,7 @@ def without_surprise(box: Box) -> None:
     """Nothing went wrong in the supervisor's own part of it."""
     kinds = [event["event"] for event in box.events("appliance")]
     assert "support report ended" in kinds
-    assert not {"support report failed", "reporting failed"} & set(kinds)
+    assert not {"support report failed", "reporter failed"} & set(kinds)
 
 
 def contents(path: str) -> dict[str, bytes]:

@@ -1,5 +1,6 @@
 """Sources: looped captures and a directory, their rate and their time stamps."""
 
+import os
 from itertools import pairwise
 from pathlib import Path
 
@@ -103,6 +104,15 @@ def test_a_capture_that_is_none_is_told_and_the_next_one_read(tmp_path: Path) ->
 )  # fmt: skip
 def test_names_of_captures(name: str, yes: bool) -> None:
     assert is_capture(name) is yes
+
+
+def test_a_fifo_among_captures_is_told_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.pcap")
+    capture(tmp_path / "b.pcap", 2)
+    source = DirectorySource(tmp_path)
+    with pytest.raises(CaptureError, match=r"a\.pcap: not a regular file"):
+        taken(source, 0)
+    assert len(taken(source, 0)) == 2
 
 
 def test_a_directory_that_is_none() -> None:

@@ -90,7 +90,7 @@ def test_heartbeat_clears_when_it_has_beaten_for_the_stated_time() -> None:
     assert cleared.reason is Reason.HEARTBEAT
 
 
-def test_starting_and_loading_have_their_own_grace() -> None:
+def test_starting_has_a_grace_of_its_own() -> None:
     watch = Watch(POLICY)
     watch.add("worker 0", 0, LIMITS)
     watch.started("worker 0", 1, 100, 5)
@@ -98,12 +98,6 @@ def test_starting_and_loading_have_their_own_grace() -> None:
     held, kill = watch.tick(5 + LIMITS.start_grace_ns + 1)
     assert isinstance(held, FaultHeld) and held.evidence["phase"] == "starting"
     assert isinstance(kill, Kill) and kill.why == "it did not get ready in time"
-
-    watch = quiet()
-    watch.loading("worker 0", 1, 100 * MS)
-    assert looked(watch, 100 * MS, 30 * SECOND) == []
-    watch.ready("worker 0", 1, 30 * SECOND)
-    assert faults(looked(watch, 30 * SECOND, 31 * SECOND))[0].at_ns == 30 * SECOND + 500 * MS + 1
 
 
 def test_a_crash_within_the_budget_is_an_event() -> None:
@@ -132,16 +126,6 @@ def test_the_crash_that_uses_up_the_budget_is_a_fault_and_restarts_go_on() -> No
     assert faults(box.run(up + POLICY.stable_ns - 1)) == []
     cleared = only(box.run(up + POLICY.stable_ns), FaultCleared)
     assert (cleared.reason, cleared.at_ns) == (Reason.PROCESS, up + POLICY.stable_ns)
-
-
-def test_loading_rules_does_not_begin_the_stable_time_anew() -> None:
-    box = Box("worker 0", policy=WatchPolicy(crashes=1))
-    box.exit("worker 0", code=1)
-    up = only(box.run(10 * SECOND), Start).at_ns
-    box.take(box.watch.loading("worker 0", 2, box.now))
-    box.run(12 * SECOND)
-    box.take(box.watch.ready("worker 0", 2, box.now))
-    assert only(box.run(up + POLICY.stable_ns), FaultCleared).reason is Reason.PROCESS
 
 
 @pytest.mark.parametrize(("late_ns", "fault"), [(-1, True), (0, False)])

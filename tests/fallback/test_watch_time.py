@@ -89,7 +89,7 @@ def test_pauses_are_forgotten_once_they_matter_no_more() -> None:
 steps = st.lists(
     st.tuples(
         st.sampled_from(["run", "run", "hang", "crash", "bloat", "shrink", "stall", "restore",
-                         "stop", "add", "restart", "loading", "unexpected", "immortal", "stuck",
+                         "stop", "add", "restart", "unexpected", "immortal", "stuck",
                          "forgive"]),
         st.sampled_from(["a", "b", "c"]),
         st.integers(0, 40_000),
@@ -122,8 +122,6 @@ def played(play: list[tuple[str, str, int]]) -> list[Decision]:
             box.take(watch.add(name, now, LIMITS))
         elif what == "restart":
             box.take(watch.restart(name, now, "asked"))
-        elif what == "loading":
-            box.take(watch.loading(name, attempt, now))
         elif what == "unexpected":
             box.take(watch.unexpected(name, "x", now))
         elif what == "immortal":

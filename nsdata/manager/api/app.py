@@ -1,10 +1,10 @@
-"""The app of people's and programs' listener: /api/v1, its document, and pages if there are."""
+"""The app of people's and programs' listener: /api/v1, its document, without the pages."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from nsdata import __version__
@@ -23,7 +23,7 @@ again with the same `Idempotency-Key`, it is the same command.
 """
 
 
-def make_app(service: Service, *pages: APIRouter) -> FastAPI:
+def make_app(service: Service) -> FastAPI:
     """The app of one manager."""
     app = FastAPI(
         title="nsdata manager",
@@ -44,8 +44,6 @@ def make_app(service: Service, *pages: APIRouter) -> FastAPI:
         accounts.enrol_router,
     ):
         app.include_router(router, prefix=PREFIX)
-    for router in pages:
-        app.include_router(router, include_in_schema=False)
     shield(app, BODY_MOST)
     app.openapi = lambda: document(app)  # type: ignore[method-assign]  # as FastAPI documents it
     return app
