@@ -18,13 +18,15 @@ import pytest
 from proxy import Wire
 from site_ import Site, wait
 from test_commands import nsdata
+from test_orders import Asked, orders_in
 from visitor import Prepared, visitor
 
 from nsdata import cli_remote
 from nsdata.appliance import delivery as delivery_module
 from nsdata.appliance.delivery import Delivery
 from nsdata.appliance.membership import Membership
-from nsdata.appliance.protocol import ARCHIVE_PATH, PIECE
+from nsdata.appliance.orders import Orders
+from nsdata.appliance.protocol import ARCHIVE_PATH, PIECE, Command
 from nsdata.errors import EngineError, NsdataError, SettingError
 from nsdata.manager.audit import Role
 
@@ -295,6 +297,59 @@ def test_one_that_is_not_wanted_any_more(
     delivery.stop()
     assert end(delivery) == "it was cancelled"
     assert list(folder(site, prepared).iterdir()) == []
+
+
+def test_a_command_of_the_manager(
+    client: httpx.Client, prepared: Prepared, archive: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """The report is made, sent, and over when the manager has it; also of an agent that ended while
+    it was made; and ended by a command while it is sent."""
+    (tmp_path / "edge").mkdir(exist_ok=True)
+    asked = Asked(tmp_path / "edge")
+    made = {"location": str(archive), "size": len(DATA), "sha256": digest(DATA), "error": ""}
+    try:
+        orders = orders_in(tmp_path / "edge")
+        command = Command.model_validate(
+            {"id": ask(client, prepared), "kind": "support-report",
+             "parameters": {"destination": "manager", "by": "user:anna"}})  # fmt: skip
+        told = {"id": str(command.id), "state": "collecting", "progress": 0.5}
+        asked.answers = {"report": told, "report-status": told}
+        orders.carry_out(command)
+        (result,) = orders.results(9)
+        assert (result.outcome, result.progress) == ("running", 0.25)
+        orders = orders_in(tmp_path / "edge")
+        orders.resume()
+        asked.answers["report-status"] = {**told, **made, "state": "done", "progress": 1.0}
+        result = wait(lambda: _over(orders), "it is over")
+        assert (result.outcome, result.error) == ("done", "")
+        at = f"/appliances/{prepared.id}/support-reports"
+        assert client.get(f"{at}/{command.id}").json()["archive"]["sha256"] == digest(DATA)
+        orders.told([result])
+        over(prepared, str(command.id))
+
+        monkeypatch.setattr(delivery_module, "PIECE", 1)
+        second = command.model_copy(update={"id": UUID(ask(client, prepared))})
+        told["id"] = str(second.id)
+        asked.answers["report"] = {**told, **made, "state": "done", "progress": 1.0}
+        orders.carry_out(second)
+        result = wait(lambda: next((r for r in orders.results(9) if r.progress > 0.5), None), "on")
+        assert (result.outcome, result.told["doing"]) == ("running", "to the manager")
+        stop = Command.model_validate({"id": uuid4(), "kind": "stop-report",
+                                       "parameters": {"report": str(second.id)}})  # fmt: skip
+        orders.carry_out(stop)
+        wait(lambda: orders.results(9) and not orders.running, "both are over")
+        ends = {one.id: one for one in orders.results(9)}
+        assert ends[stop.id].outcome == "done" and ends[second.id].outcome == "failed"
+        assert ends[second.id].error == (
+            f"it was cancelled; the report is kept in {archive} of the appliance")  # fmt: skip
+        assert "report-cancel" not in [one["command"] for one in asked.messages]
+    finally:
+        asked.close()
+
+
+def _over(orders: Orders) -> Any:
+    return next((one for one in orders.results(9) if one.outcome != "running"), None)
 
 
 def test_a_file_that_is_gone(client: httpx.Client, prepared: Prepared, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from site_ import Site, wait
 from visitor import HOSTILE, Prepared, Visitor, rows, visitor, words
 
-from nsdata.fallback.reasons import ABOUT, Reason
+from nsdata.fallback.reasons import ABOUT, Reason, State, about
 from nsdata.manager.audit import Role
 
 RIGHT = (
@@ -33,6 +33,18 @@ WRONG = {
     "https://files.example/a.tar.gz?x-amz-acl=everyone": "no canned access list",
     "https://user:pw@files.example/a.tar.gz": "user information",
     "https://files.example/a b.tar.gz": "character that a URL cannot",
+}
+
+# reason: (words of the cause, severity, words of what the operator is told to do)
+TABLE = {
+    "FPGA reported error": ("FPGA has reported an error", "Critical", "support report"),
+    "heartbeat error": ("processes are unresponsive", "Critical", "support report"),
+    "low health score error": ("low critical threshold", "Critical", "support report"),
+    "memory error": ("passed the maximum", "Critical", "support report"),
+    "no error": ("into fallback by hand", "Info", "restore to normal"),
+    "process error": ("crashed and cannot be recovered", "Critical", "support report"),
+    "threshold error": ("90 % of all packets received", "Critical", "no longer over-subscribed"),
+    "unknown": ("unknown error", "Warning", "support report"),
 }
 
 
@@ -118,6 +130,30 @@ def test_a_reason_and_what_to_do(prepared: Prepared, operator: Visitor, reason: 
         assert told in text, told
     table = words(operator.get(f"/appliances?q={prepared.name}").text)
     assert f"fallback {reason.value} " in table
+
+
+def test_reasons_as_a_program_is_told(site: Site, prepared: Prepared) -> None:
+    at = f"/appliances/{prepared.id}"
+    assert {one.value for one in Reason} == TABLE.keys()
+    with site.client(Role.VIEWER) as client:
+        for name, (cause, severity, resolution) in TABLE.items():
+            told = about(Reason(name), State.FALLBACK)
+            said = {"cause": told.cause, "resolution": told.resolution}
+            prepared.send(prepared.told(Reason(name), "fallback", **said))
+            found = client.get(f"{at}/inspection").json()
+            assert (found["state"], found["reason"]) == ("bypass", name)
+            assert found["severity"] == severity and cause in found["cause"]
+            assert resolution in found["resolution"].lower()
+            listed = client.get("/appliances", params={"query": f"name:{prepared.name}"}).json()
+            assert [(one["reason"], one["severity"]) for one in listed["items"]] == [
+                (name, severity)]  # fmt: skip
+        normal = about(Reason.NO_ERROR, State.NORMAL)
+        said = {"cause": normal.cause, "resolution": normal.resolution}
+        prepared.send(prepared.told(**said))
+        found = client.get(f"{at}/inspection").json()
+        assert (found["state"], found["reason"]) == ("inspect", "no error")
+        assert found["severity"] == "Info"
+        assert (found["cause"], found["resolution"]) == ("Inspecting.", "Nothing to do.")
 
 
 def test_times_of_evidence_are_told_by_its_transition(

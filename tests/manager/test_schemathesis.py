@@ -60,6 +60,7 @@ def test_no_answer_is_undocumented(site: Site, known: dict[str, str]) -> None:
     told: Counter[int] = Counter()
     for operation in operations:
         told += answers(site, operation, known, -(-CASES // len(operations)))
+    print(f"{told.total():,} cases of {len(operations)} operations: {dict(sorted(told.items()))}")
     assert told.total() >= CASES, told
     assert told[200] and told[202] and told[401] and told[404] and told[422], told
 
