@@ -16,7 +16,7 @@ import runs
 
 from nsdata import Settings
 from nsdata.capture import Batch
-from nsdata.config_offload import OffloadSettings
+from nsdata.config.offload import OffloadSettings
 from nsdata.offload.image import PrefilterImage, compile_image
 from nsdata.offload.model import Model
 from nsdata.offload.patterns import Wanted, from_list, from_rules

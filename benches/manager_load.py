@@ -29,7 +29,7 @@ from uuid import uuid4
 
 from sqlalchemy import func, select
 
-from nsdata.appliance.membership import Membership, make_request
+from nsdata.appliance.agent.membership import Membership, make_request
 from nsdata.appliance.protocol import REPORTS_PATH, EnrolRequest
 from nsdata.manager.audit import Role, console
 from nsdata.manager.service import Service

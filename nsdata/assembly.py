@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nsdata.config import Settings
-from nsdata.config_values import ExceptionPolicy
+from nsdata.config.values import ExceptionPolicy
 from nsdata.errors import EngineError
 from nsdata.fallback.deciders import Deciders, Hands
 from nsdata.fallback.exposure import Exposure

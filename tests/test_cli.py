@@ -11,7 +11,7 @@ import traffic
 from capture_frames import frames_of, write_capture
 
 from nsdata import cli
-from nsdata.cli_values import parse_capacity, parse_switches
+from nsdata.cli.values import parse_capacity, parse_switches
 from nsdata.errors import SettingError
 from nsdata.fallback.reasons import State
 

@@ -96,6 +96,6 @@ def test_the_installed_command_and_the_module_are_the_same(rules: Path) -> None:
     words = ["replay", str(PLAIN), "-r", str(rules), "--eve", "-", "-q"]
     env = dict(os.environ, PYTHONPATH=str(ROOT))
     one = subprocess.run([NSDATA, *words], capture_output=True, check=True)
-    two = subprocess.run([sys.executable, "-m", "nsdata.cli", *words], capture_output=True,
+    two = subprocess.run([sys.executable, "-m", "nsdata", *words], capture_output=True,
                          check=True, env=env)  # fmt: skip
     assert one.stdout == two.stdout != b""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from nsdata.config import TREE, Settings, settings_rows, settings_table
-from nsdata.config_appliance import (
+from nsdata.config.appliance import (
     BestEffortSettings,
     ExposureSettings,
     ProtectionSettings,

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from nsdata.config import Settings
-from nsdata.config_health import KIND_OF_RESOURCE, HealthSettings
+from nsdata.config.health import KIND_OF_RESOURCE, HealthSettings
 from nsdata.errors import SettingError
 from nsdata.fallback.health import Policy
 from nsdata.fallback.sensor import Bad, Resource

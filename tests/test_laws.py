@@ -33,11 +33,8 @@ BORDER = ("engine", "inspector", "port")
 
 HOSTS = ("nsdata.replay", "nsdata.appliance", "nsdata.scenario", "nsdata.manager")
 PROTOCOL = "nsdata.appliance.protocol"  # what a manager may see of an appliance
-FRONTS = (
-    "nsdata.cli", "nsdata.cli_appliance", "nsdata.cli_demo", "nsdata.cli_manager",
-    "nsdata.cli_remote", "nsdata.cli_scenario",
-)  # fmt: skip
-MAY_IMPORT_HOSTS = ("nsdata", "nsdata.__main__", *FRONTS)  # `nsdata` re-exports the public names
+FRONT = "nsdata.cli"
+MAY_IMPORT_HOSTS = ("nsdata", "nsdata.__main__", FRONT)  # `nsdata` re-exports the public names
 DRIVES = {"nsdata.scenario": ("nsdata.appliance",)}  # a host that runs another one, never back
 
 # nsdata/fallback decides; it is given values and a clock, and reads no file.
@@ -226,14 +223,13 @@ def direction_breaches(module: Module) -> list[str]:
         for host in HOSTS:
             shared = within(module.name, "nsdata.manager") and within(target, PROTOCOL)
             if within(target, host) and not (
-                shared or outside or within(module.name, host, *FRONTS)
+                shared or outside or within(module.name, host, FRONT)
                 or module.name in MAY_IMPORT_HOSTS or drives(module.name, host)
             ):  # fmt: skip
                 found.append(f"{module.path}: imports the host {target}")
-        for front in FRONTS:
-            starts = module.name == "nsdata.__main__" or within(module.name, *FRONTS)
-            if within(target, front) and not (outside or starts or within(module.name, front)):
-                found.append(f"{module.path}: imports {target}; nobody imports cli")
+        starts = module.name == "nsdata.__main__" or within(module.name, FRONT)
+        if within(target, FRONT) and not (outside or starts):
+            found.append(f"{module.path}: imports {target}; nobody imports cli")
         if within(target, "cocotb") and not within(module.name, "sim"):
             found.append(f"{module.path}: imports cocotb outside sim/")
         if within(target, "dask", "distributed") and module.name != "nsdata.replay.cluster":
@@ -419,9 +415,9 @@ BROKEN = {
     "nsdata/replay/run.py": "import nsdata.cli\n",
     "nsdata/appliance/port.py": "from nsdata.scenario.virtual import Box\n",
     "nsdata/scenario/run.py": "from nsdata.replay import run\n",
-    "nsdata/scenario/page.py": "import nsdata.cli_scenario\n",
+    "nsdata/scenario/page.py": "import nsdata.cli.scenario\n",
     "nsdata/manager/ingest.py": "from nsdata.appliance.store import Store\n",
-    "nsdata/appliance/agent.py": "from nsdata.manager.commands import ask\n",
+    "nsdata/appliance/agent/agent.py": "from nsdata.manager.commands import ask\n",
     "nsdata/output/eve.py": "import cocotb.triggers\n",
     "nsdata/replay/report.py": "import dask\n",
     "nsdata/errors.py": "from nsdata import config\n",
@@ -441,8 +437,8 @@ def test_what_is_lawful_passes() -> None:
         "nsdata/path/engine.pyx": "from nsdata.path cimport decode, flow\nimport nsdata.errors\n",
         "nsdata/path/detect.pyx": "from nsdata.path.hs cimport x\nfrom .detect_re cimport m\n",
         "nsdata/path/stream.pyx": '"""\nimport nsdata.replay\n"""\n# cimport nsdata.path.flow\n',
-        "nsdata/cli.py": "from nsdata.replay import run\n",
-        "nsdata/cli_scenario.py": "from nsdata.scenario import run\n",
+        "nsdata/cli/__init__.py": "from nsdata.replay import run\n",
+        "nsdata/cli/scenario.py": "from nsdata.scenario import run\n",
         "nsdata/scenario/real_box.py": "from nsdata.appliance.control import ask\n",
         "nsdata/manager/ingest.py": "from nsdata.appliance.protocol import Batch\n",
         "nsdata/offload/driver.py": "from nsdata.offload.transport import Transport\n",

@@ -40,7 +40,7 @@ PACKETS = Path("out/callgrind.packets")
 def judged(capture: str, packets: int, loaded: Any, engine: Any, percent: float) -> list[Any]:
     """The model's verdicts, an array for each batch; the engine is told what they cover."""
     from nsdata.capture import open_capture
-    from nsdata.config_offload import OffloadSettings
+    from nsdata.config.offload import OffloadSettings
     from nsdata.offload.session import ModelOffload, Session, image_for
 
     block = ModelOffload()

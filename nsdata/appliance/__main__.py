@@ -51,11 +51,11 @@ def be(role: str, plan: dict[str, Any]) -> int:
         elif role == "writer":
             from nsdata.appliance.writer import run
         elif role == "report":
-            from nsdata.appliance.report import run
+            from nsdata.appliance.reports.maker import run
         elif role == "reporter":
-            from nsdata.appliance.reporter import run
+            from nsdata.appliance.monitoring.reporter import run
         elif role == "agent":
-            from nsdata.appliance.agent import run
+            from nsdata.appliance.agent.agent import run
         else:
             raise SystemExit(f"nsdata: no role {role!r}; there are {', '.join(ROLES)}")
         run(child, plan)

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from nsdata.appliance.account import account
+from nsdata.appliance.agent.account import account
 from nsdata.appliance.arguments import flag, number, real, text, texts
 from nsdata.appliance.channel import Message
 from nsdata.appliance.processes import PORT

@@ -23,8 +23,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from nsdata.appliance.monitoring_settings import LogSettings
-from nsdata.appliance.notification import utc_text
+from nsdata.appliance.monitoring.notification import utc_text
+from nsdata.appliance.monitoring.settings import LogSettings
 
 QUEUE = 1000  # records on their way to the file
 CLOSE_S = 1.0  # for what waits, at the end

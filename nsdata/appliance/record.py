@@ -13,7 +13,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from nsdata.appliance.notification import EVENT, HEALTH, TRANSITION, Notification
+from nsdata.appliance.monitoring.notification import EVENT, HEALTH, TRANSITION, Notification
 from nsdata.appliance.store import Store
 from nsdata.fallback.controller import Transition
 from nsdata.fallback.ledger import LedgerSnapshot

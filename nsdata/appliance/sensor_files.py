@@ -23,9 +23,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from nsdata.config_group import Group, of
-from nsdata.config_health import KIND_OF_RESOURCE, HealthSettings
-from nsdata.config_values import DurationNs
+from nsdata.config.group import Group, of
+from nsdata.config.health import KIND_OF_RESOURCE, HealthSettings
+from nsdata.config.values import DurationNs
 from nsdata.errors import SettingError
 from nsdata.fallback.sensor import MAX_NAME, Bad, Reading, Resource, Sensor
 from nsdata.toml_text import place_of, read_toml

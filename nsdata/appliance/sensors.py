@@ -32,7 +32,7 @@ from typing import Any, Protocol
 import psutil
 
 from nsdata.appliance.sensor_files import DirectorySource, HardwareSource
-from nsdata.config_health import HealthSettings
+from nsdata.config.health import HealthSettings
 from nsdata.fallback.sensor import Reading, Resource
 
 PROBE_BYTES = 4096

@@ -41,14 +41,14 @@ from pydantic import (
     model_validator,
 )
 
-from nsdata.appliance.monitoring_settings import (
+from nsdata.appliance.monitoring.settings import (
     LogSettings,
     MetricsSettings,
     NotifySettings,
     read_key,
     read_secret,
 )
-from nsdata.appliance.support_settings import SupportSettings
+from nsdata.appliance.reports.settings import SupportSettings
 from nsdata.config import Settings
 from nsdata.errors import SettingError
 from nsdata.fallback.exposure import DEFAULT_SEGMENT, Exposure, SegmentAction

@@ -23,22 +23,22 @@ from typing import Any
 
 from nsdata.appliance import orphan
 from nsdata.appliance import port as port_process
-from nsdata.appliance.agency import Agency
+from nsdata.appliance.agent.agency import Agency
 from nsdata.appliance.channel import Message
 from nsdata.appliance.commands import Commands
 from nsdata.appliance.control import Control
 from nsdata.appliance.figures import Figures
 from nsdata.appliance.memory import new_page
-from nsdata.appliance.notify import Notify
+from nsdata.appliance.monitoring.reporting import Reporting
 from nsdata.appliance.processes import HEARD, PORT, Process, Processes
 from nsdata.appliance.rebooting import Rebooting
 from nsdata.appliance.record import Record
 from nsdata.appliance.reload import Reloading
-from nsdata.appliance.reporting import Reporting
-from nsdata.appliance.reports import Reports
+from nsdata.appliance.reports.reports import Reports
 from nsdata.appliance.sensors import SensorReader, sources
 from nsdata.appliance.settings import ApplianceSettings
 from nsdata.appliance.store import Store
+from nsdata.appliance.systemd import Notify
 from nsdata.assembly import build_deciders
 from nsdata.errors import EngineError, LedgerError
 from nsdata.fallback.controller import Moment, Transition

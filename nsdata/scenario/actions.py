@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from nsdata.appliance.sensor_files import resource_of
-from nsdata.config_health import KIND_OF_RESOURCE
+from nsdata.config.health import KIND_OF_RESOURCE
 from nsdata.fallback.sensor import MAX_NAME
 from nsdata.offload.registers import ErrorClass
 from nsdata.scenario.parts import Duration, Name, Part, ProcessName, Rate, Size, of

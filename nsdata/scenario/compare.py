@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from nsdata.config import TREE
-from nsdata.config_keys import Shape
+from nsdata.config.keys import Shape
 from nsdata.errors import SettingError
 from nsdata.output.charts import WIDTH, Axes
 from nsdata.output.html import Node, document, table, tag

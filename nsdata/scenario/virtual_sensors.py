@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nsdata.appliance.sensor_files import resource_of
-from nsdata.config_health import KIND_OF_RESOURCE, HealthSettings
+from nsdata.config.health import KIND_OF_RESOURCE, HealthSettings
 from nsdata.fallback.sensor import Reading, Sensor
 from nsdata.scenario.actions import SetSensor
 from nsdata.scenario.scenario import Scenario

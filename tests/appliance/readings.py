@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nsdata.config import Settings
-from nsdata.config_health import HealthSettings
+from nsdata.config.health import HealthSettings
 from nsdata.fallback.sensor import Reading
 
 

@@ -7,7 +7,7 @@ from typing import get_args, get_origin
 from pydantic import BaseModel
 
 from nsdata.appliance.settings import ApplianceSettings
-from nsdata.cli_appliance import app
+from nsdata.cli.appliance import app
 from nsdata.fallback.ledger import Why
 
 ROOT = Path(__file__).parents[2]

@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from nsdata.appliance.child import environment
 from nsdata.appliance.control import ask
-from nsdata.cli_appliance import app
+from nsdata.cli.appliance import app
 from nsdata.errors import EngineError
 
 

@@ -10,7 +10,7 @@ from readings import by_name, value_of
 
 from nsdata.appliance.sensor_files import DirectorySource
 from nsdata.appliance.sensors import OutputSource, SystemSource
-from nsdata.config_health import HealthSettings
+from nsdata.config.health import HealthSettings
 from nsdata.fallback.health import markdown_table
 from nsdata.fallback.sensor import Bad, Resource
 from nsdata.units import size_text

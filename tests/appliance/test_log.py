@@ -14,7 +14,7 @@ from box import QUICK, Box
 from receivers import patience
 
 from nsdata.appliance.log import Formatter, log_plan, logging_as, to_file
-from nsdata.appliance.monitoring_settings import LogSettings
+from nsdata.appliance.monitoring.settings import LogSettings
 
 log = logging.getLogger("test")
 

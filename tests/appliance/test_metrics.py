@@ -21,8 +21,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as text_families
 from receivers import patience
 
-from nsdata.appliance.metrics import Figures
-from nsdata.appliance.scrape import MOST, MetricsServer
+from nsdata.appliance.monitoring.metrics import Figures
+from nsdata.appliance.monitoring.scrape import MOST, MetricsServer
 from nsdata.appliance.settings import ApplianceSettings
 from nsdata.errors import SettingError
 from nsdata.fallback.ledger import Fate, Why

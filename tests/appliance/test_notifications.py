@@ -12,7 +12,7 @@ from box import QUICK, Box
 from receivers import Hook, Receiver, free_port, parsed, patience
 from typer.testing import CliRunner
 
-from nsdata.cli_appliance import app
+from nsdata.cli.appliance import app
 
 ROOT = Path(__file__).parents[2]
 SECRET = "whsec_" + base64.b64encode(b"a key of a good length").decode()

@@ -3,7 +3,7 @@
 import socket
 from pathlib import Path
 
-from nsdata.appliance.notify import Notify
+from nsdata.appliance.systemd import Notify
 
 
 def test_a_watchdog_hears_three_times_in_its_time(tmp_path: Path) -> None:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from nsdata.appliance.courier import FIRST_WAIT_S, LONGEST_WAIT_S, wait_after
-from nsdata.appliance.notification import EVENT, HEALTH, TRANSITION, Notification
-from nsdata.appliance.outbox import ROOM, Outbox
+from nsdata.appliance.monitoring.courier import FIRST_WAIT_S, LONGEST_WAIT_S, wait_after
+from nsdata.appliance.monitoring.notification import EVENT, HEALTH, TRANSITION, Notification
+from nsdata.appliance.monitoring.outbox import ROOM, Outbox
 from nsdata.appliance.store import Store, StoreReader
 from nsdata.errors import OutputError
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from nsdata.appliance.report_parts import Context, eve, log
+from nsdata.appliance.reports.parts import Context, eve, log
 from nsdata.support.redact import Redactor
 
 EVENT: dict[str, Any] = {

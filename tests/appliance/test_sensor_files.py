@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from readings import by_name, value_of
 
 from nsdata.appliance.sensor_files import DirectorySource, HardwareSource, resource_of
-from nsdata.config_health import HealthSettings
+from nsdata.config.health import HealthSettings
 from nsdata.fallback.health import Health, Policy
 from nsdata.fallback.sensor import Bad, Reading, Resource
 

@@ -20,7 +20,7 @@ from readings import by_name, health_settings, value_of
 
 from nsdata.appliance.sensor_files import DirectorySource
 from nsdata.appliance.sensors import OutputSource, SensorReader, Source, SystemSource, sources
-from nsdata.config_health import HealthSettings
+from nsdata.config.health import HealthSettings
 from nsdata.fallback.controller import Moment, Transition
 from nsdata.fallback.guard import Guard
 from nsdata.fallback.health import Health, Policy

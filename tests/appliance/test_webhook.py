@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from nsdata.appliance.monitoring_settings import WebhookSettings
-from nsdata.appliance.notification import TEST, Failed, Notification, Refused
-from nsdata.appliance.webhook import Webhook
+from nsdata.appliance.monitoring.notification import TEST, Failed, Notification, Refused
+from nsdata.appliance.monitoring.settings import WebhookSettings
+from nsdata.appliance.monitoring.webhook import Webhook
 
 ONE = Notification("a", 1, TEST, {"note": "ä"})
 

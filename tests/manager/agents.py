@@ -11,7 +11,7 @@ from uuid import uuid4
 import httpx
 from site_ import Site
 
-from nsdata.appliance.membership import Membership, enrol
+from nsdata.appliance.agent.membership import Membership, enrol
 from nsdata.appliance.protocol import REPORTS_PATH, Answer
 
 FATES = ("inspected", "bypassed", "blocked", "lost")

@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 from box import PATIENCE_S, ROOT
 
-from nsdata.appliance.membership import enrol
+from nsdata.appliance.agent.membership import enrol
 from nsdata.manager.audit import Role, console
 from nsdata.manager.service import Service
 from nsdata.manager.settings import ManagerSettings

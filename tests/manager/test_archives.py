@@ -21,12 +21,12 @@ from test_commands import nsdata
 from test_orders import Asked, orders_in
 from visitor import Prepared, visitor
 
-from nsdata import cli_remote
-from nsdata.appliance import delivery as delivery_module
-from nsdata.appliance.delivery import Delivery
-from nsdata.appliance.membership import Membership
-from nsdata.appliance.orders import Orders
+from nsdata.appliance.agent import delivery as delivery_module
+from nsdata.appliance.agent.delivery import Delivery
+from nsdata.appliance.agent.membership import Membership
+from nsdata.appliance.agent.orders import Orders
 from nsdata.appliance.protocol import ARCHIVE_PATH, PIECE, Command
+from nsdata.cli import remote as afar
 from nsdata.errors import EngineError, NsdataError, SettingError
 from nsdata.manager.audit import Role
 
@@ -210,9 +210,9 @@ def test_by_the_command_line(
     assert out.read_bytes() == DATA[:99] and list(out.parent.iterdir()) == [out]
     assert out.stat().st_mode & 0o77 == 0
     monkeypatch.setenv("NSDATA_TOKEN", token)
-    remote = cli_remote.Remote(site.url, None, site.directory / "ca" / "ca.pem")
+    remote = afar.Remote(site.url, None, site.directory / "ca" / "ca.pem")
     with pytest.raises(SettingError, match="is there already"):
-        cli_remote.report(remote, prepared.id, "", False, True, out)
+        afar.report(remote, prepared.id, "", False, True, out)
     path = f"/appliances/{prepared.id}/support-reports/{report}/archive"
     about = folder(site, prepared) / f"{report}.json"
     about.write_text(about.read_text().replace(digest(DATA[:99]), digest(b"other")))

@@ -11,7 +11,7 @@ import pytest
 from agents import Simulated, report
 from site_ import Site, wait
 
-from nsdata.appliance.membership import Membership, enrol, leave, make_request
+from nsdata.appliance.agent.membership import Membership, enrol, leave, make_request
 from nsdata.appliance.protocol import RENEW_PATH
 from nsdata.errors import NsdataError
 from nsdata.manager.audit import Role, console

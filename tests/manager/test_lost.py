@@ -14,8 +14,8 @@ from box import QUICK, Box
 from proxy import Wire
 from site_ import Site, ended, wait
 
-from nsdata.appliance.journal import Journal
-from nsdata.appliance.membership import Membership
+from nsdata.appliance.agent.journal import Journal
+from nsdata.appliance.agent.membership import Membership
 from nsdata.appliance.protocol import Command, CommandKind
 from nsdata.manager.audit import Role
 

@@ -10,9 +10,9 @@ from uuid import uuid4
 
 import pytest
 
+from nsdata.appliance.agent.journal import Journal
+from nsdata.appliance.agent.orders import Orders
 from nsdata.appliance.control import Control
-from nsdata.appliance.journal import Journal
-from nsdata.appliance.orders import Orders
 from nsdata.appliance.protocol import Command, CommandKind, Result
 from nsdata.errors import EngineError
 

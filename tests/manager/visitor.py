@@ -16,7 +16,7 @@ import pytest
 from box import PATIENCE_S
 from site_ import Site, wait
 
-from nsdata.appliance.membership import Membership
+from nsdata.appliance.agent.membership import Membership
 from nsdata.appliance.protocol import REPORTS_PATH
 from nsdata.fallback.reasons import ABOUT, Reason
 from nsdata.manager.audit import Role, console

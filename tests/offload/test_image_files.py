@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nsdata.cli_offload import notes_on, rows_of
+from nsdata.cli.offload import notes_on, rows_of
 from nsdata.errors import EngineError
 from nsdata.offload.image import PrefilterImage, compile_image
 from nsdata.offload.patterns import from_list

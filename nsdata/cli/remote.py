@@ -1,5 +1,5 @@
 """`nsdata appliance list|show|inspect|bypass|reboot|report|remove --manager URL`: appliances from
-afar, through the API of their manager. `reboot` and `report` are those of cli_appliance, which
+afar, through the API of their manager. `reboot` and `report` are those of cli.appliance, which
 come here when a manager is named.
 
 The API token comes from a file or the environment: on the command line others would see it.
@@ -57,7 +57,7 @@ class Remote:
     def __init__(self, manager: str, token_file: Path | None, ca: Path | None) -> None:
         import httpx
 
-        from nsdata.cli_values import read_secret_option
+        from nsdata.cli.values import read_secret_option
 
         if not manager.startswith("https://"):
             raise SettingError(f"--manager {manager}: legal is https://NAME:PORT")
@@ -80,7 +80,7 @@ class Remote:
         key, so they are done once."""
         import httpx
 
-        from nsdata.appliance.membership import problem
+        from nsdata.appliance.agent.membership import problem
 
         if method != "GET":
             more["headers"] = {"Idempotency-Key": str(uuid4())}
@@ -100,7 +100,7 @@ class Remote:
         """An archive into a file that is not there yet, whole or not at all; (size, SHA-256)."""
         import httpx
 
-        from nsdata.appliance.membership import problem
+        from nsdata.appliance.agent.membership import problem
 
         for left in reversed(range(TRIES)):
             try:
@@ -146,7 +146,7 @@ class Remote:
 
     def follow(self, told: dict[str, Any], wait: bool) -> None:
         """Say what a command comes to; exit 1 when it fails."""
-        from nsdata.cli_progress import bar
+        from nsdata.cli.progress import bar
 
         if not wait:
             print(f"{told['kind']}: {told['state']}; {self.manager}{told['status_url']}")

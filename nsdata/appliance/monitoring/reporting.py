@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from nsdata.appliance.board import new_board
 from nsdata.appliance.channel import Message
 from nsdata.appliance.companion import Companion
-from nsdata.appliance.notification import Notification
-from nsdata.appliance.snapshot import Snapshots
+from nsdata.appliance.monitoring.board import new_board
+from nsdata.appliance.monitoring.notification import Notification
+from nsdata.appliance.monitoring.snapshot import Snapshots
 from nsdata.errors import EngineError
 
 if TYPE_CHECKING:

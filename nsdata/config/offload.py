@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from nsdata.config_group import Group, of
-from nsdata.config_values import DurationNs
+from nsdata.config.group import Group, of
+from nsdata.config.values import DurationNs
 
 
 class OffloadSettings(Group):

@@ -23,8 +23,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import BeforeValidator, field_serializer, field_validator, model_validator
 
-from nsdata.config_group import Group, of
-from nsdata.config_values import DurationNs, Size
+from nsdata.config.group import Group, of
+from nsdata.config.values import DurationNs, Size
 from nsdata.files import read_whole
 from nsdata.units import duration_text
 

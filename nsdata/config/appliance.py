@@ -7,8 +7,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from nsdata.config_group import Group, of
-from nsdata.config_values import DurationNs, Size, TextList, listed
+from nsdata.config.group import Group, of
+from nsdata.config.values import DurationNs, Size, TextList, listed
 from nsdata.errors import SettingError
 from nsdata.fallback.drop_meter import DropMeter
 from nsdata.fallback.exposure import Exposure, SegmentAction, SegmentPolicy

@@ -9,8 +9,8 @@ from typing import Annotated, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from nsdata.config_group import Group, of
-from nsdata.config_values import DurationNs, Size, listed
+from nsdata.config.group import Group, of
+from nsdata.config.values import DurationNs, Size, listed
 from nsdata.errors import SettingError
 from nsdata.fallback.health import Policy
 from nsdata.fallback.sensor import Bad, Resource, Sensor

@@ -73,7 +73,7 @@ def demo(
 
     Prints the one-time link that sets the admin's password.
     """
-    from nsdata.cli_demo import CAPTURE, Demo
+    from nsdata.cli.demo import CAPTURE, Demo
     from nsdata.errors import SettingError
     from nsdata.manager.settings import Address, parse_address
 

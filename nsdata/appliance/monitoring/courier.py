@@ -13,8 +13,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from nsdata.appliance.notification import Failed, Notification, Refused, Target
-from nsdata.appliance.outbox import Outbox
+from nsdata.appliance.monitoring.notification import Failed, Notification, Refused, Target
+from nsdata.appliance.monitoring.outbox import Outbox
 from nsdata.errors import OutputError
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 60.0

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nsdata.appliance.agent.membership import file_of
 from nsdata.appliance.companion import Companion
-from nsdata.appliance.membership import file_of
 
 if TYPE_CHECKING:
     from nsdata.appliance.supervisor import Supervisor

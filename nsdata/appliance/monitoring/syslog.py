@@ -12,8 +12,8 @@ import select
 import socket
 from typing import Any
 
-from nsdata.appliance.monitoring_settings import FACILITIES, Address, SyslogSettings, syslog_place
-from nsdata.appliance.notification import Failed, Notification
+from nsdata.appliance.monitoring.notification import Failed, Notification
+from nsdata.appliance.monitoring.settings import FACILITIES, Address, SyslogSettings, syslog_place
 from nsdata.fallback.reasons import Severity
 
 LEVELS = {Severity.CRITICAL: 2, Severity.WARNING: 4, Severity.INFO: 6}

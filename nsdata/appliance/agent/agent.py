@@ -24,12 +24,12 @@ from uuid import uuid4
 
 import httpx
 
+from nsdata.appliance.agent.journal import Journal
+from nsdata.appliance.agent.membership import Membership, file_of, make_request, problem
+from nsdata.appliance.agent.orders import Orders
 from nsdata.appliance.channel import Message, close_all
 from nsdata.appliance.child import BEAT_NS, Child
 from nsdata.appliance.control import ask
-from nsdata.appliance.journal import Journal
-from nsdata.appliance.membership import Membership, file_of, make_request, problem
-from nsdata.appliance.orders import Orders
 from nsdata.appliance.protocol import (
     HISTORY_MOST,
     RENEW_PATH,

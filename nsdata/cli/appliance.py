@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from nsdata.cli_remote import CaFile, OfManager, TokenFile
+from nsdata.cli.remote import CaFile, OfManager, TokenFile
 
 app = typer.Typer(
     help="Run an appliance: inspect live, fall back when it cannot be trusted, say why.",
@@ -63,8 +63,8 @@ def enrol(
     name: Annotated[str, typer.Option(help="Until it reports its own.")] = "",
 ) -> None:
     """Enrol the appliance in this directory at a manager; one that runs reports from then on."""
-    from nsdata.appliance.membership import enrol as enrol_at
-    from nsdata.cli_values import read_secret_option
+    from nsdata.appliance.agent.membership import enrol as enrol_at
+    from nsdata.cli.values import read_secret_option
 
     secret = read_secret_option("token", token, token_file, "NSDATA_ENROL_TOKEN")
     name = name or directory.resolve().name
@@ -75,7 +75,7 @@ def enrol(
 @app.command()
 def leave(directory: Directory) -> None:
     """Forget the manager: the appliance reports to nobody and takes no commands from afar."""
-    from nsdata.appliance.membership import leave as leave_now
+    from nsdata.appliance.agent.membership import leave as leave_now
 
     print("it has left its manager" if leave_now(directory) else "it was enrolled nowhere")
 
@@ -244,15 +244,14 @@ def reboot(
 ) -> None:
     """Begin its processes anew; all traffic is permitted meanwhile, and the state comes back.
 
-    With --manager, of the appliance with that id or name: it is sent to the manager, and from
-    there into the file of --out.
+    With --manager, of the appliance with that id or name.
     """
-    from nsdata import cli_remote
-    from nsdata.cli_progress import follow_reboot
+    from nsdata.cli import remote as afar
+    from nsdata.cli.progress import follow_reboot
 
     if manager:
-        remote = cli_remote.Remote(manager, token_file, ca)
-        return cli_remote.reboot(remote, str(directory), wait)
+        remote = afar.Remote(manager, token_file, ca)
+        return afar.reboot(remote, str(directory), wait)
 
     told = _ask(directory, "reboot", note=note, port=port, id=number, by="the command line")
     if not told["started"] and not as_json:
@@ -290,10 +289,11 @@ def report(
 ) -> None:
     """Make a support report, and send it; exit 1 when it failed. Ctrl-C cancels it.
 
-    With --manager, of the appliance with that id or name.
+    With --manager, of the appliance with that id or name: it is sent to the manager, and from
+    there into the file of --out.
     """
-    from nsdata import cli_remote
-    from nsdata.cli_progress import follow_report
+    from nsdata.cli import remote as afar
+    from nsdata.cli.progress import follow_report
     from nsdata.errors import SettingError
 
     if sum((bool(to), vendor, out is not None)) > 1:
@@ -301,9 +301,9 @@ def report(
     if manager:
         if out is not None and not wait:
             raise SettingError("--out and --no-wait: the file is there when it is over")
-        remote = cli_remote.Remote(manager, token_file, ca)
+        remote = afar.Remote(manager, token_file, ca)
         to = "vendor" if vendor else to
-        return cli_remote.report(remote, str(directory), to, packets, wait, out)
+        return afar.report(remote, str(directory), to, packets, wait, out)
     place = {"to": "vendor" if vendor else to, "out": str(out.absolute()) if out else ""}
     told = _ask(directory, "report", packets=packets, by="the command line", **place)
     try:

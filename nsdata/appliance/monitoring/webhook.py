@@ -21,8 +21,8 @@ import time
 from contextlib import suppress
 from urllib.parse import unquote, urlsplit
 
-from nsdata.appliance.monitoring_settings import WebhookSettings, read_key, redacted
-from nsdata.appliance.notification import Failed, Notification, Refused
+from nsdata.appliance.monitoring.notification import Failed, Notification, Refused
+from nsdata.appliance.monitoring.settings import WebhookSettings, read_key, redacted
 
 READ = 4096  # bytes of an answer that are looked at
 NEVER = frozenset({400, 405, 410, 411, 413, 414, 415, 422, 501})  # will not take it later either

@@ -15,8 +15,8 @@ from typing import Self
 
 from pydantic import field_serializer, field_validator
 
-from nsdata.config_group import Group, of
-from nsdata.config_values import DurationNs, Size
+from nsdata.config.group import Group, of
+from nsdata.config.values import DurationNs, Size
 from nsdata.errors import SettingError
 from nsdata.support.archive import SMALLEST
 from nsdata.support.connection import Ways

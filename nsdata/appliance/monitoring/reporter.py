@@ -20,19 +20,19 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
-from nsdata.appliance.board import Board
 from nsdata.appliance.channel import Message, close_all
 from nsdata.appliance.child import BEAT_NS, Child
-from nsdata.appliance.courier import Courier
 from nsdata.appliance.memory import view
-from nsdata.appliance.metrics import Figures
-from nsdata.appliance.monitoring_settings import MetricsSettings, NotifySettings, read_secret
-from nsdata.appliance.notification import TEST, Failed, Notification, Refused, Target
-from nsdata.appliance.outbox import Outbox
-from nsdata.appliance.scrape import MetricsServer
+from nsdata.appliance.monitoring.board import Board
+from nsdata.appliance.monitoring.courier import Courier
+from nsdata.appliance.monitoring.metrics import Figures
+from nsdata.appliance.monitoring.notification import TEST, Failed, Notification, Refused, Target
+from nsdata.appliance.monitoring.outbox import Outbox
+from nsdata.appliance.monitoring.scrape import MetricsServer
+from nsdata.appliance.monitoring.settings import MetricsSettings, NotifySettings, read_secret
+from nsdata.appliance.monitoring.syslog import Syslog
+from nsdata.appliance.monitoring.webhook import Webhook
 from nsdata.appliance.store import StoreReader
-from nsdata.appliance.syslog import Syslog
-from nsdata.appliance.webhook import Webhook
 from nsdata.errors import EngineError
 
 LISTEN_NS = 5_000_000_000  # between two tries to listen

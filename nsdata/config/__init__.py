@@ -27,14 +27,14 @@ from pydantic import (
     model_validator,
 )
 
-from nsdata import config_appliance as appliance
 from nsdata.bypass_table import BypassTable
-from nsdata.config_group import Group as _Group
-from nsdata.config_group import of as _of
-from nsdata.config_health import HealthSettings
-from nsdata.config_keys import Tree
-from nsdata.config_offload import OffloadSettings
-from nsdata.config_values import (
+from nsdata.config import appliance
+from nsdata.config.group import Group as _Group
+from nsdata.config.group import of as _of
+from nsdata.config.health import HealthSettings
+from nsdata.config.keys import Tree
+from nsdata.config.offload import OffloadSettings
+from nsdata.config.values import (
     ACTION_ORDER,
     HOST_OS_POLICY,
     Action,

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from nsdata.appliance.agent.delivery import Delivery
+from nsdata.appliance.agent.journal import Journal, interrupted
 from nsdata.appliance.control import ask
-from nsdata.appliance.delivery import Delivery
-from nsdata.appliance.journal import Journal, interrupted
 from nsdata.appliance.protocol import Command, CommandKind, Outcome, Result
 from nsdata.errors import EngineError
 

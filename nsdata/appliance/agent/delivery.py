@@ -18,7 +18,7 @@ from uuid import UUID
 
 import httpx
 
-from nsdata.appliance.membership import Membership, problem
+from nsdata.appliance.agent.membership import Membership, problem
 from nsdata.appliance.protocol import ARCHIVE_PATH, PIECE, Received
 from nsdata.errors import EngineError, NsdataError
 

@@ -17,12 +17,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from nsdata.cli_appliance import app as appliance_app
-from nsdata.cli_manager import app as manager_app
-from nsdata.cli_offload import app as offload_app
-from nsdata.cli_remote import add_to as add_remote_verbs
-from nsdata.cli_scenario import app as scenario_app
-from nsdata.cli_values import (
+from nsdata.cli.appliance import app as appliance_app
+from nsdata.cli.manager import app as manager_app
+from nsdata.cli.offload import app as offload_app
+from nsdata.cli.remote import add_to as add_remote_verbs
+from nsdata.cli.scenario import app as scenario_app
+from nsdata.cli.values import (
     Stop,
     notes_after,
     notes_before,
@@ -319,7 +319,7 @@ def rules_check(
 def info(captures: Captures) -> None:
     """Say what captures hold: format, frames, times, link types, and where they are damaged."""
     from nsdata.capture import capture_info
-    from nsdata.cli_values import info_rows
+    from nsdata.cli.values import info_rows
     from nsdata.output.console import safe
 
     console = Console()
@@ -373,7 +373,3 @@ def main() -> None:
         raise
     except BrokenPipeError:
         sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()

@@ -9,14 +9,14 @@ import threading
 import time
 from pathlib import Path
 
-from nsdata.appliance.membership import Membership, enrol
+from nsdata.appliance.agent.membership import Membership, enrol
 from nsdata.errors import NsdataError, SettingError
 from nsdata.manager.audit import console
 from nsdata.manager.server import Manager
 from nsdata.manager.service import Service
 from nsdata.manager.settings import Address, ManagerSettings
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 CAPTURE = ROOT / "tests" / "captures" / "office.pcap"
 RULES = ROOT / "demo" / "demo.rules"
 APPLIANCES = {"north": "2kpps", "south": "5kpps", "lab": "500pps"}  # packets/s

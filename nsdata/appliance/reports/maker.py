@@ -22,9 +22,9 @@ import nsdata
 from nsdata.appliance.channel import Message, close_all
 from nsdata.appliance.child import Child
 from nsdata.appliance.control import ask
-from nsdata.appliance.report_parts import Context, parts, secrets_of
+from nsdata.appliance.reports.parts import Context, parts, secrets_of
+from nsdata.appliance.reports.settings import SupportSettings
 from nsdata.appliance.settings import ApplianceSettings
-from nsdata.appliance.support_settings import SupportSettings
 from nsdata.errors import NsdataError, SettingError
 from nsdata.support.archive import Archive, Written, sweep
 from nsdata.support.release import Release, check

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nsdata.appliance.notification import EVENT, HEALTH, TRANSITION, Notification
+from nsdata.appliance.monitoring.notification import EVENT, HEALTH, TRANSITION, Notification
 from nsdata.appliance.store import StoreReader
 
 ROOM = 256  # notifications kept in memory; the store has the others
