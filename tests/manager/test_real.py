@@ -47,7 +47,9 @@ def vendor() -> Iterator[Vendor]:
 
 
 @pytest.fixture(scope="module")
-def box(vendor: Vendor, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
+def box(
+    site: Site, vendor: Vendor, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Box]:
     at = vendor.server
     more = (
         '[support]\nallow = ["127.0.0.0/8"]\n[support.vendor]\n'
