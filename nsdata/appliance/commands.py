@@ -91,6 +91,7 @@ class Commands:
             "obeyed": self.box.obeyed,
             "reboot": self.box.rebooting.status(),
             "reporter": self.box.reporting.status(),
+            "fpga": self.box.block.told(),
             "processes": deciders.watch.status(),
         }
 

@@ -24,6 +24,7 @@ from typing import Any
 from nsdata.appliance import orphan
 from nsdata.appliance import port as port_process
 from nsdata.appliance.agent.agency import Agency
+from nsdata.appliance.block import Block
 from nsdata.appliance.channel import Message
 from nsdata.appliance.commands import Commands
 from nsdata.appliance.control import Control
@@ -45,7 +46,7 @@ from nsdata.fallback.controller import Moment, Transition
 from nsdata.fallback.deciders import Measures
 from nsdata.fallback.decisions import Kill, Start
 from nsdata.fallback.ledger import LedgerSnapshot
-from nsdata.fallback.reasons import Reason, State
+from nsdata.fallback.reasons import State
 from nsdata.path.port import FULL_SHARE
 from nsdata.path.status import StatusPage
 
@@ -94,8 +95,7 @@ class Supervisor:
         self.blocked = 0  # segments, as the port was told last
         self.clock_ns = 0  # the latest time stamp of ports that ended
         self.obeyed: Message = {}  # the port's last word on what it does
-        self.fpga_held = False
-        self.fpga_unused = False  # inspection goes on without it
+        self.block = Block(self)
         self.stopping = False
         self.reloading = Reloading(self, file)
         self.other_sensors = False  # since they were last read
@@ -237,7 +237,7 @@ class Supervisor:
                     self.obey()
                     self._ready()
                 if process.worker is not None:
-                    self._fpga_over({"why": "the worker began anew"})
+                    self.block.over({"why": "the worker began anew"})
                     self.reloading.joined(process)
                 for text in message.get("refused", []):
                     self.record.note("rule refused", process.name, {"rule": text})
@@ -247,10 +247,8 @@ class Supervisor:
                 self.figures.spent(message["by_rule"])
             elif what == "mode":
                 self.obeyed = message
-            elif what == "fpga":
-                self._fpga(process, message)
-            elif what == "fpga over":
-                self._fpga_over({"why": "the block was brought back"})
+            elif what in ("fpga", "fpga over", "described"):
+                self.block.heard(process.name, message)
             elif what == "mad":
                 self._mad(message)
             elif what == "reloaded":
@@ -263,29 +261,6 @@ class Supervisor:
         if not self.ready:
             self.ready = True
             self.notify.tell(f"READY=1\nMAINPID={os.getpid()}")
-
-    def _fpga(self, process: Process, message: Message) -> None:
-        """The block beside a worker has failed; in software inspection goes on without it."""
-        evidence = {"process": process.name, "fpga": message["fpga"]}
-        self.fpga_unused = message["software"]
-        if message["software"]:
-            self.record.note("FPGA out of use", process.name, evidence)
-        else:
-            self.fpga_held = True
-            self.deciders.fault(Reason.FPGA, evidence)
-
-    @property
-    def fpga_state(self) -> str | None:
-        """None: there is none."""
-        if self.settings.offload is None:
-            return None
-        return "failed" if self.fpga_held else "unused" if self.fpga_unused else "working"
-
-    def _fpga_over(self, evidence: Mapping[str, Any]) -> None:
-        self.fpga_unused = False
-        if self.fpga_held:
-            self.fpga_held = False
-            self.deciders.clear(Reason.FPGA, evidence)
 
     def _mad(self, message: Message) -> None:
         """A worker that accounts for what it was not given: its word is worth nothing."""

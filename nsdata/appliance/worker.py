@@ -7,7 +7,6 @@ exchanged between two batches.
 
 from __future__ import annotations
 
-import dataclasses
 import gc
 import socket
 import threading
@@ -25,11 +24,12 @@ from nsdata.appliance.memory import worker_ring
 from nsdata.assembly import LoadedRules, build_engine
 from nsdata.capture import Batch
 from nsdata.config import Settings
-from nsdata.errors import EngineError, FpgaError, NsdataError
+from nsdata.errors import EngineError, NsdataError
 from nsdata.fallback.drop_meter import DropMeter
 from nsdata.fallback.guard import Guard
 from nsdata.fallback.reasons import State
 from nsdata.offload import registers
+from nsdata.offload.description import Describer
 from nsdata.offload.driven import DrivenOffload
 from nsdata.offload.session import Session, open_session
 from nsdata.output.events import EveWriter
@@ -218,6 +218,7 @@ class WorkerProcess:
         self.offload: Session | None = None
         if plan.get("offload"):
             self.offload = open_session(plan["offload"], engine, self.loaded, self.settings)
+        self.describer = None if self.offload is None else Describer(self.offload)
         self.pipeline = Pipeline(engine, guard, writer, offload=self.offload)
         self.pipeline.set_rules(self.loaded.fragments, self.loaded.sids)
         self.block_failed = False  # and the supervisor was told
@@ -255,20 +256,9 @@ class WorkerProcess:
         self.running.disable(message["disabled"])
 
     def _describe(self, message: Message, descriptors: list[int]) -> None:
-        """What the block is and what its registers say, for a support report."""
-        block = None if self.offload is None else self.offload.offload
-        if not isinstance(block, DrivenOffload):
-            told: Message = {"registers": None, "note": "the golden model has none"}
-        else:
-            try:
-                identity, report = block.driver.identify(), block.driver.errors()
-                told = {
-                    "transport": block.name, "identity": dataclasses.asdict(identity),
-                    **report.evidence(block.name),
-                }  # fmt: skip
-            except FpgaError as error:
-                told = {"error": str(error), "evidence": error.evidence}
-        self.child.tell("described", fpga=told)
+        """What the block says of itself now, for a support report."""
+        if self.describer is not None:
+            self.child.tell("described", fpga=self.describer.whole(), asked=True)
 
     def _writer(self, message: Message, descriptors: list[int]) -> None:
         self.events.to(socket.socket(fileno=descriptors[0]))
@@ -350,6 +340,8 @@ class WorkerProcess:
             self.pipeline.switch(State.NORMAL, self.pipeline.last_ns)
         if block.active and self.block_failed:
             self.block_failed = not self.child.tell("fpga over")
+        if self.describer is not None and (told := self.describer.step(now)) is not None:
+            self.child.tell("described", fpga=told, asked=False)
 
     def _report(self, now: int) -> None:
         """What rules dropped, for the evidence of a fallback; what they cost."""

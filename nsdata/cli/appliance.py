@@ -88,6 +88,7 @@ def status(directory: Directory, as_json: AsJson = False) -> None:
         print(json.dumps(told))
         return
     from nsdata.output.console import safe
+    from nsdata.output.fpga_lines import fpga_lines
 
     console = Console(highlight=False)
     console.print(f"{safe(told['name'])}: {told['state']} ({told['reason']}, {told['severity']})")
@@ -115,6 +116,8 @@ def status(directory: Directory, as_json: AsJson = False) -> None:
         memory = one.get("rss_bytes") or 0
         table.add_row(name, str(one.get("phase")), str(one.get("pid")), f"{memory >> 20} MiB")
     console.print(table)
+    for line in fpga_lines(told["fpga"]):
+        console.print(safe(line), markup=False, soft_wrap=True)
 
 
 @app.command()

@@ -204,8 +204,9 @@ def show(
     ca: CaFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """One appliance: state, reason with cause and resolution, what became of the packets."""
+    """One appliance: state, reason with cause and resolution, what became of the packets, FPGA."""
     from nsdata.output.console import safe
+    from nsdata.output.fpga_lines import fpga_lines
 
     remote = Remote(manager, token_file, ca)
     told = remote.call("GET", f"/appliances/{remote.id_of(appliance)}")
@@ -220,6 +221,8 @@ def show(
         print(safe(f"  {told['resolution']}"))
         for fate in ("received", "inspected", "bypassed", "blocked", "lost"):
             print(f"  {fate:<10}{told['ledger'].get(fate, {}).get('packets', 0):>16,} packets")
+    for line in fpga_lines(told["fpga"]):
+        print(safe(f"  {line}"))
     for one in told["open_commands"]:
         print(safe(f"  {one['kind']}: {one['state']} (asked by {one['asked_by']})"))
 

@@ -5,6 +5,7 @@ What is wrong is a Problem: 401 who are you, 403 you may not, 404, 409, 429 too 
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import OrderedDict, deque
@@ -12,11 +13,12 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from sqlalchemy import delete, func, select
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from nsdata.manager import secrets
 from nsdata.manager.audit import Actor, Role, record
-from nsdata.manager.database import Database
+from nsdata.manager.database import Database, said
 from nsdata.manager.problems import Problem, not_found
 from nsdata.manager.settings import DAY, HOUR, MINUTE, ManagerSettings
 from nsdata.manager.tables import ApiToken, PasswordLink, SessionRow, User
@@ -27,6 +29,7 @@ TOKEN_DAYS = 90
 TOUCH_NS = MINUTE  # between two notes that a session is used
 TRIES, TRIES_OF_ADDRESS, TRIES_NS = 5, 20, 15 * MINUTE
 ADDRESSES = 10_000  # whose tries are remembered
+log = logging.getLogger(__name__)
 
 
 class Throttle:
@@ -94,8 +97,9 @@ class Accounts:
             raise unauthenticated(why)
         return Actor(f"token:{found.id} ({found.name})", Role(found.role), source)
 
-    def by_session(self, cookie: str, source: str) -> Actor:
-        """Whose session this is. Raises Problem (401)."""
+    def by_session(self, cookie: str, source: str, *, by_itself: bool = False) -> Actor:
+        """Whose session this is; the idle time begins anew, unless a page asks `by_itself`. Raises
+        Problem (401)."""
         digest, now = secrets.digest(cookie), time.time_ns()
         with self.database.reading() as session:
             row = session.execute(
@@ -108,10 +112,13 @@ class Accounts:
             raise unauthenticated("you are not signed in")
         if row.SessionRow.expires_ns <= now or row.SessionRow.used_ns + idle <= now:
             raise unauthenticated("the session is over: sign in again")
-        if row.SessionRow.used_ns + min(TOUCH_NS, idle // 4) <= now:
-            with self.database.writing() as session:
-                if kept := session.get(SessionRow, digest):
-                    kept.used_ns = now
+        if not by_itself and row.SessionRow.used_ns + min(TOUCH_NS, idle // 4) <= now:
+            try:
+                with self.database.writing() as session:
+                    if kept := session.get(SessionRow, digest):
+                        kept.used_ns = now
+            except SQLAlchemyError as error:  # reading goes on while nothing can be stored
+                log.warning("a session's use is not noted: %s", said(error))
         return Actor(
             f"user:{row.User.name}",
             Role(row.User.role),

@@ -26,7 +26,7 @@ from uuid import UUID
 
 from nsdata.manager.models import Archive
 from nsdata.manager.problems import Problem, not_found
-from nsdata.manager.settings import ManagerSettings
+from nsdata.manager.settings import ReportLimits
 
 FOLDER = "support-reports"
 SUFFIX, ABOUT, PART = ".tar.gz", ".json", ".part"
@@ -47,11 +47,11 @@ class Piece:
 
 
 class Archives:
-    """Of one manager. Methods raise Problem."""
+    """Of one manager's directory. Methods raise Problem."""
 
-    def __init__(self, directory: Path, settings: ManagerSettings) -> None:
+    def __init__(self, directory: Path, limits: ReportLimits) -> None:
         self.directory = directory / FOLDER
-        self.settings = settings
+        self.limits = limits
         self._locks = [threading.Lock() for _ in range(LOCKS)]
 
     # --- as it comes ------------------------------------------------------------------------
@@ -62,7 +62,7 @@ class Archives:
         Raises Problem: 409 with `received` when the piece belongs elsewhere, 413, 422, and 507
         when there is no room; then nothing of it is left.
         """
-        most = self.settings.report_size
+        most = self.limits.size
         if piece.size > most:
             raise Problem(413, f"the archive has {piece.size:,} bytes; {most:,} are taken here "
                           "(report-size of the manager)")  # fmt: skip
@@ -102,7 +102,7 @@ class Archives:
 
     def _look_for_room(self, folder: Path, more: int) -> None:
         """For the rest of it, and what is to stay free. Raises OSError."""
-        free, least = shutil.disk_usage(folder).free, self.settings.report_reserve
+        free, least = shutil.disk_usage(folder).free, self.limits.reserve
         if free - more < least:
             raise OSError(
                 errno.ENOSPC,
@@ -135,7 +135,7 @@ class Archives:
             os.fsync(number)
         finally:
             os.close(number)
-        for old in self._kept(folder)[self.settings.report_keep :]:
+        for old in self._kept(folder)[self.limits.keep :]:
             _remove(folder, old)
 
     def drop(self, appliance_id: UUID, report_id: UUID) -> None:
@@ -188,7 +188,7 @@ class Archives:
     def tidy(self, going_on: Callable[[], tuple[set[str], set[str]]]) -> None:
         """Remove archives that are too old, parts of reports that are over, and whatever is of
         appliances that are no more. going_on: these appliances and reports are not."""
-        oldest = time.time_ns() - self.settings.report_age
+        oldest = time.time_ns() - self.limits.age_ns
         here = [(folder, list(folder.glob(f".*{PART}"))) for folder in self.directory.glob("*")]
         appliances, reports = going_on()  # after the look: what comes meanwhile is not judged
         for folder, parts in here:

@@ -11,13 +11,12 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from nsdata.appliance.protocol import CommandKind, PieceOf
+from nsdata.appliance.protocol import CommandKind
 from nsdata.errors import NsdataError
 from nsdata.manager import commands
-from nsdata.manager.archives import Archives, Piece
+from nsdata.manager.archives import Archives
 from nsdata.manager.audit import Actor, record
 from nsdata.manager.database import Database
-from nsdata.manager.ingest import not_enrolled
 from nsdata.manager.models import Archive, CommandStatus, Page, ReportStatus, ReportWanted
 from nsdata.manager.problems import Problem, not_found
 from nsdata.manager.tables import Appliance, CommandRow, Latest
@@ -75,8 +74,6 @@ class Reports:
         self.views = views
         self.archives = archives
 
-    # --- for people and programs ------------------------------------------------------------
-
     def start(
         self, actor: Actor, appliance_id: UUID, wanted: ReportWanted, key: UUID | None
     ) -> ReportStatus:
@@ -119,35 +116,6 @@ class Reports:
         with self.database.writing() as session:
             details = {"file_name": found.file_name, "sha256": found.sha256}
             record(session, actor, "support-report.remove", str(appliance_id), details=details)
-
-    # --- for agents -------------------------------------------------------------------------
-
-    def take(
-        self, appliance_id: str, certificate: str, report_id: UUID, of: PieceOf, data: bytes
-    ) -> int:
-        """A piece of an archive; bytes that are here. Raises Problem: 403, 404 and 409 when none
-        is expected, and what `Archives.take` raises."""
-        self._expect(appliance_id, certificate, report_id)
-        piece = Piece(of.offset, of.size, of.sha256, of.name, data)
-        return self.archives.take(UUID(appliance_id), report_id, piece)
-
-    def drop(self, appliance_id: str, certificate: str, report_id: UUID) -> None:
-        """The rest of it does not come. Raises Problem (403, 404, 409)."""
-        self._expect(appliance_id, certificate, report_id)
-        self.archives.drop(UUID(appliance_id), report_id)
-
-    def _expect(self, appliance_id: str, certificate: str, report_id: UUID) -> None:
-        with self.database.reading() as session:
-            row = session.get(Appliance, appliance_id)
-            if row is None or certificate not in (row.certificate, row.next_certificate):
-                raise not_enrolled()
-            asked = session.get(CommandRow, str(report_id))
-        if asked is None or (asked.appliance_id, asked.kind) != (appliance_id, REPORT):
-            raise not_found("support report of this appliance")
-        if json.loads(asked.parameters).get("destination") != "manager":
-            raise Problem(409, "this support report goes elsewhere")
-        if asked.state not in commands.OPEN:
-            raise Problem(409, f"this support report is over: it has {asked.state}")
 
     def tidy(self) -> None:
         """What runs out goes."""

@@ -447,11 +447,19 @@ class Session:
 
     def stats(self) -> Mapping[str, Any]:
         """Figures of the run: frames by what the block said, checks, flows, errors."""
+        return {
+            "transport": self.offload.name,
+            **self.figures(),
+            "block_errors": dict(self.offload.errors()),
+            "errors": list(self.errors),
+        }
+
+    def figures(self) -> dict[str, Any]:
+        """Those of them for which the block is not asked."""
         said = dict(zip((v.name.lower() for v in Verdict), self._said.tolist(), strict=True))
         frames = int(self._said.sum())
         spared = said["clear"] + said["bypass"]
         return {
-            "transport": self.offload.name,
             "active": self.active,
             "verdicts": said,
             "spared_share": round(spared / frames, 6) if frames else 0.0,
@@ -462,8 +470,6 @@ class Session:
             "flows_refused": self._flows_full,
             "flushes": self._flushes,
             "recoveries": self._recoveries,
-            "block_errors": dict(self.offload.errors()),
-            "errors": list(self.errors),
         }
 
     def close(self) -> None:

@@ -119,7 +119,8 @@ def test_what_is_in_it(tmp_path: Path) -> None:
         assert file["size"] == box.rules.stat().st_size
         assert rules["loaded"]["worker-0"] == {"rules": 1, "refused": 0}
         fpga = json.loads(found["fpga.json"])
-        assert fpga["identity"]["version"] == [1, 0, 0] and fpga["registers"]["id"]
+        assert fpga["identity"]["version"] == "1.0.0" and fpga["errors"] == []
+        assert fpga["registers"]["id"]["value"] == 0x5444534E
         entered, restored = (json.loads(line) for line in found["transitions.jsonl"].splitlines())
         assert entered["evidence"]["given"]["note"] == "for the record"
         assert restored["outcome"] == "restored"

@@ -141,9 +141,9 @@ def test_the_demo(tmp_path: Path) -> None:
             cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=out, stderr=out,
         )  # fmt: skip
     try:
-        wait(lambda: "appliance lab in" in log.read_text(), "it runs", log.read_text)
+        wait(lambda: "Ctrl-C ends" in log.read_text(), "it runs", log.read_text)
         text = log.read_text()
-        assert "/password/nsdp_" in text
+        assert "/password/nsdp_" in text and "lab reports: 500pps, with an FPGA" in text
         config = tmp_path / "m.toml"
         config.write_text(f'directory = "{tmp_path}/d/manager"\n')
         token = nsdata("manager", "token", "add", "x", "--role", "viewer", "--config", str(config))
@@ -159,6 +159,43 @@ def test_the_demo(tmp_path: Path) -> None:
             )
 
         wait(all_normal, "three appliances inspect", log.read_text)
+        second = nsdata("manager", "demo", "--directory", str(tmp_path / "d"), status=1)
+        assert "another manager runs in this directory. Beside another demo: --dir" in second
+        port = found.rpartition(":")[2]
+        second = nsdata("manager", "demo", "--directory", str(tmp_path / "e"),
+                        "--listen", f"127.0.0.1:{port}", status=1)  # fmt: skip
+        assert f"127.0.0.1:{port}: cannot listen: Address already in use. Beside" in second
     finally:
         process.send_signal(signal.SIGINT)
         assert process.wait(PATIENCE_S) == 0, log.read_text()
+    assert "all has ended" in log.read_text()
+    for name in ("north", "south", "lab"):
+        assert not (tmp_path / "d" / name / "run" / "control.sock").exists()
+
+
+def test_appliances_of_a_demo_that_is_killed_end_with_it() -> None:
+    child = "import time; print('it runs', flush=True); time.sleep(600)"
+    parent = (
+        "import os, subprocess, sys, time\n"
+        "from nsdata.cli.demo import WITH_PARENT\n"
+        f"child = [sys.executable, '-c', WITH_PARENT, str(os.getpid()), '-c', {child!r}]\n"
+        "print(subprocess.Popen(child).pid, flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", parent], cwd=ROOT, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        said = {process.stdout.readline().strip(), process.stdout.readline().strip()}
+        (number,) = (int(one) for one in said if one.isdigit())
+        assert "it runs" in said and Path(f"/proc/{number}").exists()
+        process.kill()
+
+        def gone() -> bool:
+            try:
+                return Path(f"/proc/{number}/stat").read_text().split()[2] == "Z"
+            except OSError:
+                return True
+
+        wait(gone, "the child has ended")

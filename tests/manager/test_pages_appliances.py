@@ -358,17 +358,23 @@ def test_fpga(prepared: Prepared, operator: Visitor) -> None:
     assert "runs without an FPGA" in operator.get(at).text
     prepared.send(prepared.told(fpga={"transport": "pcie", "state": "working"}))
     read = words(operator.get(at).text)
-    assert "transport pcie state working" in read
-    for said in ("Error records were not reported", "No register was reported"):
+    assert "✓ working transport pcie" in read
+    for said in ("Error records were not reported", "No register was reported",
+                 "identity was not reported", "No counter was reported"):  # fmt: skip
         assert said in read
     prepared.send(prepared.told(fpga={
-        "transport": "pcie", "state": "working", "identity": {"version": [1, 2, 0], "ways": 4},
-        "registers": {"CTRL": 5}, "errors": [],
+        "transport": "pcie", "state": "unused",
+        "identity": {"version": "1.2.0", "built": {"ways": 4}},
+        "registers": {"ctrl": {"address": 32, "value": 5, "fields": {"enable": 1}}}, "errors": [],
+        "record": {"words": HOSTILE}, "error_counters": {"ECC_CE": 7},
     }))  # fmt: skip
-    read = words(operator.get(at).text)
-    assert "version 1, 2, 0 ways 4" in read and "CTRL 0x00000005" in read
-    assert "No error is on record" in read
-    errors = [{"error": HOSTILE, "register": 12, "at_ns": time.time_ns()}]
+    text = operator.get(at).text
+    read = words(text)
+    assert "! out of use: inspection goes on in software" in read
+    assert "version 1.2.0" in read and "ways 4" in read and "ECC CE 7" in read
+    assert "ctrl 0x020 0x00000005 enable 1" in read and "No error is on record" in read
+    assert "On the block now: &lt;script" in read and "<script>alert" not in text
+    errors = [{"error": HOSTILE, "class": HOSTILE, "at_ns": time.time_ns()}]
     prepared.send(prepared.told(fpga={"transport": "pcie", "state": "failed", "errors": errors}))
     text = operator.get(at).text
     assert "&lt;script&gt;alert" in text and "<script>alert" not in text

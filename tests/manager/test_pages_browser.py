@@ -147,35 +147,13 @@ def feed(prepared: Prepared) -> None:
             health={"score": 40, "level": "red", "sensors": [sensor]},
             top_rules=[{"sid": 2_000_017, "dropped_packets": 20, "message": long}],
             tiers=[{"tier": i, "rate_pps": 1.5e6, "high_pps": 2e6, "ratio": 0.5} for i in range(4)],
-            fpga={"transport": "pcie", "state": "failed", "registers": {long: 5},
-                  "errors": [{"error": long}]},
+            fpga={"transport": "pcie", "state": "failed", "errors": [{"error": long}],
+                  "registers": {long: {"address": 4, "value": 5, "fields": {long: 5}}}},
         ),
         history=[
             prepared.transition(Reason.THRESHOLD, "fallback", {"why": long, HOSTILE: HOSTILE})
         ],
     )  # fmt: skip
-
-
-def test_on_a_phone(site: Site, prepared: Prepared, chromium: Any) -> None:
-    feed(prepared)
-    at = f"/appliances/{prepared.id}"
-    paths = ["/appliances", *(at + tab for tab in TABS), f"{at}/remove", f"{at}/reboot"]
-    paths += [f"/admin/{name}" for name in ("users", "tokens", "enrolment", "audit")]
-    with window(chromium, site, viewport={"width": 360, "height": 740}, has_touch=True) as one:
-        one.go("/login")
-        assert wide(one.page) <= 360
-        one.sign_in(user(site, Role.ADMIN))
-        for path in [*paths, "/account", "/nothing"]:
-            one.go(path)
-            assert wide(one.page) <= 360, path
-        one.go("/appliances")
-        assert one.page.locator("#sort-name").is_visible()
-        one.fine()
-
-
-def wide(page: Any) -> int:
-    """Of what would have to be scrolled."""
-    return int(page.evaluate("document.documentElement.scrollWidth"))
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

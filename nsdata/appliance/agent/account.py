@@ -24,9 +24,6 @@ def account(box: Supervisor) -> dict[str, Any]:
     meter = deciders.guard.meter
     about = told_of(deciders.reason, deciders.state)
     drops = sorted(moment.drops_by_rule.items(), key=lambda one: (-one[1], one[0]))[:TOP_RULES]
-    fpga = None
-    if box.fpga_state is not None:
-        fpga = {"transport": box.settings.offload, "state": box.fpga_state}
     return {
         "at_ns": time.time_ns(),
         "name": box.settings.name,
@@ -49,5 +46,5 @@ def account(box: Supervisor) -> dict[str, Any]:
             **deciders.reentry.status(),
             "share": deciders.share / FULL_SHARE if deciders.state is State.NORMAL else 0.0,
         },
-        "fpga": fpga,
+        "fpga": box.block.told(),
     }

@@ -87,7 +87,7 @@ class Snapshots:
             "health": self._health(),
             "processes": self._processes(now),
             "ring_frames": settings.workers * settings.ring.slots * settings.ring.frames,
-            "fpga": box.fpga_state,
+            "fpga": box.block.state,
             "lines_lost": box.record.lost,
             "store": {"rows_lost": box.record.store.lost, "failing": bool(box.record.store.error)},
         }

@@ -178,7 +178,7 @@ class ReportProcess:
         running = ask(directory, {"command": "support"})
         end = time.monotonic() + WAIT_S
         while time.monotonic() < end:
-            waits = running["fpga"].get("asked") or (self.sample is not None and not self.sampled)
+            waits = running["fpga_asked"] or (self.sample is not None and not self.sampled)
             if not waits:
                 break
             self.wait(0.05)

@@ -199,8 +199,8 @@ def rules(context: Context) -> Data:
 
 
 def fpga(context: Context) -> Data:
-    """The block beside the worker: identity, registers, errors; or that there is none."""
-    return _json(context, context.running["fpga"])
+    """The block beside the worker: identity, registers, counters, errors; or that there is none."""
+    return _json(context, context.running["fpga"] or {"note": "it runs without an FPGA"})
 
 
 def transitions(context: Context) -> Data:

@@ -47,7 +47,7 @@ class Reports:
         self.box = box
         self.known: dict[str, Message] = {}  # by id, the newest last
         self.loaded: dict[str, Message] = {}  # what workers said of their rules
-        self.fpga: Message = {}  # what the worker said of its block
+        self._asked = False  # its worker what the block says
         self._process: Process | None = None
         self._number = ""  # of the report that is being made
         self._file = Path()  # that it is to be
@@ -151,10 +151,9 @@ class Reports:
 
     def _begin(self, told: Message, to: str | None, out: str | None, at_s: int) -> None:
         box = self.box
-        self.fpga = {"block": box.settings.offload}
         if box.settings.offload:
             asked = [w.send("describe") for w in box.processes.workers() if w.ready]
-            self.fpga["asked"] = any(asked)
+            self._asked = any(asked)
         process = self._launch()
         self._process, self._stop_ns = process, 0
         descriptors: tuple[int, ...] = ()
@@ -199,8 +198,8 @@ class Reports:
             self.loaded[process.name] = {
                 "rules": message["rules"], "refused": message["refused"],
             }  # fmt: skip
-        elif what == "described":
-            self.fpga = {"block": self.box.settings.offload, **message["fpga"]}
+        elif what == "described" and message["asked"]:
+            self._asked = False
         elif what == "sampled" and self._process is not None:
             self._process.send("sampled")
 
@@ -295,8 +294,9 @@ class Reports:
                 figures[name] = dict(zip(keys, words.tolist(), strict=False))
         return {
             "pid": os.getpid(), "settings": Redactor().tree(box.settings.model_dump(mode="json")),
-            "figures": figures, "fpga": self.fpga, "eve": box.settings.output.eve,
+            "figures": figures, "eve": box.settings.output.eve,
             "log": box.processes.log["path"],
+            "fpga": box.block.told(whole=True), "fpga_asked": self._asked,
             "rules": {"files": box.processes.plan.rules, "loaded": self.loaded},
         }  # fmt: skip
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from xml.etree import ElementTree as ET
 
 import numpy as np
 from markupsafe import Markup
+from numpy.typing import NDArray
 
 from nsdata.manager.models import SamplePoint, Samples
 from nsdata.manager.rates import FATES, SECOND_NS
@@ -55,9 +57,9 @@ def _columns(samples: Samples) -> tuple[int, int, list[list[SamplePoint]]]:
     return begin, step, columns
 
 
-def draw(samples: Samples, threshold: float | None) -> list[tuple[str, Markup]]:
-    """(title, SVG) of packets by what became of them, throughput, drop ratio; none without
-    samples."""
+def draw(samples: Samples, threshold: float | None) -> list[tuple[str, Markup, str]]:
+    """(title, SVG, the same in words) of packets by what became of them, throughput, drop ratio;
+    none without samples."""
     if not samples.points:
         return []
     begin, step, columns = _columns(samples)
@@ -86,14 +88,29 @@ def draw(samples: Samples, threshold: float | None) -> list[tuple[str, Markup]]:
     ]
     return [
         ("Packets per second, by what became of them",
-         _svg(stacked(axes, "packets per second over time", series, said))),
+         _svg(stacked(axes, "packets per second over time", series, said)),
+         "; ".join(f"{s.name}: {_words(s.values, whens, shown.packets)}" for s in series
+                   if s.values.any()) or "No packet came."),
         ("Throughput in bits per second",
          _svg(stacked(axes, "bits per second over time", [Series("bits", "bits", bits)],
-                      bit_titles))),
+                      bit_titles)), _words(bits, whens, shown.bits)),
         ("Drop ratio against its threshold",
          _svg(line(axes, "drop ratio over time", Series("drop ratio", "ratio", ratio),
-                   1.0 if threshold is None else threshold, ratio_titles))),
+                   1.0 if threshold is None else threshold, ratio_titles)),
+         _words(ratio, whens, shown.percent)),
     ]  # fmt: skip
+
+
+def _words(values: NDArray[np.float64], whens: list[str], told: Callable[[float], str]) -> str:
+    """For who does not see the chart, or cannot point at it."""
+    there = np.flatnonzero(~np.isnan(values))
+    if not len(there):
+        return "Nothing was measured."
+    high, low = (int(there[one(values[there])]) for one in (np.argmax, np.argmin))
+    return (
+        f"lately {told(float(values[there[-1]]))}, at most {told(float(values[high]))} "
+        f"({whens[high]}), at least {told(float(values[low]))} ({whens[low]})"
+    )
 
 
 def _mean(values: list[float]) -> float:

@@ -35,6 +35,7 @@ from nsdata.manager.pages.visit import FORM_COOKIE, Fields, actor_of, local, of_
 from nsdata.manager.problems import Problem
 
 FIELDS = 50  # of a form
+ACTED_HEADER = "X-Acted"  # a part asks again, and since it last did somebody was at the page
 FORM_TYPE = "application/x-www-form-urlencoded"
 
 
@@ -65,7 +66,10 @@ def _who(request: Request) -> Actor:
     cookie = request.cookies.get(COOKIE)
     if not cookie:
         raise unauthenticated("you are not signed in")
-    return service_of(request).accounts.by_session(cookie, source_of(request))
+    by_itself = "seen" in request.query_params and ACTED_HEADER not in request.headers
+    return service_of(request).accounts.by_session(
+        cookie, source_of(request), by_itself=by_itself
+    )  # fmt: skip
 
 
 def know(request: Request) -> Problem | None:

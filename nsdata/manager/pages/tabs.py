@@ -22,7 +22,6 @@ from nsdata.manager.service import Service
 router = page_router()
 FIGURES_S, CHARTS_S = 1, 5
 LEVELS = ("red", "yellow", "unknown", "green")
-MORE = ("identity", "registers", "errors")  # of what is said of an FPGA
 
 
 def _members(given: Any) -> Mapping[str, Any]:
@@ -123,25 +122,40 @@ def fpga(
 ) -> Response:  # fmt: skip
     """Identity, registers, error records."""
     appliance = service.views.appliance(appliance_id)
-    told = None if appliance.fpga is None else dict(appliance.fpga)
-    own = {key: value for key, value in (told or {}).items() if key not in MORE}
-    registers = (told or {}).get("registers")
-    errors = (told or {}).get("errors")
+    told = _members(appliance.fpga)
+    identity = _members(told.get("identity"))
     made = Part(
         request, "fpga", base(appliance_id) + "/fpga", "fpga_part.html", 2, appliance=appliance,
-        there=told is not None, own=own, identity=_members((told or {}).get("identity")),
-        registers=_registers(registers),
-        errors=[one for one in errors if isinstance(one, Mapping)]
-        if isinstance(errors, list) else None,
+        there=appliance.fpga is not None, told=told, identity=identity,
+        built=_members(identity.get("built")), counters=_members(told.get("counters")),
+        counts=_members(told.get("error_counters")), use=_members(told.get("use")),
+        record=_members(told.get("record")), registers=_registers(told.get("registers")),
+        errors=_rows(told.get("errors")),
     )  # fmt: skip
     if part:
         return made.answer(request)
     return page(request, "fpga.html", appliance=appliance, tab="fpga", fpga=made)
 
 
-def _registers(given: Any) -> list[tuple[str, str]]:
-    """(name, value): numbers as they are written of registers."""
+def _rows(given: Any) -> list[Mapping[str, Any]] | None:
+    """None: they were not told."""
+    if not isinstance(given, list):
+        return None
+    return [one for one in given if isinstance(one, Mapping)]
+
+
+def _word(given: Any, digits: int) -> str:
+    """A number as it is written of registers."""
+    return f"0x{given:0{digits}x}" if isinstance(given, int) and given >= 0 else str(given)
+
+
+def _registers(given: Any) -> list[tuple[str, str, str, list[tuple[str, str]]]]:
+    """(name, address, word, fields)."""
     return [
-        (str(name), f"0x{value:08x}" if isinstance(value, int) and value >= 0 else str(value))
-        for name, value in _members(given).items()
-    ]
+        (
+            str(name), _word(one.get("address"), 3), _word(one.get("value"), 8),
+            [(str(field), str(value)) for field, value in _members(one.get("fields")).items()],
+        )
+        for name, told in _members(given).items()
+        if (one := _members(told))
+    ]  # fmt: skip
