@@ -7,6 +7,9 @@ A batch has the agent's boot (a UUID made at its start) and reports numbered fro
 report that comes twice is stored once. History rows are the appliance's own store's, by row and
 time, and are sent until they are acknowledged. A command is carried out once; its result is sent
 until it is acknowledged.
+
+    agent ── PUT /agent/v1/support-reports/ID/archive?offset&size&sha256&name: bytes ──► manager
+          ◄── Received: bytes that are there ─────────────────────────────────────────
 """
 
 from __future__ import annotations
@@ -20,9 +23,11 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 VERSION = 1
 REPORTS_PATH = "/agent/v1/reports"
 RENEW_PATH = "/agent/v1/certificate"
+ARCHIVE_PATH = "/agent/v1/support-reports/{report_id}/archive"
 ENROL_PATH = "/api/v1/enrol"
 CA_PATH = "/api/v1/ca"
 BODY_MOST = 4 << 20  # bytes of a batch
+PIECE = 1 << 20  # bytes of an archive that are sent at a time
 REPORTS_MOST = 300  # of a batch
 HISTORY_MOST = 500
 RESULTS_MOST = 100
@@ -64,7 +69,7 @@ class Report(_Message):
     processes: dict[str, Any] = Field(default_factory=dict)
     reentry: dict[str, Any] = Field(default_factory=dict)
     fpga: dict[str, Any] | None = None  # None: there is none
-    # vendor: whether it takes a report (available), and why
+    # vendor: whether it takes a report (available), and why; allow: networks one may go to
     support: dict[str, Any] = Field(default_factory=dict)
 
     def received(self) -> tuple[int, int]:
@@ -158,6 +163,22 @@ class Answer(_Message):
     commands: list[Command] = []
     interval_s: float = REPORT_S
     renew: bool = False  # the certificate is to be renewed
+
+
+class PieceOf(BaseModel):
+    """Where a piece of an archive belongs; an empty one asks where the next does."""
+
+    model_config = ConfigDict(extra="forbid")
+    offset: Count
+    size: Number  # of the archive
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    name: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+
+class Received(_Message):
+    """Bytes of an archive that the manager has; all: it is whole, and kept."""
+
+    received: Count
 
 
 class EnrolRequest(BaseModel):

@@ -278,7 +278,8 @@ def report(
     ] = "",
     vendor: Annotated[bool, typer.Option("--vendor", help="To the vendor.")] = False,
     out: Annotated[
-        Path | None, typer.Option(help="Into this file (.tar.gz); else where reports are kept.")
+        Path | None,
+        typer.Option("--out", "-o", help="Into this file (.tar.gz); else where reports are kept."),
     ] = None,
     packets: Annotated[
         bool, typer.Option("--packets", help="With some packets as they come, unredacted.")
@@ -291,7 +292,8 @@ def report(
 ) -> None:
     """Make a support report, and send it; exit 1 when it failed. Ctrl-C cancels it.
 
-    With --manager, of the appliance with that id or name.
+    With --manager, of the appliance with that id or name: it is sent to the manager, and from
+    there into the file of --out.
     """
     from nsdata.cli import remote as afar
     from nsdata.cli.progress import follow_report
@@ -300,10 +302,11 @@ def report(
     if sum((bool(to), vendor, out is not None)) > 1:
         raise SettingError("--to, --vendor and --out: one of them")
     if manager:
-        if out is not None:
-            raise SettingError("--out is a file of this machine; the appliance is another one")
+        if out is not None and not wait:
+            raise SettingError("--out and --no-wait: the file is there when it is over")
         remote = afar.Remote(manager, token_file, ca)
-        return afar.report(remote, str(directory), "vendor" if vendor else to, packets, wait)
+        to = "vendor" if vendor else to
+        return afar.report(remote, str(directory), to, packets, wait, out)
     place = {"to": "vendor" if vendor else to, "out": str(out.absolute()) if out else ""}
     told = _ask(directory, "report", packets=packets, by="the command line", **place)
     try:

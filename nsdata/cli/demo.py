@@ -143,7 +143,7 @@ class Demo:
         lab = self.given / "lab" / "run"
         say("", "3. What to try:",
             "   - All Appliances > north: switch inspection off, read why it is in fallback,",
-            "     switch it on again; make a support report.",
+            "     switch it on again; make a support report, download it.",
             "   - A hang: the tab Health of south has the process id of worker-0; kill -STOP it:",
             f"     within {HEARTBEAT} a heartbeat error, with its evidence.",
             "   - lab has an FPGA block (its golden model behind its registers): the tab FPGA.",

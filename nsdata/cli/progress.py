@@ -16,9 +16,11 @@ Ask = Callable[..., dict[str, Any]]
 
 def bar(quiet: bool) -> Progress:
     """A bar on standard error; nothing where that is no terminal."""
+    console = Console(stderr=True)
     return Progress(
         TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"),
-        TimeElapsedColumn(), console=Console(stderr=True), transient=True, disable=quiet,
+        TimeElapsedColumn(), console=console, transient=True,
+        disable=quiet or not console.is_terminal,
     )  # fmt: skip
 
 

@@ -7,7 +7,10 @@ The API token comes from a file or the environment: on the command line others w
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
+import os
 import ssl
 import time
 from pathlib import Path
@@ -18,7 +21,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from nsdata.errors import EngineError, NsdataError, SettingError
+from nsdata.errors import EngineError, NsdataError, OutputError, SettingError
 
 if TYPE_CHECKING:
     import httpx
@@ -93,6 +96,25 @@ class Remote:
             raise NsdataError(f"{self.manager}: {problem(answer)}")
         return answer.json() if answer.content else {}
 
+    def fetch(self, path: str, out: Path) -> tuple[int, str]:
+        """An archive into a file that is not there yet, whole or not at all; (size, SHA-256)."""
+        import httpx
+
+        from nsdata.appliance.agent.membership import problem
+
+        for left in reversed(range(TRIES)):
+            try:
+                with self.client.stream("GET", path) as answer:
+                    if answer.status_code >= 400:
+                        answer.read()
+                        raise NsdataError(f"{self.manager}: {problem(answer)}")
+                    return _keep(answer, out)
+            except httpx.TransportError as error:
+                if not left:
+                    raise EngineError(f"{self.manager}: {error}") from error
+                time.sleep(LOOK_S)
+        raise AssertionError("the last try returns or raises")
+
     def all(self, path: str, **query: Any) -> list[dict[str, Any]]:
         """A list, all of its parts."""
         found: list[dict[str, Any]] = []
@@ -124,12 +146,17 @@ class Remote:
 
     def follow(self, told: dict[str, Any], wait: bool) -> None:
         """Say what a command comes to; exit 1 when it fails."""
+        from nsdata.cli.progress import bar
+
         if not wait:
             print(f"{told['kind']}: {told['state']}; {self.manager}{told['status_url']}")
             return
-        while told["state"] not in ("done", "failed"):
-            time.sleep(LOOK_S)
-            told = self.call("GET", f"/commands/{told['id']}")
+        with bar(quiet=False) as shown:
+            task = shown.add_task(told["kind"], total=1.0)
+            while told["state"] not in ("done", "failed"):
+                shown.update(task, completed=told["progress"] or 0.0)
+                time.sleep(LOOK_S)
+                told = self.call("GET", f"/commands/{told['id']}")
         print(f"{told['kind']}: {told['state']}" + (f": {told['error']}" if told["error"] else ""))
         if told["state"] == "failed":
             raise typer.Exit(1)
@@ -241,13 +268,48 @@ def reboot(remote: Remote, appliance: str, wait: bool) -> None:
     remote.follow(remote.call("POST", path), wait)
 
 
-def report(remote: Remote, appliance: str, to: str, packets: bool, wait: bool) -> None:
-    """`nsdata appliance report --manager`. `to`: a URL, `vendor`, or empty."""
-    destination = "vendor" if to == "vendor" else "custom" if to else "local"
+def report(
+    remote: Remote, appliance: str, to: str, packets: bool, wait: bool, out: Path | None
+) -> None:
+    """`nsdata appliance report --manager`. `to`: a URL, `vendor`, or empty: the manager, and from
+    there into the file `out`."""
+    if out is not None and (os.path.lexists(out) or not out.parent.is_dir()):
+        why = "is there already" if os.path.lexists(out) else "its directory is not there"
+        raise SettingError(f"--out {out}: {why}; reports are never overwritten")
+    destination = "vendor" if to == "vendor" else "custom" if to else "manager"
     wanted = {"destination": destination, "packets": packets,
               "url": to if destination == "custom" else ""}  # fmt: skip
     path = f"/appliances/{remote.id_of(appliance)}/support-reports"
-    remote.follow(remote.call("POST", path, json=wanted), wait)
+    told = remote.call("POST", path, json=wanted)
+    remote.follow(told, wait)
+    if out is not None:
+        size, digest = remote.fetch(f"{path}/{told['id']}/archive", out)
+        print(f"  {out} ({size:,} bytes, SHA-256 {digest})")
+    elif wait and destination == "manager":
+        print(f"  {remote.manager}/api/v1{path}/{told['id']}/archive")
+
+
+def _keep(answer: httpx.Response, out: Path) -> tuple[int, str]:
+    """What is streamed, as a file whose digest is the one that the manager says."""
+    digest, size = hashlib.sha256(), 0
+    part = out.with_name(f".{out.name}.{os.getpid()}.part")
+    try:
+        with open(part, "xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+            for data in answer.iter_raw():
+                file.write(data)
+                digest.update(data)
+                size += len(data)
+            file.flush()
+            os.fsync(file.fileno())
+        found = base64.b64encode(digest.digest()).decode()
+        if answer.headers.get("repr-digest") != f"sha-256=:{found}:":
+            raise EngineError(f"{out}: what came has another SHA-256 than the manager says")
+        os.link(part, out)
+    except OSError as error:
+        raise OutputError(f"{out}: {error.strerror or error}; nothing of it is left") from error
+    finally:
+        part.unlink(missing_ok=True)
+    return size, digest.hexdigest()
 
 
 def remove(

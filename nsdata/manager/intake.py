@@ -178,18 +178,23 @@ class _Process:
 
     def _serve(self, plan: dict[str, Any]) -> None:
         from nsdata.manager.api.agents import make_agent_app
+        from nsdata.manager.archives import Archives
         from nsdata.manager.ca import Authority
         from nsdata.manager.database import Database
         from nsdata.manager.enrolment import Enrolments
+        from nsdata.manager.incoming import Incoming
         from nsdata.manager.ingest import Ingest
         from nsdata.manager.listener import PeerProtocol, make_server
+        from nsdata.manager.settings import ReportLimits
 
         database = Database(plan["database"], migrate=False)
         database.hold()
         authority = Authority(Path(plan["directory"]) / "ca")
         ingest = Ingest(database, self.tell)
+        archives = Archives(Path(plan["directory"]), ReportLimits(*plan["reports"]))
+        incoming = Incoming(database, archives)
         server = make_server(
-            make_agent_app(ingest, Enrolments(database, authority)),
+            make_agent_app(ingest, Enrolments(database, authority), incoming),
             Path(plan["certificate"]),
             Path(plan["key"]),
             http=PeerProtocol,

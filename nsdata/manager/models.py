@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Any, Generic, Literal, TypeVar
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema
 
 from nsdata.manager.audit import Role
 from nsdata.manager.secrets import PASSWORD_LEAST, PASSWORD_MOST
+from nsdata.support.url import LONGEST
 
 T = TypeVar("T")
 CONTROL = r"^[^\x00-\x1f\x7f]*$"
@@ -22,6 +23,8 @@ OneTime = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 State = Literal["normal", "fallback"]
 Severity = Literal["Critical", "Warning", "Info"]
 CommandState = Literal["queued", "sent", "running", "done", "failed"]
+Destination = Literal["manager", "vendor", "custom", "local"]
+URL = {"type": "string", "maxLength": LONGEST, "description": "Its rules: docs/support-report.md."}
 
 
 class _In(BaseModel):
@@ -108,10 +111,11 @@ class Inspection(BaseModel):
 
 
 class ReportWanted(_In):
-    """A support report. `vendor`: to the configured endpoint; `custom`: an HTTP PUT to `url`."""
+    """A support report. `manager`: sent here, to be downloaded; `vendor`: to the endpoint that is
+    configured on the appliance; `custom`: an HTTP PUT to `url`; `local`: kept on the appliance."""
 
-    destination: Literal["vendor", "custom", "local"] = "local"
-    url: Annotated[str, StringConstraints(max_length=255, pattern=CONTROL)] = ""
+    destination: Destination = "manager"
+    url: Annotated[str, StringConstraints(max_length=8192), WithJsonSchema(URL)] = ""
     packets: bool = Field(default=False, description="With packet samples.")
 
 
@@ -130,6 +134,21 @@ class CommandStatus(BaseModel):
     error: str
     result: dict[str, Any]
     status_url: str
+
+
+class Archive(BaseModel):
+    """An archive that is kept at the manager."""
+
+    file_name: str
+    size: int = Field(description="Bytes.")
+    sha256: str
+    kept_ns: int = Field(description="Since when.")
+
+
+class ReportStatus(CommandStatus):
+    """A support report: the command, and the archive where it is kept here."""
+
+    archive: Archive | None = Field(description="Null: it is not here.")
 
 
 class HistoryEntry(BaseModel):

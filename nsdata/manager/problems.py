@@ -23,6 +23,7 @@ KINDS = {
     429: "too-many-requests",
     500: "internal",
     503: "unavailable",
+    507: "insufficient-storage",
 }
 
 

@@ -1,4 +1,5 @@
-"""Removing an appliance: gone from the tables, its history in the audit log."""
+"""Removing an appliance: gone from the tables, its history in the audit log. Archives of its
+support reports go with it; which there were is in the audit log, too."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import func, select
 
+from nsdata.manager.archives import Archives
 from nsdata.manager.audit import Actor
 from nsdata.manager.database import Database
 from nsdata.manager.models import Removed
@@ -19,7 +21,13 @@ HISTORY = 1000  # of its newest transitions, and of its newest events, are kept
 
 
 def remove(
-    database: Database, actor: Actor, appliance_id: UUID, gone_ns: int, *, force: bool
+    database: Database,
+    archives: Archives,
+    actor: Actor,
+    appliance_id: UUID,
+    gone_ns: int,
+    *,
+    force: bool,
 ) -> Removed:
     """It is no longer enrolled. Raises Problem: 404, and 409 while it reports, unless forced."""
     with database.writing() as session:
@@ -55,6 +63,7 @@ def remove(
                 {"at_ns": one.at_ns, "told": json.loads(one.told)} for one in newest
             ]
             history[f"{kind}s_in_all"] = session.scalar(select(func.count()).where(*own))
+        reports = [one.model_dump() for one in archives.all(appliance_id)]
         entry = AuditRow(
             at_ns=now,
             actor=actor.name,
@@ -63,9 +72,11 @@ def remove(
             action="appliance.remove",
             subject=row.id,
             result="done",
-            details=json.dumps({**kept, "forced": force, **history}),
+            details=json.dumps({**kept, "forced": force, "support_reports": reports, **history}),
         )
         session.add(entry)
         session.delete(row)
         session.flush()
-        return Removed(id=appliance_id, name=row.name, audit_id=entry.id)
+        removed = Removed(id=appliance_id, name=row.name, audit_id=entry.id)
+    archives.forget(appliance_id)
+    return removed

@@ -45,6 +45,7 @@ class Manager:
             "certificate": str(own[0]),
             "key": str(own[1]),
             "socket": self._agents.fileno(),
+            "reports": settings.report_limits,
         }
         service.intake = Intake(plan, (self._agents.fileno(), lock))
         service.intake.ended = self._lost
@@ -94,6 +95,7 @@ class Manager:
         while True:
             try:
                 await asyncio.to_thread(tidy, self.service.database)
+                await asyncio.to_thread(self.service.reports.tidy)
             except Exception as error:
                 log.error("upkeep: %s", error)
             await asyncio.sleep(EVERY_S)

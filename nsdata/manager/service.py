@@ -6,11 +6,13 @@ from pathlib import Path
 
 from nsdata.errors import OutputError
 from nsdata.manager.accounts import Accounts
+from nsdata.manager.archives import Archives
 from nsdata.manager.ca import Authority
 from nsdata.manager.database import Database
 from nsdata.manager.enrolment import Enrolments
 from nsdata.manager.holding import FileHold
 from nsdata.manager.intake import Intake
+from nsdata.manager.reports import Reports
 from nsdata.manager.settings import ManagerSettings
 from nsdata.manager.views import Views
 
@@ -30,7 +32,9 @@ class Service:
         self.accounts = Accounts(self.database, settings)
         self.enrolments = Enrolments(self.database, self.authority)
         self.intake: Intake | None = None  # while it runs
+        self.archives = Archives(self.directory, settings.report_limits)
         self.views = Views(self.database, settings.appliance_gone)
+        self.reports = Reports(self.database, self.views, self.archives)
         self.url = ""  # of people's listener, once it is open
         self._hold = FileHold(self.directory / "manager.lock", "in this directory")
 

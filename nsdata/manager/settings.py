@@ -16,7 +16,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, NamedTuple, Self
 
 from pydantic import (
     BaseModel,
@@ -32,9 +32,10 @@ from sqlalchemy.exc import ArgumentError
 
 from nsdata.errors import SettingError
 from nsdata.toml_text import place_of, read_toml
-from nsdata.units import parse_duration
+from nsdata.units import parse_duration, parse_size
 
 Duration = Annotated[int, BeforeValidator(parse_duration)]  # nanoseconds
+Size = Annotated[int, BeforeValidator(parse_size)]  # bytes
 _NAME = re.compile(
     r"^(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
     r"(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*$"
@@ -72,6 +73,15 @@ def parse_address(text: object) -> object:
 Listen = Annotated[Address, BeforeValidator(parse_address)]
 
 
+class ReportLimits(NamedTuple):
+    """Of archives of support reports that are kept here."""
+
+    keep: int  # of an appliance, the newest
+    size: int  # bytes of one
+    age_ns: int  # how long
+    reserve: int  # bytes of the disk that stay free
+
+
 class ManagerSettings(BaseModel):
     """The whole file."""
 
@@ -86,7 +96,10 @@ class ManagerSettings(BaseModel):
     session_lifetime: Duration = Field(default=12 * HOUR, alias="session-lifetime", gt=0)
     session_idle: Duration = Field(default=HOUR, alias="session-idle", gt=0)
     appliance_gone: Duration = Field(default=10 * 10**9, alias="appliance-gone", gt=0)
-    vendor_version: str | None = Field(default=None, alias="vendor-version", max_length=200)
+    report_keep: int = Field(default=5, alias="report-keep", ge=1, le=1000)
+    report_size: Size = Field(default=256 << 20, alias="report-size", ge=1)
+    report_age: Duration = Field(default=90 * DAY, alias="report-age", gt=0)
+    report_reserve: Size = Field(default=256 << 20, alias="report-reserve")
 
     @field_validator("names")
     @classmethod
@@ -144,6 +157,13 @@ class ManagerSettings(BaseModel):
             if (v := getattr(found, n)) is not None
         }
         return found.model_copy(update=files)
+
+    @property
+    def report_limits(self) -> ReportLimits:
+        """What is kept of support reports."""
+        return ReportLimits(
+            self.report_keep, self.report_size, self.report_age, self.report_reserve
+        )
 
     @property
     def database_url(self) -> str:

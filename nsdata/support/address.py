@@ -1,4 +1,5 @@
-"""Which addresses a support report is not sent to, and what a host name stands for.
+"""Which addresses a support report is not sent to, and what a host name stands for; with `url`,
+all rules of a custom location (`location`).
 
 Loopback, link-local and the metadata services of clouds would make the appliance speak to itself
 or to its hypervisor in somebody else's name. Private networks are fine.
@@ -11,6 +12,7 @@ import socket
 from collections.abc import Iterable, Iterator
 
 from nsdata.errors import NsdataError
+from nsdata.support.url import Location, parse
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -45,6 +47,7 @@ _TRANSLATED = ipaddress.IPv6Network("::ffff:0:0:0/96")  # RFC 7915, by RFC 2765
 _COMPATIBLE = ipaddress.IPv6Network("::/96")
 _ISATAP = (0x00005EFE, 0x02005EFE)  # RFC 5214, 6.1: before the IPv4 address
 _LOW = (1 << 32) - 1
+_LOOPBACK = ipaddress.IPv4Address("127.0.0.1")
 
 
 def carried(address: Address) -> Iterator[Address]:
@@ -87,6 +90,19 @@ def refused(address: Address, allowed: Iterable[Network] = ()) -> str | None:
     return None
 
 
+def location(url: str, allowed: Iterable[Network] = ()) -> Location:
+    """The parts of a URL that a report may be PUT to, by every rule that needs no resolver. Raises
+    SettingError with the rule it breaks, and AddressRefused."""
+    found = parse(url)
+    try:
+        addresses: list[Address] = [ipaddress.ip_address(found.host)]
+    except ValueError:
+        own = found.host == "localhost" or found.host.endswith(".localhost")  # RFC 6761, 6.3
+        addresses = [_LOOPBACK] if own else []
+    _check(found.host, addresses, allowed)
+    return found
+
+
 def resolve(host: str, port: int, allowed: Iterable[Network] = ()) -> list[Address]:
     """The addresses of a host, in the order to be tried. Raises NotResolved, and AddressRefused
     when one of them is refused: nothing is sent to a name that is also that."""
@@ -97,6 +113,14 @@ def resolve(host: str, port: int, allowed: Iterable[Network] = ()) -> list[Addre
     addresses = list(dict.fromkeys(
         ipaddress.ip_address(str(info[4][0]).partition("%")[0]) for info in found
     ))  # fmt: skip
+    if not addresses:
+        raise NotResolved(f"{host} has no address")
+    _check(host, addresses, allowed)
+    return addresses
+
+
+def _check(host: str, addresses: Iterable[Address], allowed: Iterable[Network]) -> None:
+    """Raises AddressRefused when one of the addresses of a host is refused."""
     allowed = tuple(allowed)
     for address in addresses:
         if kind := refused(address, allowed):
@@ -104,6 +128,3 @@ def resolve(host: str, port: int, allowed: Iterable[Network] = ()) -> list[Addre
             raise AddressRefused(
                 f"{named} is {kind}: nothing is sent there unless support.allow names its network"
             )
-    if not addresses:
-        raise NotResolved(f"{host} has no address")
-    return addresses

@@ -32,6 +32,8 @@ EXPECTED: dict[tuple[str, str], Role | None] = {
     ("GET", f"{ONE}/support-reports"): V,
     ("GET", f"{ONE}/support-reports/{{report_id}}"): V,
     ("DELETE", f"{ONE}/support-reports/{{report_id}}"): OP,
+    ("GET", f"{ONE}/support-reports/{{report_id}}/archive"): OP,
+    ("DELETE", f"{ONE}/support-reports/{{report_id}}/archive"): OP,
     ("GET", f"{ONE}/transitions"): V,
     ("GET", f"{ONE}/events"): V,
     ("GET", f"{ONE}/samples"): V,

@@ -39,14 +39,17 @@ class Asked:
         while not self.ending.wait(0.005):
             self.control.serve()
 
+    def close(self) -> None:
+        self.ending.set()
+        self.thread.join()
+        self.control.close()
+
 
 @pytest.fixture
 def asked(tmp_path: Path) -> Iterator[Asked]:
     found = Asked(tmp_path)
     yield found
-    found.ending.set()
-    found.thread.join()
-    found.control.close()
+    found.close()
 
 
 def orders_in(directory: Path) -> Orders:

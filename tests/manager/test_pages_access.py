@@ -42,7 +42,7 @@ def test_every_page_is_for_whom_it_is(site: Site, prepared: Prepared) -> None:
         if path.startswith("/admin/") or path.endswith("/remove"):
             assert needs == Role.ADMIN, path
         elif path.startswith("/appliances/"):
-            acts = method == "POST" or path.endswith(("/inspection", "/reboot"))
+            acts = method == "POST" or path.endswith(("/inspection", "/reboot", "/archive"))
             assert needs == (Role.OPERATOR if acts else Role.VIEWER), path
     with visitor(site, None) as nobody:
         for method, path, needs in every:
@@ -63,6 +63,8 @@ def test_every_page_is_for_whom_it_is(site: Site, prepared: Prepared) -> None:
                 elif method == "POST":  # which nobody gets past without the form's token
                     assert answer.status_code == 403, told
                     assert "CSRF" in answer.text, told
+                elif path.endswith("/archive"):
+                    assert answer.status_code == 404, told  # of a report that is none
                 elif "/password/" not in path:
                     assert answer.status_code in (200, 303), told
                 assert "application/json" not in answer.headers.get("content-type", "") or (

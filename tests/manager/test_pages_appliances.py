@@ -14,7 +14,7 @@ import pytest
 from site_ import Site, wait
 from visitor import HOSTILE, Prepared, Visitor, rows, visitor, words
 
-from nsdata.fallback.reasons import ABOUT, Reason
+from nsdata.fallback.reasons import ABOUT, Reason, State, about
 from nsdata.manager.audit import Role
 
 RIGHT = (
@@ -33,6 +33,18 @@ WRONG = {
     "https://files.example/a.tar.gz?x-amz-acl=everyone": "no canned access list",
     "https://user:pw@files.example/a.tar.gz": "user information",
     "https://files.example/a b.tar.gz": "character that a URL cannot",
+}
+
+# reason: (words of the cause, severity, words of what the operator is told to do)
+TABLE = {
+    "FPGA reported error": ("FPGA has reported an error", "Critical", "support report"),
+    "heartbeat error": ("processes are unresponsive", "Critical", "support report"),
+    "low health score error": ("low critical threshold", "Critical", "support report"),
+    "memory error": ("passed the maximum", "Critical", "support report"),
+    "no error": ("into fallback by hand", "Info", "restore to normal"),
+    "process error": ("crashed and cannot be recovered", "Critical", "support report"),
+    "threshold error": ("90 % of all packets received", "Critical", "no longer over-subscribed"),
+    "unknown": ("unknown error", "Warning", "support report"),
 }
 
 
@@ -120,6 +132,30 @@ def test_a_reason_and_what_to_do(prepared: Prepared, operator: Visitor, reason: 
     assert f"fallback {reason.value} " in table
 
 
+def test_reasons_as_a_program_is_told(site: Site, prepared: Prepared) -> None:
+    at = f"/appliances/{prepared.id}"
+    assert {one.value for one in Reason} == TABLE.keys()
+    with site.client(Role.VIEWER) as client:
+        for name, (cause, severity, resolution) in TABLE.items():
+            told = about(Reason(name), State.FALLBACK)
+            said = {"cause": told.cause, "resolution": told.resolution}
+            prepared.send(prepared.told(Reason(name), "fallback", **said))
+            found = client.get(f"{at}/inspection").json()
+            assert (found["state"], found["reason"]) == ("bypass", name)
+            assert found["severity"] == severity and cause in found["cause"]
+            assert resolution in found["resolution"].lower()
+            listed = client.get("/appliances", params={"query": f"name:{prepared.name}"}).json()
+            assert [(one["reason"], one["severity"]) for one in listed["items"]] == [
+                (name, severity)]  # fmt: skip
+        normal = about(Reason.NO_ERROR, State.NORMAL)
+        said = {"cause": normal.cause, "resolution": normal.resolution}
+        prepared.send(prepared.told(**said))
+        found = client.get(f"{at}/inspection").json()
+        assert (found["state"], found["reason"]) == ("inspect", "no error")
+        assert found["severity"] == "Info"
+        assert (found["cause"], found["resolution"]) == ("Inspecting.", "Nothing to do.")
+
+
 def test_times_of_evidence_are_told_by_its_transition(
     prepared: Prepared, operator: Visitor
 ) -> None:
@@ -194,7 +230,8 @@ def test_a_right_location(prepared: Prepared, operator: Visitor, url: str) -> No
     assert (done.status_code, done.headers["location"]) == (303, f"{at}#support")
     command = prepared.asked()
     assert command["kind"] == "support-report"
-    assert command["parameters"] == {"destination": "custom", "url": url, "packets": True}
+    assert command["parameters"] == {"destination": "custom", "url": url, "packets": True,
+                                     "by": f"user:{operator.name}"}  # fmt: skip
     text = operator.get(at).text
     assert url.partition("?")[0] in text and "token=x" not in text
 
@@ -241,7 +278,7 @@ def test_the_vendor_takes_reports_of_the_latest_version_only(
 ) -> None:
     at = f"/appliances/{prepared.id}"
     why = "0.1.0 runs, 0.2.0 is the latest version: update first"
-    for vendor, said in ((None, "Which version is the latest is not known"),
+    for vendor, said in ((None, "which version is the latest is not known"),
                          ({"available": False, "why": why}, why)):  # fmt: skip
         prepared.send(prepared.told(support={"vendor": vendor}))
         text = operator.get(at).text

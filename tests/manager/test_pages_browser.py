@@ -5,11 +5,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
-from box import QUICK, Box
-from site_ import Site, wait
+from site_ import Site
 from visitor import HOSTILE, PASSWORD, Prepared, Watched, browser, user, window
 
 from nsdata.fallback.reasons import ABOUT, Reason
@@ -38,37 +37,6 @@ def prepared(site: Site, tmp_path: Path) -> Prepared:
     made = Prepared(site, tmp_path / "prepared", f"edge-{uuid4().hex[:6]}")
     made.send(made.told())
     return made
-
-
-def test_the_toggle_of_a_real_appliance(site: Site, tmp_path: Path, admin: Watched) -> None:
-    page = admin.page
-    with Box(tmp_path, settings=QUICK) as box:
-        appliance = site.enrol(box.directory)
-        views = site.service.views
-        wait(lambda: views.appliance(UUID(appliance)).reports > 3, "it reports", site.log)
-        admin.go(f"/appliances/{appliance}")
-        toggle = page.locator("#toggle")
-        assert toggle.get_attribute("aria-checked") == "true"
-        toggle.click()
-        page.wait_for_selector("#confirm >> text=into fallback?")
-        assert page.url.endswith(appliance)  # it is asked on the page itself
-        page.fill("#confirm input[name=note]", "for a test")
-        page.click("text=Stop inspecting")
-        page.wait_for_selector("#toggle[aria-checked=false]")
-        box.wait(lambda told: told["state"] == "fallback", "it is in fallback")
-        page.wait_for_selector("#reason >> text=no error")
-        page.wait_for_selector("text=for a test")
-        admin.go(f"/appliances/{appliance}/events")
-        page.wait_for_selector("td >> text=▲ fallback")
-        admin.go(f"/appliances/{appliance}")
-        page.click("#toggle")
-        page.click("text=Inspect traffic")
-        page.wait_for_selector("#toggle[aria-checked=true]")
-        box.wait(lambda told: told["state"] == "normal", "it inspects again")
-        for tab in TABS[1:]:
-            admin.go(f"/appliances/{appliance}{tab}")
-            page.wait_for_selector("main h1")
-        page.wait_for_selector("text=runs without an FPGA")
 
 
 def test_all_reasons_come_by_themselves(prepared: Prepared, admin: Watched) -> None:
@@ -239,6 +207,9 @@ def test_a_support_report_in_the_browser(prepared: Prepared, admin: Watched) -> 
     assert page.locator("input[value=vendor]").is_disabled()
     assert "Not possible" in page.inner_text("#vendor-why")
     page.fill("#url", "https://files.example/report.zip")
+    page.click("#create")  # to the manager, as is offered: with a URL that is not meant
+    page.wait_for_selector("#error >> text=A URL is for a custom location only")
+    page.check("input[value=custom]")
     page.click("#create")
     page.wait_for_selector("#error >> text=file name, NAME.tar.gz")
     assert page.input_value("#url") == "https://files.example/report.zip"

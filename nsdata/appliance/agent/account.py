@@ -41,7 +41,7 @@ def account(box: Supervisor) -> dict[str, Any]:
         "tiers": deciders.tiers.as_dict(),
         "top_rules": [{"sid": sid, "dropped_packets": packets} for sid, packets in drops],
         "processes": deciders.watch.status(),
-        "support": {"vendor": box.reports.vendor()},
+        "support": {"vendor": box.reports.vendor(), "allow": list(box.settings.support.allow)},
         "reentry": {
             **deciders.reentry.status(),
             "share": deciders.share / FULL_SHARE if deciders.state is State.NORMAL else 0.0,

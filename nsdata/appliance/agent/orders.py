@@ -5,8 +5,8 @@
 | inspect, bypass | `restore`, `fallback` |
 | reload | `reload` |
 | reboot | `reboot` with the command's `id`, then `reboot-status` |
-| support-report | `report` with the command's `id`, then `report-status` |
-| stop-report | `report-cancel` with the id of the report |
+| support-report | `report` with the command's `id`, then `report-status`, `Delivery` |
+| stop-report | `report-cancel` with the id of the report, or its delivery ends |
 
 What takes time is asked after until it is over, also after a restart of the agent or of the
 appliance.
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from nsdata.appliance.agent.delivery import Delivery
 from nsdata.appliance.agent.journal import Journal, interrupted
 from nsdata.appliance.control import ask
 from nsdata.appliance.protocol import Command, CommandKind, Outcome, Result
@@ -26,6 +27,7 @@ from nsdata.errors import EngineError
 
 LONG = {CommandKind.REBOOT: "reboot-status", CommandKind.SUPPORT_REPORT: "report-status"}
 UNDER_WAY = ("running", "starting", "collecting", "writing", "uploading")  # states of these
+MADE = 0.5  # share of a report to the manager that is done when it is made
 SILENT_S = 120.0  # without an answer of the appliance: it has failed
 ERROR_MOST = 2000
 WANTED = {CommandKind.INSPECT: "normal", CommandKind.BYPASS: "fallback"}  # refused there: done
@@ -38,6 +40,7 @@ class Orders:
         self.directory = directory
         self.journal = journal
         self.running: dict[UUID, Command] = {}
+        self.deliveries: dict[UUID, tuple[Delivery, dict[str, Any]]] = {}  # and the report's status
         self._progress: dict[UUID, Result] = {}
         self._heard: dict[UUID, float] = {}  # monotonic
 
@@ -53,6 +56,8 @@ class Orders:
         """Do it, unless it was begun before; whether it was done now."""
         if not self.journal.begin(command):
             return False
+        if command.kind is CommandKind.STOP_REPORT and self._stop(command):
+            return True
         try:
             told = ask(self.directory, _request(command))
         except EngineError as error:
@@ -61,11 +66,10 @@ class Orders:
         told = told.get("reboot", told) if command.kind is CommandKind.REBOOT else told
         if command.kind in LONG and told["id"] != str(command.id):
             self._end(command, Outcome.FAILED, told, f"{told['id']} is under way since before")
-        elif told.get("state") in UNDER_WAY:
-            self._long(command)
-            self._note(command, told)
         else:
-            self._end(command, *_judge(command, told))
+            if told.get("state") in UNDER_WAY:
+                self._long(command)
+            self._weigh(command, told)
         return True
 
     def results(self, most: int) -> list[Result]:
@@ -85,7 +89,19 @@ class Orders:
         self.running[command.id] = command
         self._heard[command.id] = time.monotonic()
 
+    def _stop(self, command: Command) -> bool:
+        """End the delivery that is meant, if it is one."""
+        for number, (delivery, told) in self.deliveries.items():
+            if str(number) == command.parameters.get("report"):
+                delivery.stop()
+                self._end(command, Outcome.DONE, told)
+                return True
+        return False
+
     def _look(self, command: Command) -> None:
+        if command.id in self.deliveries:
+            self._follow(command)
+            return
         try:
             told = ask(self.directory, {"command": LONG[command.kind], "id": str(command.id)})
         except EngineError as error:
@@ -93,22 +109,51 @@ class Orders:
                 self._end(command, Outcome.FAILED, {}, str(error))
             return
         self._heard[command.id] = time.monotonic()
+        self._weigh(command, told)
+
+    def _weigh(self, command: Command, told: dict[str, Any]) -> None:
+        """What the appliance says of a command: it goes on, goes to the manager now, or is over."""
         if told.get("state") in UNDER_WAY:
             self._note(command, told)
+        elif told.get("state") == "done" and _to_manager(command):
+            self._deliver(command, told)
         else:
             self._end(command, *_judge(command, told))
+
+    def _deliver(self, command: Command, told: dict[str, Any]) -> None:
+        """It is made: on to the manager, in a thread of its own."""
+        file, size, digest = Path(told["location"]), int(told["size"]), str(told["sha256"])
+        self.running[command.id] = command
+        delivery = Delivery(self.directory, command.id, file, size, digest)
+        self.deliveries[command.id] = delivery, told
+        delivery.start()
+        self._follow(command)
+
+    def _follow(self, command: Command) -> None:
+        delivery, told = self.deliveries[command.id]
+        if not delivery.over:
+            share = MADE + (1 - MADE) * delivery.received / delivery.size
+            failing = f"; again soon: {delivery.failing}" if delivery.failing else ""
+            now = {"state": "uploading", "doing": f"to the manager{failing}", "progress": share}
+            self._note(command, {**told, **now})
+            return
+        del self.deliveries[command.id]
+        kept = f"; the report is kept in {told['location']} of the appliance"
+        error = f"{delivery.error}{kept}" if delivery.error else ""
+        self._end(command, Outcome.FAILED if error else Outcome.DONE, told, error)
 
     def _note(self, command: Command, told: dict[str, Any]) -> None:
         progress = told.get("progress")
         if "step" in told and told.get("of"):
             progress = (told["step"] - 1) / told["of"]
         usable = isinstance(progress, int | float) and 0 <= progress <= 1
+        made = MADE if _to_manager(command) and command.id not in self.deliveries else 1.0
         self._progress[command.id] = Result(
             id=command.id,
             outcome=Outcome.RUNNING,
             at_ns=time.time_ns(),
             told=told,
-            progress=float(progress) if usable and progress is not None else None,
+            progress=progress * made if usable and progress is not None else None,
         )
 
     def _end(
@@ -126,6 +171,10 @@ class Orders:
                 error=error[:ERROR_MOST],
             )
         )
+
+
+def _to_manager(command: Command) -> bool:
+    return command.parameters.get("destination") == "manager"
 
 
 def _request(command: Command) -> dict[str, Any]:

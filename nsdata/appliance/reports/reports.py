@@ -24,9 +24,10 @@ from nsdata.appliance.channel import Message
 from nsdata.appliance.processes import PORT, WRITER, Process, launch
 from nsdata.appliance.sample import new_sample
 from nsdata.errors import EngineError, SettingError
+from nsdata.support.address import location
 from nsdata.support.archive import half, report_name
 from nsdata.support.redact import Redactor
-from nsdata.support.url import SUFFIX, parse
+from nsdata.support.url import SUFFIX
 
 if TYPE_CHECKING:
     from nsdata.appliance.supervisor import Supervisor
@@ -60,7 +61,7 @@ class Reports:
 
     def start(self, message: Message) -> Message:
         """Begin a report; its status. Raises EngineError for a second one while one is made, and
-        SettingError for a place where none may go."""
+        SettingError or AddressRefused for a place where none may go."""
         number = text(message, "id") or uuid.uuid4().hex
         if not ID.fullmatch(number):
             raise EngineError(f"{number[:80]!r} is no id: 1 to 64 letters, digits, and . _ - are")
@@ -103,7 +104,7 @@ class Reports:
             if self.box.settings.support.vendor.url is None:
                 raise SettingError("there is no vendor to send to: support.vendor.url is not set")
         elif to:
-            parse(to)
+            location(to, self.box.settings.support.ways().allowed)
         if out and (not out.is_absolute() or not out.name.endswith(SUFFIX)):
             raise SettingError(f"{out}: an absolute path that ends in {SUFFIX} is needed")
         return (to or None, str(out) if out else None)

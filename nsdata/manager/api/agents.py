@@ -7,6 +7,8 @@ Two routes and a thousand requests a second: it speaks ASGI itself, without a fr
 from __future__ import annotations
 
 import asyncio
+from urllib.parse import parse_qsl
+from uuid import UUID
 
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
@@ -14,37 +16,48 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from nsdata.appliance.protocol import (
+    ARCHIVE_PATH,
     BODY_MOST,
     RENEW_PATH,
     REPORTS_PATH,
     Batch,
+    PieceOf,
+    Received,
     RenewRequest,
 )
 from nsdata.manager.api.shield import Shield
 from nsdata.manager.ca import appliance_of
 from nsdata.manager.enrolment import Enrolments
+from nsdata.manager.incoming import Incoming
 from nsdata.manager.ingest import Ingest
 from nsdata.manager.listener import PEER
-from nsdata.manager.problems import Problem
+from nsdata.manager.problems import Problem, not_found
+
+ARCHIVE_START, ARCHIVE_END = ARCHIVE_PATH.split("{report_id}")
 
 
 class AgentApi:
-    """The two routes of one manager."""
+    """The routes of one manager."""
 
-    def __init__(self, ingest: Ingest, enrolments: Enrolments) -> None:
+    def __init__(self, ingest: Ingest, enrolments: Enrolments, incoming: Incoming) -> None:
         self.ingest = ingest
         self.enrolments = enrolments
+        self.incoming = incoming
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request. Raises Problem."""
         if scope["type"] != "http":
             return
         routes = {REPORTS_PATH: self.reports, RENEW_PATH: self.renew}
-        route = routes.get(scope["path"])
+        path: str = scope["path"]
+        methods: tuple[str, ...] = ("POST",)
+        route = routes.get(path)
+        if route is None and path.startswith(ARCHIVE_START) and path.endswith(ARCHIVE_END):
+            route, methods = self.archive, ("PUT", "DELETE")
         if route is None:
             raise Problem(404, "Not Found")
-        if scope["method"] != "POST":
-            raise Problem(405, "Method Not Allowed", headers={"Allow": "POST"})
+        if scope["method"] not in methods:
+            raise Problem(405, "Method Not Allowed", headers={"Allow": ", ".join(methods)})
         try:
             kind, body = await route(scope, receive)
         except ClientDisconnect:
@@ -76,6 +89,30 @@ class AgentApi:
         made = await run_in_threadpool(self.enrolments.renew, appliance_id, certificate, wanted.csr)
         return b"application/x-pem-file", made.encode()
 
+    async def archive(self, scope: Scope, receive: Receive) -> tuple[bytes, bytes]:
+        """A piece of a support report's archive; DELETE: the rest of it does not come."""
+        appliance_id, certificate, _ = _peer(scope)
+        report_id = _report(scope["path"])
+        if scope["method"] == "DELETE":
+            await run_in_threadpool(self.incoming.drop, appliance_id, certificate, report_id)
+            return b"application/json", b"{}"
+        try:
+            of = PieceOf.model_validate(dict(parse_qsl(scope["query_string"].decode("latin-1"))))
+        except ValidationError as error:
+            raise Problem(422, _why(error)) from error
+        data = await _body(receive)
+        received = await run_in_threadpool(
+            self.incoming.take, appliance_id, certificate, report_id, of, data
+        )
+        return b"application/json", Received(received=received).model_dump_json().encode()
+
+
+def _report(path: str) -> UUID:
+    try:
+        return UUID(path[len(ARCHIVE_START) : -len(ARCHIVE_END)])
+    except ValueError:
+        raise not_found("support report of this appliance") from None
+
 
 async def _body(receive: Receive) -> bytes:
     parts = []
@@ -104,6 +141,6 @@ def _why(error: ValidationError) -> str:
     )
 
 
-def make_agent_app(ingest: Ingest, enrolments: Enrolments) -> Shield:
+def make_agent_app(ingest: Ingest, enrolments: Enrolments, incoming: Incoming) -> Shield:
     """The app of one manager."""
-    return Shield(AgentApi(ingest, enrolments), BODY_MOST)
+    return Shield(AgentApi(ingest, enrolments, incoming), BODY_MOST)

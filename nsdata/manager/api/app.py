@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from nsdata import __version__
-from nsdata.manager.api import accounts, appliances
+from nsdata.manager.api import accounts, appliances, reports
 from nsdata.manager.api.guard import COOKIE, CSRF_HEADER
 from nsdata.manager.api.shield import shield
 from nsdata.manager.service import Service
@@ -38,6 +38,7 @@ def make_app(service: Service) -> FastAPI:
     for router in (
         appliances.router,
         appliances.commands_router,
+        reports.router,
         accounts.session_router,
         accounts.router,
         accounts.enrol_router,

@@ -23,11 +23,9 @@ from nsdata.manager.models import (
     InspectionWanted,
     Page,
     Removed,
-    ReportWanted,
     Samples,
     Search,
 )
-from nsdata.manager.problems import not_found
 from nsdata.manager.removal import remove
 from nsdata.manager.service import Service
 from nsdata.manager.views import command as shown
@@ -99,11 +97,12 @@ def remove_appliance(
     force: Annotated[bool, Query(description="Even while it reports.")] = False,
 ) -> Removed:
     """Remove it; refused while it still reports, unless forced. Its history stays in the audit
-    log; when it comes back it has to enrol again."""
-    return remove(service.database, who, appliance_id, service.settings.appliance_gone, force=force)
+    log, archives of its support reports go; when it comes back it has to enrol again."""
+    gone = service.settings.appliance_gone
+    return remove(service.database, service.archives, who, appliance_id, gone, force=force)
 
 
-def _ask(
+def ask(
     service: Service,
     who: Actor,
     response: Response,
@@ -112,6 +111,7 @@ def _ask(
     parameters: dict[str, object],
     key: UUID | None,
 ) -> CommandStatus:
+    """A command, and where it stands. Raises Problem (404, 409)."""
     with service.database.writing() as session:
         row = commands.ask(session, who, str(appliance_id), kind, parameters, key)
         told = shown(row)
@@ -140,7 +140,7 @@ def put_inspection(
     parameters: dict[str, object] = {"note": wanted.note, "by": who.name}
     if wanted.state == "inspect":
         parameters["force"] = wanted.force
-    return _ask(service, who, response, appliance_id, CommandKind(wanted.state), parameters, key)
+    return ask(service, who, response, appliance_id, CommandKind(wanted.state), parameters, key)
 
 
 @router.post("/{appliance_id}/reboot", status_code=202, responses=problems(404, 409))
@@ -149,7 +149,8 @@ def reboot(
     who: Who, service: TheService, response: Response, appliance_id: ApplianceId, key: Key = None
 ) -> CommandStatus:
     """Restart its processes in order; asked again while it goes on, it is the same reboot."""
-    return _ask(service, who, response, appliance_id, CommandKind.REBOOT, {}, key)
+    parameters: dict[str, object] = {"by": who.name}
+    return ask(service, who, response, appliance_id, CommandKind.REBOOT, parameters, key)
 
 
 @router.post("/{appliance_id}/reload", status_code=202, responses=problems(404, 409))
@@ -158,72 +159,7 @@ def reload(
     who: Who, service: TheService, response: Response, appliance_id: ApplianceId, key: Key = None
 ) -> CommandStatus:
     """Have it read its configuration and rules again."""
-    return _ask(service, who, response, appliance_id, CommandKind.RELOAD, {}, key)
-
-
-@router.post("/{appliance_id}/support-reports", status_code=202, responses=problems(404, 409))
-@needs(Role.OPERATOR)
-def start_support_report(
-    who: Who,
-    service: TheService,
-    response: Response,
-    appliance_id: ApplianceId,
-    wanted: ReportWanted,
-    key: Key = None,
-) -> CommandStatus:
-    """Start a support report; one at a time."""
-    with service.database.writing() as session:
-        row = commands.ask_report(session, who, str(appliance_id), wanted.model_dump(), key)
-        told = shown(row)
-    response.headers["Location"] = f"/api/v1/appliances/{appliance_id}/support-reports/{told.id}"
-    return told
-
-
-@router.get("/{appliance_id}/support-reports", responses=problems(404))
-@needs(Role.VIEWER)
-def list_support_reports(
-    who: Who,
-    service: TheService,
-    appliance_id: ApplianceId,
-    limit: Limit = LIMIT,
-    cursor: Cursor = None,
-) -> Page[CommandStatus]:
-    """Its support reports, newest first."""
-    return service.views.commands(appliance_id, [CommandKind.SUPPORT_REPORT], limit, cursor)
-
-
-@router.get("/{appliance_id}/support-reports/{report_id}", responses=problems(404))
-@needs(Role.VIEWER)
-def get_support_report(
-    who: Who, service: TheService, appliance_id: ApplianceId, report_id: UUID
-) -> CommandStatus:
-    """A support report and how far it is."""
-    return _report(service, appliance_id, report_id)
-
-
-@router.delete(
-    "/{appliance_id}/support-reports/{report_id}", status_code=202, responses=problems(404, 409)
-)
-@needs(Role.OPERATOR)
-def stop_support_report(
-    who: Who,
-    service: TheService,
-    response: Response,
-    appliance_id: ApplianceId,
-    report_id: UUID,
-    key: Key = None,
-) -> CommandStatus:
-    """Stop the one that runs."""
-    _report(service, appliance_id, report_id)
-    parameters: dict[str, object] = {"report": str(report_id)}
-    return _ask(service, who, response, appliance_id, CommandKind.STOP_REPORT, parameters, key)
-
-
-def _report(service: Service, appliance_id: UUID, report_id: UUID) -> CommandStatus:
-    found = service.views.command(report_id)
-    if found.appliance_id != appliance_id or found.kind != CommandKind.SUPPORT_REPORT:
-        raise not_found("support report of this appliance")
-    return found
+    return ask(service, who, response, appliance_id, CommandKind.RELOAD, {}, key)
 
 
 @router.get("/{appliance_id}/transitions", responses=problems(404))

@@ -114,8 +114,8 @@ def remove_appliance(
         return page(request, "remove.html", 422, appliance=found, error=said, refused=False)
     try:
         remove(
-            service.database, who, appliance_id, service.settings.appliance_gone,
-            force=form.get("force") == "yes",
+            service.database, service.archives, who, appliance_id,
+            service.settings.appliance_gone, force=form.get("force") == "yes",
         )  # fmt: skip
     except Problem as problem:
         if problem.status != 409:

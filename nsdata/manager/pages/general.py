@@ -10,24 +10,24 @@ from fastapi import Request
 from starlette.responses import Response
 
 from nsdata.appliance.protocol import CommandKind
-from nsdata.errors import SettingError
 from nsdata.manager import commands
 from nsdata.manager.api.guard import TheService, Who, needs
+from nsdata.manager.api.reports import download
 from nsdata.manager.audit import Actor, Role
-from nsdata.manager.models import ApplianceDetail, CommandStatus, InspectionWanted, ReportWanted
+from nsdata.manager.models import ApplianceDetail, InspectionWanted, ReportWanted
 from nsdata.manager.pages.appliances import ApplianceId, Seen
 from nsdata.manager.pages.guard import page_router
 from nsdata.manager.pages.render import Part, page
 from nsdata.manager.pages.visit import Form, of_htmx, see, wanted
-from nsdata.manager.problems import Problem, not_found
+from nsdata.manager.problems import Problem
+from nsdata.manager.reports import vendor_refusal
 from nsdata.manager.service import Service
-from nsdata.support.url import ACL, CANNED_ACLS, LONGEST, SUFFIX, parse
+from nsdata.support.url import ACL, CANNED_ACLS, LONGEST, SUFFIX
 
 router = page_router()
 RECENT, REPORTS = 5, 5  # commands, support reports that are shown
 SWITCHES = [CommandKind.INSPECT, CommandKind.BYPASS, CommandKind.REBOOT, CommandKind.RELOAD]
 OPEN = ("queued", "sent", "running")
-UNKNOWN = "Which version is the latest is not known: the appliance has not said so."
 RULES = {"longest": LONGEST, "suffix": SUFFIX, "acl": ACL, "acls": CANNED_ACLS}
 Switch = Literal["inspect", "bypass"]
 
@@ -35,16 +35,6 @@ Switch = Literal["inspect", "bypass"]
 def base(appliance_id: UUID) -> str:
     """Where the pages of an appliance are."""
     return f"/appliances/{appliance_id}"
-
-
-def vendor_refusal(appliance: ApplianceDetail) -> str:
-    """Why the vendor takes no report of it now; empty: it does."""
-    vendor = appliance.support.get("vendor")
-    if not isinstance(vendor, Mapping):
-        return UNKNOWN
-    if vendor.get("available") is True:
-        return ""
-    return str(vendor.get("why") or UNKNOWN)
 
 
 def _state(request: Request, service: Service, appliance: ApplianceDetail) -> Part:
@@ -82,7 +72,7 @@ def _commands(request: Request, service: Service, appliance_id: UUID) -> Part:
 
 
 def _reports(request: Request, service: Service, appliance_id: UUID) -> Part:
-    found = service.views.commands(appliance_id, [CommandKind.SUPPORT_REPORT], REPORTS).items
+    found = service.reports.list(appliance_id, REPORTS).items
     return Part(
         request, "reports", base(appliance_id), "general_reports.html", 1, found=found,
         open=OPEN, id=appliance_id,
@@ -102,13 +92,14 @@ def _general(
         return _commands(request, service, appliance_id).answer(request)
     if part == "reports":
         return _reports(request, service, appliance_id).answer(request)
-    given = {"error": "", "url": "", "packets": False, "destination": "custom"} | context
+    given = {"error": "", "url": "", "packets": False, "destination": "manager"} | context
     return page(
         request, "general.html", status, appliance=appliance, tab="general",
         state=_state(request, service, appliance),
         figures=_figures(request, appliance), rules=RULES,
         commands=_commands(request, service, appliance_id),
-        reports=_reports(request, service, appliance_id), refusal=vendor_refusal(appliance),
+        reports=_reports(request, service, appliance_id),
+        refusal=vendor_refusal(appliance.support),
         **given,
     )  # fmt: skip
 
@@ -182,7 +173,7 @@ def reboot_page(request: Request, service: TheService, appliance_id: ApplianceId
 @needs(Role.OPERATOR)
 def reboot(service: TheService, who: Who, appliance_id: ApplianceId) -> Response:
     """Its processes begin anew; asked twice, it happens once."""
-    _ask(service, who, appliance_id, CommandKind.REBOOT, {})
+    _ask(service, who, appliance_id, CommandKind.REBOOT, {"by": who.name})
     return see(base(appliance_id))
 
 
@@ -196,17 +187,11 @@ def start_report(
 ) -> Response:
     """Start one; one at a time."""
     destination = form.get("destination", "")
-    url = form.get("url", "").strip() if destination == "custom" else ""
+    url = form.get("url", "").strip()
     packets = form.get("packets", "no")
-    appliance = service.views.appliance(appliance_id)
     try:
-        if destination == "vendor" and (why := vendor_refusal(appliance)):
-            raise Problem(409, f"The vendor takes no report now: {why}")
-        if destination == "custom":
-            _check_url(url)
         asked = wanted(ReportWanted, {"destination": destination, "url": url, "packets": packets})
-        with service.database.writing() as session:
-            commands.ask_report(session, who, str(appliance_id), asked.model_dump(), None)
+        service.reports.start(who, appliance_id, asked, None)
     except Problem as problem:
         if problem.status not in (409, 422):
             raise
@@ -215,23 +200,12 @@ def start_report(
             service,
             appliance_id,
             problem.status,
-            error=problem.detail,
+            error=f"{problem.detail[:1].upper()}{problem.detail[1:]}.",
             destination=destination,
             url=url,
             packets=packets == "yes",
         )
     return see(base(appliance_id) + "#support")
-
-
-def _check_url(url: str) -> None:
-    """The rules of a custom location. Raises Problem (422)."""
-    if not url:
-        raise Problem(422, "A custom location needs a URL.")
-    try:
-        parse(url)
-    except SettingError as error:
-        said = str(error)
-        raise Problem(422, f"{said[:1].upper()}{said[1:]}.") from error
 
 
 @router.post("/appliances/{appliance_id}/support-reports/{report_id}/stop")
@@ -240,8 +214,25 @@ def stop_report(
     service: TheService, who: Who, appliance_id: ApplianceId, report_id: UUID
 ) -> Response:
     """Stop the one that runs."""
-    found: CommandStatus = service.views.command(report_id)
-    if found.appliance_id != appliance_id or found.kind != CommandKind.SUPPORT_REPORT:
-        raise not_found("support report of this appliance")
-    _ask(service, who, appliance_id, CommandKind.STOP_REPORT, {"report": str(report_id)})
+    found = service.reports.get(appliance_id, report_id)
+    _ask(service, who, appliance_id, CommandKind.STOP_REPORT, {"report": str(found.id)})
+    return see(base(appliance_id) + "#support")
+
+
+@router.get("/appliances/{appliance_id}/support-reports/{report_id}/archive")
+@needs(Role.OPERATOR)
+def get_archive(
+    service: TheService, who: Who, appliance_id: ApplianceId, report_id: UUID
+) -> Response:
+    """Download it."""
+    return download(service, who, appliance_id, report_id)
+
+
+@router.post("/appliances/{appliance_id}/support-reports/{report_id}/discard")
+@needs(Role.OPERATOR)
+def remove_archive(
+    service: TheService, who: Who, appliance_id: ApplianceId, report_id: UUID
+) -> Response:
+    """Remove the archive that is kept here."""
+    service.reports.remove(who, appliance_id, report_id)
     return see(base(appliance_id) + "#support")
