@@ -100,16 +100,16 @@ class Database:
 
         return engine
 
-    def hold(self) -> None:
-        """Be the one that stores reports, from now on. Raises Held, OutputError."""
+    def hold(self, wait_s: float = WAIT_S) -> None:
+        """Be the one that stores reports, from now on. Raises Held after `wait_s`, OutputError."""
         if self.sqlite:
             file = make_url(self.url).database
             self._file_hold = FileHold(Path(f"{file}.lock"), "on this database")
-            self._file_hold.take()
+            self._file_hold.take(wait_s)
             return
         self._session_hold = SessionHold(self._writer, self.name)
         try:
-            self._session_hold.connection(WAIT_S)
+            self._session_hold.connection(wait_s)
         except SQLAlchemyError as error:
             raise OutputError(f"{self.name}: {said(error)}") from error
 

@@ -27,9 +27,10 @@ from pathlib import Path
 from typing import Any
 
 from nsdata.errors import EngineError, NsdataError, OutputError
-from nsdata.manager.holding import Held
+from nsdata.manager.holding import WAIT_S, Held
 
 AGAIN_S = 1.0  # after one that died
+HELD_S = 30.0  # for the database, after one that died
 STOP_S = 20.0  # to store what waits
 COLLECT = 200_000  # objects, until garbage is looked for
 STOP = b"stop\n"
@@ -43,7 +44,7 @@ class Intake:
     def __init__(self, plan: dict[str, Any], inherit: tuple[int, ...]) -> None:
         self.failing = ""  # why nothing can be stored; "": it can
         self.ended: Callable[[NsdataError], None] = lambda error: None
-        self._plan = {**plan, "inherited": inherit}
+        self._plan = plan
         self._inherit = inherit
         self._control: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -52,11 +53,6 @@ class Intake:
         self._ready = threading.Event()
         self._fatal: NsdataError | None = None
         self._thread = threading.Thread(target=self._run, name="intake", daemon=True)
-
-    @property
-    def pid(self) -> int:
-        """Of the process that runs."""
-        return self._process.pid if self._process is not None else 0
 
     def start(self) -> None:
         """Begin; `wait` says when it listens."""
@@ -112,7 +108,9 @@ class Intake:
                 theirs.close()
                 self._control = ours
             try:
-                ours.sendall(json.dumps(self._plan).encode() + b"\n")
+                # That of one that was killed may be held until the server has noticed.
+                wait_s = HELD_S if self._ready.is_set() else WAIT_S
+                ours.sendall(json.dumps({**self._plan, "wait_s": wait_s}).encode() + b"\n")
                 with ours.makefile("r", encoding="utf-8") as lines:
                     for line in lines:
                         self._hear(json.loads(line))
@@ -133,7 +131,7 @@ class Intake:
             self._fatal = Held(told["lost"])
         if "error" in told:
             if self._ready.is_set():
-                self.failing = told["error"]  # and it is tried again
+                log.error("the process of reports: %s", told["error"])  # and it is tried again
             else:
                 self._fatal = OutputError(told["error"])
 
@@ -188,7 +186,7 @@ class _Process:
         from nsdata.manager.settings import ReportLimits
 
         database = Database(plan["database"], migrate=False)
-        database.hold()
+        database.hold(plan["wait_s"])
         authority = Authority(Path(plan["directory"]) / "ca")
         ingest = Ingest(database, self.tell)
         archives = Archives(Path(plan["directory"]), ReportLimits(*plan["reports"]))

@@ -119,9 +119,12 @@ class ManagerSettings(BaseModel):
     def _database(cls, url: str) -> str:
         if url:
             try:
-                driver = make_url(url).drivername
+                made = make_url(url)
+                driver = made.drivername
             except ArgumentError:
                 driver = ""
+            if driver == "sqlite" and made.database in (None, "", ":memory:"):
+                driver = ""  # it is of two processes
             if driver not in ("sqlite", "postgresql+psycopg"):
                 raise ValueError("legal: sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME")
         return url

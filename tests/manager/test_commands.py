@@ -121,6 +121,7 @@ def test_one_manager_in_a_directory(site: Site) -> None:
         ('listen = "8443"', "manager.toml:1: listen: legal: an address and a port"),
         ('\nnames = ["a b"]', "manager.toml:2: names: 'a b' is neither"),
         ('database = "mysql://x"', "manager.toml:1: database: legal: sqlite:///FILE or"),
+        ('database = "sqlite://"', "manager.toml:1: database: legal: sqlite:///FILE or"),
         ('certificate = "x"', "name both certificate and key"),
         ("odd = 1", "manager.toml:1: odd: "),
         ('session-idle = "soon"', "manager.toml:1: session-idle: legal: a duration"),
