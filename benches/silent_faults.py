@@ -109,9 +109,7 @@ def tables(frames: Batch) -> Tables:
     """Of real patterns and the capture's busiest flow."""
     image = compile_image(wanted(PATTERNS)[1], buckets_log2=10, words=1)
     keys = Counter(
-        found.key
-        for i in range(0, len(frames), 7)
-        if (found := parse(frame_of(frames, i))).lookup
+        found.key for i in range(0, len(frames), 7) if (found := parse(frame_of(frames, i))).lookup
     )
     [(packed, _)] = keys.most_common(1)
     wanted_set = flow_set(packed, SETS_LOG2)
@@ -246,9 +244,7 @@ def on_rtl(
     return np.array(found), by
 
 
-def rtl_lines(
-    made: Tables, frames: Batch, runs: int, tell: Callable[[str], None]
-) -> Iterator[str]:
+def rtl_lines(made: Tables, frames: Batch, runs: int, tell: Callable[[str], None]) -> Iterator[str]:
     """The table of the RTL."""
     yield "| fault | share | found by | mean | median | latest |"
     yield "| --- | ---: | --- | ---: | ---: | ---: |"

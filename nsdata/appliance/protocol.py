@@ -58,13 +58,14 @@ class Report(_Message):
     ledger: dict[str, Any]  # as in EVE: received, inspected, … each packets and bytes, and by_why
     drop_ratio: float = Field(ge=0, le=1, allow_inf_nan=False)
     drop_threshold: float = Field(ge=0, le=1, allow_inf_nan=False)
-    health: dict[str, Any] = {}  # score, thresholds, sensors, resources
-    tiers: list[dict[str, Any]] = []
-    top_rules: list[dict[str, Any]] = []
-    processes: dict[str, Any] = {}
-    reentry: dict[str, Any] = {}
+    health: dict[str, Any] = Field(default_factory=dict)  # score, thresholds, sensors, resources
+    tiers: list[dict[str, Any]] = Field(default_factory=list)
+    top_rules: list[dict[str, Any]] = Field(default_factory=list)
+    processes: dict[str, Any] = Field(default_factory=dict)
+    reentry: dict[str, Any] = Field(default_factory=dict)
     fpga: dict[str, Any] | None = None  # None: there is none
-    support: dict[str, Any] = {}  # vendor: whether it takes a report (available), and why
+    # vendor: whether it takes a report (available), and why
+    support: dict[str, Any] = Field(default_factory=dict)
 
     def received(self) -> tuple[int, int]:
         """(packets, bytes) received since the supervisor started."""
@@ -129,7 +130,7 @@ class Result(_Message):
     at_ns: Count
     progress: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
     error: Text = ""
-    told: dict[str, Any] = {}
+    told: dict[str, Any] = Field(default_factory=dict)
 
 
 class Command(_Message):
@@ -137,7 +138,7 @@ class Command(_Message):
 
     id: UUID
     kind: CommandKind
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, Any] = Field(default_factory=dict)
 
 
 class Batch(_Message):

@@ -5,6 +5,7 @@ What is wrong is a Problem: 401 who are you, 403 you may not, 404, 409, 429 too 
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import OrderedDict, deque
@@ -12,11 +13,12 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from sqlalchemy import delete, func, select
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from nsdata.manager import secrets
 from nsdata.manager.audit import Actor, Role, record
-from nsdata.manager.database import Database
+from nsdata.manager.database import Database, said
 from nsdata.manager.problems import Problem, not_found
 from nsdata.manager.settings import DAY, HOUR, MINUTE, ManagerSettings
 from nsdata.manager.tables import ApiToken, PasswordLink, SessionRow, User
@@ -27,6 +29,7 @@ TOKEN_DAYS = 90
 TOUCH_NS = MINUTE  # between two notes that a session is used
 TRIES, TRIES_OF_ADDRESS, TRIES_NS = 5, 20, 15 * MINUTE
 ADDRESSES = 10_000  # whose tries are remembered
+log = logging.getLogger(__name__)
 
 
 class Throttle:
@@ -110,9 +113,12 @@ class Accounts:
         if row.SessionRow.expires_ns <= now or row.SessionRow.used_ns + idle <= now:
             raise unauthenticated("the session is over: sign in again")
         if not by_itself and row.SessionRow.used_ns + min(TOUCH_NS, idle // 4) <= now:
-            with self.database.writing() as session:
-                if kept := session.get(SessionRow, digest):
-                    kept.used_ns = now
+            try:
+                with self.database.writing() as session:
+                    if kept := session.get(SessionRow, digest):
+                        kept.used_ns = now
+            except SQLAlchemyError as error:  # reading goes on while nothing can be stored
+                log.warning("a session's use is not noted: %s", said(error))
         return Actor(
             f"user:{row.User.name}",
             Role(row.User.role),

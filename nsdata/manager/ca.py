@@ -11,6 +11,8 @@ from __future__ import annotations
 import datetime as dt
 import ipaddress
 import os
+import time
+from functools import lru_cache
 from pathlib import Path
 
 from cryptography import x509
@@ -24,6 +26,7 @@ from nsdata.errors import OutputError, SettingError
 CA_DAYS, SERVER_DAYS, APPLIANCE_DAYS = 3650, 397, 365
 RENEW = dt.timedelta(days=30)  # before the end of the manager's own
 RENEW_SHARE = 3  # an appliance renews in the last third of its certificate's time
+REMEMBERED = 10_000  # clients' certificates that need not be read again
 BACKDATED = dt.timedelta(minutes=5)  # clocks differ
 
 
@@ -146,13 +149,19 @@ class Authority:
 
 def appliance_of(der: bytes) -> tuple[str, str, bool]:
     """(appliance's id, fingerprint, whether to renew) of a client's certificate. ValueError."""
+    name, fingerprint, renew_at = _appliance_of(der)
+    return name, fingerprint, time.time() > renew_at
+
+
+@lru_cache(REMEMBERED)  # each report comes with one
+def _appliance_of(der: bytes) -> tuple[str, str, float]:
     found = x509.load_der_x509_certificate(der)
     names = found.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     if len(names) != 1:
         raise ValueError("the certificate names no appliance")
     begin, end = found.not_valid_before_utc, found.not_valid_after_utc
-    late = dt.datetime.now(dt.UTC) > end - (end - begin) / RENEW_SHARE
-    return str(names[0].value), found.fingerprint(hashes.SHA256()).hex(), late
+    late = end - (end - begin) / RENEW_SHARE
+    return str(names[0].value), found.fingerprint(hashes.SHA256()).hex(), late.timestamp()
 
 
 def check_pair(certificate: Path, key: Path) -> None:

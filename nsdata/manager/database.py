@@ -1,12 +1,14 @@
 """The database: SQLite or PostgreSQL, brought to this version's tables at the start.
 
 Readers never wait for writers. Writers go one after another: in SQLite there can be but one, and
-a lock of ours makes them wait in turn instead of failing.
+a lock of ours makes them wait in turn instead of failing. The process that stores reports holds the
+database (`hold`), so that there is one manager to it.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,13 +17,17 @@ from typing import Any
 from alembic import command
 from alembic.config import Config
 from alembic.util.exc import CommandError
-from sqlalchemy import Engine, create_engine, event, make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from nsdata.errors import OutputError
+from nsdata.manager.holding import NAME, WAIT_S, FileHold, SessionHold
 
-BUSY_MS = 10_000  # another process (a command line) may be writing
+BUSY_S = 10.0  # another process (that of reports, a command line) may be writing
+TRY_MS = 20  # SQLite waits longer and longer between two tries: so it begins again
+CHECKPOINT = 8000  # pages in SQLite's log: what is written each second goes into the file seldom
+DISK_FULL = "53100"  # SQLSTATE
 POOL = 20  # connections to PostgreSQL, and as many threads that read
 
 
@@ -39,6 +45,8 @@ class Database:
         self._lock = threading.Lock()
         self.engine = self._engine(immediate=False)
         self._writer = self._engine(immediate=True)
+        self._file_hold: FileHold | None = None
+        self._session_hold: SessionHold | None = None
         if migrate:
             try:
                 upgrade(self._writer)
@@ -47,14 +55,19 @@ class Database:
 
     def _engine(self, *, immediate: bool) -> Engine:
         if not self.sqlite:
-            return create_engine(self.url, pool_size=POOL, max_overflow=0, pool_pre_ping=True)
+            return create_engine(
+                self.url,
+                pool_size=POOL,
+                max_overflow=0,
+                pool_pre_ping=True,
+                connect_args={"application_name": NAME},
+            )
         engine = create_engine(
             self.url,
             pool_size=POOL,
             max_overflow=POOL,
-            connect_args={"check_same_thread": False, "timeout": BUSY_MS / 1000},
+            connect_args={"check_same_thread": False, "timeout": BUSY_S},
         )
-        begin = "BEGIN IMMEDIATE" if immediate else "BEGIN"
 
         @event.listens_for(engine, "connect")
         def _settings(connection: Any, record: Any) -> None:
@@ -65,15 +78,58 @@ class Database:
                 "synchronous=FULL",
                 "foreign_keys=ON",
                 "cache_size=-65536",
+                f"wal_autocheckpoint={CHECKPOINT}",
+                f"busy_timeout={TRY_MS if immediate else int(BUSY_S * 1000)}",
             ):
                 cursor.execute(f"PRAGMA {pragma}")
             cursor.close()
 
         @event.listens_for(engine, "begin")
         def _begin(connection: Any) -> None:
-            connection.exec_driver_sql(begin)
+            if not immediate:
+                connection.exec_driver_sql("BEGIN")
+                return
+            end = time.monotonic() + BUSY_S
+            while True:
+                try:
+                    connection.exec_driver_sql("BEGIN IMMEDIATE")
+                    return
+                except OperationalError as error:
+                    if "locked" not in str(error.orig) or time.monotonic() >= end:
+                        raise
 
         return engine
+
+    def hold(self) -> None:
+        """Be the one that stores reports, from now on. Raises Held, OutputError."""
+        if self.sqlite:
+            file = make_url(self.url).database
+            self._file_hold = FileHold(Path(f"{file}.lock"), "on this database")
+            self._file_hold.take()
+            return
+        self._session_hold = SessionHold(self._writer, self.name)
+        try:
+            self._session_hold.connection(WAIT_S)
+        except SQLAlchemyError as error:
+            raise OutputError(f"{self.name}: {said(error)}") from error
+
+    @property
+    def taken(self) -> int:
+        """How often it was taken: more often than before, and others may have written."""
+        return self._session_hold.taken if self._session_hold is not None else 0
+
+    def check(self) -> None:
+        """Whether it is still held. Raises Held when not, SQLAlchemyError."""
+        with self.writing() as session:
+            if not self.sqlite:
+                session.execute(text("SELECT 1"))
+
+    def _bind(self) -> Engine | Connection:
+        if self._file_hold is not None:
+            self._file_hold.check()
+        if self._session_hold is not None:
+            return self._session_hold.connection()
+        return self._writer
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
@@ -83,19 +139,31 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
-        """A transaction: committed at its end, rolled back by an exception."""
-        with self._lock, Session(self._writer, expire_on_commit=False) as session, session.begin():
+        """A transaction: committed at its end, rolled back by an exception. Raises Held when
+        the database was held by this process and is no more."""
+        with (
+            self._lock,
+            Session(self._bind(), expire_on_commit=False) as session,
+            session.begin(),
+        ):
             yield session
 
     def close(self) -> None:
         """Let go."""
+        if self._session_hold is not None:
+            self._session_hold.close()
+        if self._file_hold is not None:
+            self._file_hold.close()
         self.engine.dispose()
         self._writer.dispose()
 
 
 def said(error: Exception) -> str:
-    """What a database had to say, in a line."""
-    return str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+    """What a database had to say, in a line, and what to do when that is known."""
+    cause = getattr(error, "orig", None) or error
+    line = str(cause).strip().splitlines()[0]
+    full = "disk is full" in line or getattr(cause, "sqlstate", None) == DISK_FULL
+    return f"{line}: make room on the disk of the database; it goes on by itself" if full else line
 
 
 def migrations(engine: Engine | None = None) -> Config:

@@ -4,16 +4,18 @@
 
 A report is stored once, by (appliance, boot, sequence); a history row once, by its row and time.
 Nothing is acknowledged that is not committed. What the writer remembers of appliances (last
-counters, last sequence) follows the commit, and is read again after a failure.
+counters, last sequence) follows the commit, and is read again after a failure. It is true while
+nobody else writes reports: so the database is held, and when it is lost the writer ends.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import queue
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,8 +27,10 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql import func
 
 from nsdata.appliance.protocol import Answer, Batch, Command, Report
+from nsdata.errors import OutputError
 from nsdata.manager import commands
 from nsdata.manager.database import Database, said
+from nsdata.manager.holding import Held
 from nsdata.manager.problems import Problem
 from nsdata.manager.rates import Counters, Rates, between
 from nsdata.manager.tables import Appliance, Base, Boot, HistoryRow, Latest, Sample
@@ -37,6 +41,14 @@ WAITING = 20_000  # batches in the queue; more are refused
 FINE_S, FINE_SLOTS = 1, 600  # samples: 10 minutes by the second,
 COARSE_S, COARSE_SLOTS = 60, 1440  # and a day by the minute
 SUBJECT = 200
+CHECK_S = 2.0  # without reports: whether the database is still held
+FAILING, LOST = "failing", "lost"
+KEYS: dict[type[Base], list[str]] = {
+    Latest: ["appliance_id"],
+    Boot: ["appliance_id", "boot"],
+    Sample: ["appliance_id", "step_s", "slot"],
+}
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -70,14 +82,19 @@ class _Group:
 
 
 class Ingest:
-    """The writer of a manager."""
+    """The writer of a manager. `tell(FAILING, why)`: nothing can be stored, or it can again (why
+    is ""). `tell(LOST, why)`: the database is another manager's, and the writer has ended."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, tell: Callable[[str, str], None]) -> None:
         self.database = database
+        self.tell = tell
         self.failing = ""  # why nothing can be stored; "": it can
         self.stored = 0  # reports, since the start
         self._queue: queue.Queue[_Item | None] = queue.Queue(WAITING)
         self._known: dict[str, Known] = {}
+        self._taken = database.taken
+        self._upserts = {table: self._replacing(self._insert(table), table, key)
+                         for table, key in KEYS.items()}  # fmt: skip
         self._thread = threading.Thread(target=self._run, name="ingest", daemon=True)
 
     def start(self) -> None:
@@ -103,14 +120,32 @@ class Ingest:
 
     def _run(self) -> None:
         last = False
-        while not last:
-            items, last = self._gather()
-            if items:
-                self._store(items)
+        try:
+            while not last:
+                items, last = self._gather()
+                if items:
+                    self._store(items)
+                elif not last:
+                    self._check()
+        except Held as error:
+            self.tell(LOST, str(error))
+
+    def _check(self) -> None:
+        try:
+            self.database.check()
+        except Held:
+            raise
+        except Exception as error:
+            self._fails(error)
+        else:
+            self._works()
 
     def _gather(self) -> tuple[list[_Item], bool]:
         items: list[_Item] = []
-        first = self._queue.get()
+        try:
+            first = self._queue.get(timeout=CHECK_S)
+        except queue.Empty:
+            return items, False
         end = time.monotonic() + GATHER_S
         while first is not None:
             items.append(first)
@@ -128,12 +163,14 @@ class Ingest:
             with self.database.writing() as session:
                 group, answers = self._write(session, items)
             self._known.update(group.known)
-            self.failing = ""
-        except Exception as error:
+            self._works()
+        except Held:
             for item in items:
-                self._known.pop(item.appliance_id, None)
-            why = said(error) if isinstance(error, SQLAlchemyError) else repr(error)
-            self.failing = why
+                item.future.set_exception(_later("another manager runs on the database"))
+            raise
+        except Exception as error:
+            self._known.clear()
+            why = self._fails(error)
             answers = [_later(f"the database does not take it: {why}")] * len(items)
         for item, answer in zip(items, answers, strict=True):
             if isinstance(answer, Problem):
@@ -141,7 +178,25 @@ class Ingest:
             else:
                 item.future.set_result(answer)
 
+    def _fails(self, error: Exception) -> str:
+        why = said(error) if isinstance(error, SQLAlchemyError) else str(error) or repr(error)
+        if why != self.failing:
+            known = isinstance(error, SQLAlchemyError | OutputError)
+            log.error("nothing is stored: %s", why, exc_info=None if known else error)
+            self.failing = why
+            self.tell(FAILING, why)
+        return why
+
+    def _works(self) -> None:
+        if self.failing:
+            log.warning("reports are stored again")
+            self.failing = ""
+            self.tell(FAILING, "")
+
     def _write(self, session: Session, items: list[_Item]) -> tuple[_Group, list[Answer | Problem]]:
+        if self._taken != self.database.taken:  # lost and taken again: who knows what was between
+            self._taken = self.database.taken
+            self._known.clear()
         ids = {item.appliance_id for item in items}
         columns = (Appliance.id, Appliance.certificate, Appliance.next_certificate)
         rows = session.execute(select(*columns).where(Appliance.id.in_(ids))).all()
@@ -276,17 +331,12 @@ class Ingest:
             session.connection().execute(
                 update(own).where(own.c.id == bindparam("of")).values(values), group.appliances
             )
-        self._upsert(
-            session,
-            Latest,
-            ["appliance_id"],
-            [{"appliance_id": k, "report": v} for k, v in group.latest.items()],
-        )
+        latest = [{"appliance_id": k, "report": v} for k, v in group.latest.items()]
+        self._upsert(session, Latest, latest)
         now = time.time_ns()
         self._upsert(
             session,
             Boot,
-            ["appliance_id", "boot"],
             [
                 {"appliance_id": k[0], "boot": k[1], "sequence": v, "seen_ns": now}
                 for k, v in group.boots.items()
@@ -295,9 +345,7 @@ class Ingest:
         for sample in group.samples.values():
             fates = sample.pop("fates")
             sample |= dict(zip(("inspected", "bypassed", "blocked", "lost"), fates, strict=True))
-        self._upsert(
-            session, Sample, ["appliance_id", "step_s", "slot"], list(group.samples.values())
-        )
+        self._upsert(session, Sample, list(group.samples.values()))
         if group.history:
             made = self._insert(HistoryRow).on_conflict_do_nothing()
             session.connection().execute(made, group.history)
@@ -332,9 +380,7 @@ class Ingest:
         )
         names = [column.name for column in _table(Sample).columns]
         made = self._insert(Sample).from_select(names, seconds)
-        session.connection().execute(
-            self._replacing(made, Sample, ["appliance_id", "step_s", "slot"])
-        )
+        session.connection().execute(self._replacing(made, Sample, KEYS[Sample]))
 
     def _insert(self, table: type[Base]) -> Any:
         # The conflict clauses are of each dialect's own insert.
@@ -349,12 +395,9 @@ class Ingest:
         }
         return made.on_conflict_do_update(index_elements=key, set_=values)
 
-    def _upsert(
-        self, session: Session, table: type[Base], key: list[str], rows: list[dict[str, Any]]
-    ) -> None:
+    def _upsert(self, session: Session, table: type[Base], rows: list[dict[str, Any]]) -> None:
         if rows:
-            made = self._replacing(self._insert(table), table, key)
-            session.connection().execute(made, rows)
+            session.connection().execute(self._upserts[table], rows)
 
 
 def _table(of: type[Base]) -> Table:

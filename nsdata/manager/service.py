@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 from pathlib import Path
 
 from nsdata.errors import OutputError
@@ -11,7 +9,8 @@ from nsdata.manager.accounts import Accounts
 from nsdata.manager.ca import Authority
 from nsdata.manager.database import Database
 from nsdata.manager.enrolment import Enrolments
-from nsdata.manager.ingest import Ingest
+from nsdata.manager.holding import FileHold
+from nsdata.manager.intake import Intake
 from nsdata.manager.settings import ManagerSettings
 from nsdata.manager.views import Views
 
@@ -30,19 +29,22 @@ class Service:
         self.database = Database(settings.database_url)
         self.accounts = Accounts(self.database, settings)
         self.enrolments = Enrolments(self.database, self.authority)
-        self.ingest = Ingest(self.database)
+        self.intake: Intake | None = None  # while it runs
         self.views = Views(self.database, settings.appliance_gone)
         self.url = ""  # of people's listener, once it is open
-        self._lock: int | None = None
+        self._hold = FileHold(self.directory / "manager.lock", "in this directory")
 
-    def hold(self) -> None:
-        """One manager runs in a directory: its writer remembers what is stored. OutputError."""
-        file = self.directory / "manager.lock"
-        self._lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise OutputError(f"{file}: another manager runs in this directory") from error
+    def hold(self) -> int:
+        """One manager runs in a directory; the descriptor of its lock, for its processes. Raises
+        Held, OutputError."""
+        self._hold.take()
+        assert self._hold.descriptor is not None
+        return self._hold.descriptor
+
+    @property
+    def failing(self) -> str:
+        """Why nothing can be stored now; empty: it can."""
+        return self.intake.failing if self.intake is not None else ""
 
     def password_link(self, token: str) -> str:
         """The link that sets a password."""
@@ -51,5 +53,4 @@ class Service:
     def close(self) -> None:
         """Let go."""
         self.database.close()
-        if self._lock is not None:
-            os.close(self._lock)
+        self._hold.close()

@@ -1,5 +1,6 @@
 """A manager that is killed (-9) under load: every report and transition that was acknowledged is
-stored, each once. `benches/manager_load.py` is the load; 50 kills with NSDATA_FULL=1."""
+stored, each once; every command that was accepted is carried out once, and ends.
+`benches/manager_load.py` is the load; 50 kills over each database with NSDATA_FULL=1."""
 
 from __future__ import annotations
 
@@ -9,10 +10,12 @@ import socket
 import subprocess
 import sys
 
+import pytest
 from box import ROOT
 
 FULL = bool(os.environ.get("NSDATA_FULL"))
-KILLS, SECONDS = (50, 500) if FULL else (2, 20)
+KILLS = 50 if FULL else 2
+LONGEST_S = 3600 if FULL else 300
 
 
 def two_free_ports() -> int:
@@ -27,15 +30,22 @@ def two_free_ports() -> int:
                 continue
 
 
-def test_killed_under_load() -> None:
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"] if FULL else ["sqlite"])
+def test_killed_under_load(database: str, request: pytest.FixtureRequest) -> None:
+    url = "" if database == "sqlite" else request.getfixturevalue("postgres_url")
     done = subprocess.run(
-        [sys.executable, "benches/manager_load.py", "--appliances", "40", "--seconds", str(SECONDS),
-         "--kills", str(KILLS), "--port", str(two_free_ports())],
+        [sys.executable, "benches/manager_load.py", "--appliances", "40", "--seconds", "1",
+         "--kills", str(KILLS), "--commands", "2", "--database", url,
+         "--port", str(two_free_ports())],
         cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
-        timeout=SECONDS * 3 + 120,
+        timeout=LONGEST_S,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     told = json.loads(done.stdout)
     assert told["reports_acknowledged"] == told["reports_stored"] > 100
     assert told["transitions_acknowledged"] == told["transitions_stored"] > 0
     assert told["retries"] > 0, "the kills were felt"
+    assert told["kills_of_intake"] > 0
+    assert told["commands_asked"] == told["commands_carried_out"] > 0
+    assert told["commands_done"] + told["commands_failed"] == told["commands_asked"]
+    assert told["commands_twice"] == 0

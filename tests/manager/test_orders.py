@@ -128,9 +128,7 @@ def test_a_report_takes_time(asked: Asked, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("error", "said"), [("no", "no"), ("", "failed")])
-def test_a_reboot_takes_time_and_fails(
-    asked: Asked, tmp_path: Path, error: str, said: str
-) -> None:
+def test_a_reboot_takes_time_and_fails(asked: Asked, tmp_path: Path, error: str, said: str) -> None:
     orders, command = orders_in(tmp_path), make(CommandKind.REBOOT)
     told = {"id": str(command.id), "step": 2, "of": 4, "error": error}
     asked.answers = {"reboot": {"started": True, "reboot": {**told, "state": "running"}},

@@ -97,7 +97,7 @@ def set_password(service: TheService, source: Source, wanted: NewPassword) -> No
 @needs(Role.VIEWER)
 def about(who: Who, service: TheService) -> About:
     """The manager itself."""
-    return service.views.about(__version__, service.ingest.failing)
+    return service.views.about(__version__, service.failing)
 
 
 @router.get("/audit", responses=problems())

@@ -90,7 +90,7 @@ def all_appliances(
 
 
 def _summary(request: Request, service: Any) -> Part:
-    about = service.views.about(__version__, service.ingest.failing)
+    about = service.views.about(__version__, service.failing)
     return Part(request, "summary", "/appliances", "appliances_summary.html", about=about)
 
 
