@@ -95,9 +95,9 @@ class Pictures:
         time.sleep(5)
         for tab in TABS:
             self.take(tab, f"/appliances/{found['south']}/{tab}")
-        ask(self.directory / "lab" / "run", {"command": "inject", "error": "ECC_UE"})
+        ask(self.directory / "lab" / "run", {"command": "inject", "error": "SEU"})
         page.goto(f"{self.url}/appliances/{found['lab']}/fpga")
-        page.wait_for_selector("#errors >> text=ECC_UE")
+        page.wait_for_selector("#errors >> text=SEU")
         page.wait_for_selector("text=✓ working")  # it was brought back
         self.take("fpga")
         for name in ADMIN:

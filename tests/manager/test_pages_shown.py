@@ -89,10 +89,9 @@ def test_charts_have_few_columns_and_true_sums() -> None:
         assert len(svg) < 30_000
     assert "inspected 100 pkt/s" in charts[0][1] and "800 kbit/s" in charts[1][1]
     assert "25.0 %" in charts[2][1]
-    then = "1970-01-01 00:16:40 UTC"
     packets, bits, ratio = (words for _, _, words in charts)
-    assert packets.startswith(f"inspected: lately 100 pkt/s, at most 100 pkt/s ({then})")
-    assert "blocked" not in packets and f"at least 800 kbit/s ({then})" in bits
+    assert packets.startswith("inspected: lately 100 pkt/s, at most 100 pkt/s at 00:16:40")
+    assert "blocked" not in packets and bits.endswith("at most 800 kbit/s at 00:16:40")
     assert ratio.startswith("lately 25.0 %")
     gap = draw(Samples(step_s=1, points=[point(1000), point(1500)]), None)
     assert gap[0][1].count("<title>") == 2

@@ -127,6 +127,9 @@ def test_a_step_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
     assert steps > 5 and told["registers"].keys() == {one.name for one in TOLD}
     assert told["transport"] == "model" and told["use"]["verdicts"]["clear"] == 0
     assert describer.step(now - PERIOD_NS + 1) is None and accesses == 19  # not due yet
+    describer.anew()
+    accesses = 0
+    assert describer.step(now - PERIOD_NS + 2) is None and accesses > 0
     block.close()
 
 
