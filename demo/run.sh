@@ -36,6 +36,7 @@ cat <<END
 Outputs are in $out: eve.json, summary.json, forwarded.pcap, eve-over.json, summary-over.json,
 hang.html (a page: the timeline of the incident).
 Next:
+  $nsdata manager demo      (three running appliances, and a page to see and switch them)
   $nsdata info $capture
   $nsdata replay $capture --rules $rules --bypass-rules demo/bypass.toml --summary $out/bypass.json
   $nsdata replay $capture --rules $rules --fallback-at 10s --restore-at 20s --eve $out/manual.json

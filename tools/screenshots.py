@@ -1,7 +1,8 @@
 """Take the pictures of the manager's pages in docs/img: `python tools/screenshots.py`.
 
 Runs `nsdata manager demo` in a directory that goes away, stops a worker of one appliance as a hang
-would, puts another into fallback by hand, and takes each page in Chromium without a screen.
+would, puts another into fallback by hand, has the FPGA block of that one note an error, and takes
+each page in Chromium without a screen.
 Needs playwright and chromium (packages.txt).
 """
 
@@ -22,6 +23,8 @@ from typing import Any
 
 from playwright.sync_api import Page, sync_playwright
 
+from nsdata.appliance.control import ask
+
 ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / "docs" / "img"
 LINK = re.compile(r"(https://\S+)(/password/\S+)")
@@ -29,7 +32,7 @@ WIDTH, HEIGHT, PHONE = 1000, 700, 360
 CHARTS_S = 45  # of measurements, to be seen in the charts
 PATIENCE_S = 90.0
 APPLIANCES = 3
-TABS = ("traffic", "health", "events", "fpga")
+TABS = ("traffic", "health", "events")
 ADMIN = ("users", "enrolment", "audit")
 
 
@@ -46,8 +49,8 @@ def wait(true: Callable[[], Any], what: str) -> Any:
 class Pictures:
     """Of one running demo."""
 
-    def __init__(self, page: Page, url: str) -> None:
-        self.page, self.url = page, url
+    def __init__(self, page: Page, url: str, directory: Path) -> None:
+        self.page, self.url, self.directory = page, url, directory
 
     def take(self, name: str, path: str | None = None) -> None:
         """A whole page."""
@@ -92,6 +95,11 @@ class Pictures:
         time.sleep(5)
         for tab in TABS:
             self.take(tab, f"/appliances/{found['south']}/{tab}")
+        ask(self.directory / "lab" / "run", {"command": "inject", "error": "SEU"})
+        page.goto(f"{self.url}/appliances/{found['lab']}/fpga")
+        page.wait_for_selector("#errors >> text=SEU")
+        page.wait_for_selector("text=✓ working")  # it was brought back
+        self.take("fpga")
         for name in ADMIN:
             self.take(name, f"/admin/{name}")
         page.set_viewport_size({"width": PHONE, "height": HEIGHT})
@@ -131,7 +139,7 @@ def main() -> None:
                 page = browser.new_page(
                     ignore_https_errors=True, viewport={"width": WIDTH, "height": HEIGHT}
                 )
-                Pictures(page, found[1]).all(found[2])
+                Pictures(page, found[1], Path(directory)).all(found[2])
                 browser.close()
         finally:
             demo.terminate()

@@ -332,6 +332,7 @@ class WorkerProcess:
         if block.active and due:
             self.block_ns = now + BEAT_NS
             self.pipeline.idle()
+        was = self.block_failed
         if not block.active and not self.block_failed:
             self.block_failed = self.child.tell("fpga", software=block.software, fpga=block.last)
             self.block_ns = now + RECOVER_NS
@@ -340,6 +341,8 @@ class WorkerProcess:
             self.pipeline.switch(State.NORMAL, self.pipeline.last_ns)
         if block.active and self.block_failed:
             self.block_failed = not self.child.tell("fpga over")
+        if self.describer is not None and was is not self.block_failed:
+            self.describer.anew()
         if self.describer is not None and (told := self.describer.step(now)) is not None:
             self.child.tell("described", fpga=told, asked=False)
 

@@ -115,6 +115,10 @@ class Describer:
         self._next_ns = now + STEP_NS
         return None
 
+    def anew(self) -> None:
+        """What was read holds no more: the next pass is due now."""
+        self._pass, self._next_ns = None, 0
+
     def whole(self) -> Message:
         """A pass at once."""
         block = self._session.offload

@@ -102,6 +102,7 @@ def test_a_block_is_seen_and_its_error_with_its_record(site: Site, tmp_path: Pat
                     (one := told())["errors"][0]["over_ns"]
                     and one["state"] == "working"
                     and one["use"]["recoveries"]
+                    and one["registers"]["status"]["fields"]["state"] == "ARMED"
                     and one
                 ),
                 "it is over",

@@ -84,11 +84,15 @@ def test_charts_have_few_columns_and_true_sums() -> None:
     points = [point(at) for at in range(1000, 1600)]
     charts = draw(Samples(step_s=1, points=points), 0.9)
     assert len(charts) == 3
-    for _, svg in charts:
+    for _, svg, _words in charts:
         assert 100 <= svg.count("<title>") <= 122
         assert len(svg) < 30_000
     assert "inspected 100 pkt/s" in charts[0][1] and "800 kbit/s" in charts[1][1]
     assert "25.0 %" in charts[2][1]
+    packets, bits, ratio = (words for _, _, words in charts)
+    assert packets.startswith("inspected: lately 100 pkt/s, at most 100 pkt/s at 00:16:40")
+    assert "blocked" not in packets and bits.endswith("at most 800 kbit/s at 00:16:40")
+    assert ratio.startswith("lately 25.0 %")
     gap = draw(Samples(step_s=1, points=[point(1000), point(1500)]), None)
     assert gap[0][1].count("<title>") == 2
     assert draw(Samples(step_s=60, points=[]), 0.9) == []

@@ -106,11 +106,9 @@ def _words(values: NDArray[np.float64], whens: list[str], told: Callable[[float]
     there = np.flatnonzero(~np.isnan(values))
     if not len(there):
         return "Nothing was measured."
-    high, low = (int(there[one(values[there])]) for one in (np.argmax, np.argmin))
-    return (
-        f"lately {told(float(values[there[-1]]))}, at most {told(float(values[high]))} "
-        f"({whens[high]}), at least {told(float(values[low]))} ({whens[low]})"
-    )
+    most = int(there[np.argmax(values[there])])
+    at = whens[most].split()[1]  # date, time, UTC
+    return f"lately {told(float(values[there[-1]]))}, at most {told(float(values[most]))} at {at}"
 
 
 def _mean(values: list[float]) -> float:
