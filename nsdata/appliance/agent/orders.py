@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from nsdata.appliance.agent.agent.delivery import Delivery
+from nsdata.appliance.agent.delivery import Delivery
 from nsdata.appliance.agent.journal import Journal, interrupted
 from nsdata.appliance.control import ask
 from nsdata.appliance.protocol import Command, CommandKind, Outcome, Result
