@@ -21,7 +21,7 @@ from test_commands import nsdata
 from test_orders import Asked, orders_in
 from visitor import Prepared, visitor
 
-from nsdata.appliance.agent.agent import delivery as delivery_module
+from nsdata.appliance.agent import delivery as delivery_module
 from nsdata.appliance.agent.delivery import Delivery
 from nsdata.appliance.agent.membership import Membership
 from nsdata.appliance.agent.orders import Orders
