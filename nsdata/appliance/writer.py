@@ -2,7 +2,7 @@
 
 A line that was torn by a death in the middle of a write is cut off at the next start. A disk that
 is full, or something else than a regular file at its path, is reported and tried again: what comes
-meanwhile is counted as lost. A file that was moved away or removed (logrotate) is begun anew within
+meanwhile waits, and what finds no room is counted as lost. A file that was moved away or removed (logrotate) is begun anew within
 a second.
 """
 
@@ -27,6 +27,7 @@ from nsdata.output.eve_file import EveFile, output_error
 FIGURES = ("lines", "bytes", "lines_lost", "failures", "torn_bytes")
 RETRY_NS = 1_000_000_000
 MOVED_NS = 1_000_000_000  # between two looks whether the file is still at its path
+ROOM = 1 << 22  # bytes of lines that wait while nothing can be written
 TAIL = 1 << 20  # bytes looked at for the end of the last whole line, at a time
 
 
@@ -73,6 +74,7 @@ class WriterProcess:
         self.inode: tuple[int, int] | None = None
         self.lines = self.bytes = self.lost = self.failures = self.torn = 0
         self.retry_ns = self.moved_ns = 0
+        self.waiting = bytearray()  # whole lines
         self.words = np.zeros(len(FIGURES), np.uint64)
         child.on("from", self._from)
 
@@ -113,24 +115,32 @@ class WriterProcess:
                 broken.close()
 
     def write(self, lines: bytes, now: int) -> None:
-        """Write whole lines, or count them as lost."""
+        """Write whole lines, or have them wait; the oldest beyond ROOM are lost, and counted."""
+        if not lines.endswith(b"\n"):
+            self.lost += lines.count(b"\n")
+            return
+        self.waiting += lines
+        if (over := len(self.waiting) - ROOM) > 0:
+            end = self.waiting.index(b"\n", over - 1) + 1
+            self.lost += self.waiting.count(b"\n", 0, end)
+            del self.waiting[:end]
+        self.push(now)
+
+    def push(self, now: int) -> None:
+        """Write what waits, if that can be."""
         self._moved(now)
         self._open(now)
-        count = lines.count(b"\n")
-        if self.file is None or not lines.endswith(b"\n"):
-            self.lost += count
+        if self.file is None or not self.waiting:
             return
-        before = self.file.lines
-        file = self.file
+        file, lines, size = self.file, self.file.lines, self.file.bytes
         try:
-            file.write(lines)
+            file.write(self.waiting)
             file.flush()
         except OutputError as error:
             self._failed(error, now)
-        written = file.lines - before
-        self.lines += written
-        self.lost += count - written
-        self.bytes += len(lines) if written == count else 0
+        self.lines += file.lines - lines
+        self.bytes += file.bytes - size
+        del self.waiting[: file.bytes - size]
 
     def take(self) -> bool:
         """Write what has come; whether anything had."""
@@ -165,10 +175,11 @@ class WriterProcess:
             if not took:
                 if self.child.stopping or self.child.orphan:
                     break
-                now = time.monotonic_ns()
-                self._moved(now)
-                self._open(now)
+                self.push(time.monotonic_ns())
                 self.child.pause(BEAT_NS, *self.ends)
+        self.retry_ns = 0  # the last that can be tried
+        self.push(time.monotonic_ns())
+        self.lost += self.waiting.count(b"\n")
         if self.file is not None:
             self.file.close()
         self.child.tell("stopped", lost=self.lost)

@@ -73,8 +73,8 @@ def test_workers_that_are_restarted_leave_no_descriptors(tmp_path: Path) -> None
 
 
 def test_a_pipe_in_place_of_the_eve_file_is_like_a_full_disk(tmp_path: Path) -> None:
-    """Nobody reads it: lines are lost and counted, the writer beats, and a file is taken again."""
-    with Box(tmp_path, rules=EVERY_FLOW, rate="2kpps", settings=QUICK,
+    """Nobody reads it: lines wait, the writer beats, and a file is taken again."""
+    with Box(tmp_path, rules=EVERY_FLOW, rate="300pps", settings=QUICK,
              capture=many_flows(tmp_path / "flows.pcap")) as box:  # fmt: skip
         eve = box.directory / "eve.json"
         box.wait(lambda t: eve.exists() and eve.stat().st_size > 0, "written")
@@ -86,4 +86,4 @@ def test_a_pipe_in_place_of_the_eve_file_is_like_a_full_disk(tmp_path: Path) -> 
         eve.unlink()
         box.wait(lambda t: any(e["event"] == "output" for e in box.events("appliance")), "written")
         said = [e["evidence"] for e in box.events("appliance") if e["event"] == "output"]
-        assert said[-1]["why"] == "" and said[-1]["lost"] > 100
+        assert said[-1]["why"] == "" and said[-1]["lost"] == 0
