@@ -2,8 +2,8 @@
 
 A line that was torn by a death in the middle of a write is cut off at the next start. A disk that
 is full, or something else than a regular file at its path, is reported and tried again: what comes
-meanwhile waits, and what finds no room is counted as lost. A file that was moved away or removed (logrotate) is begun anew within
-a second.
+meanwhile waits, and what finds no room is counted as lost. A file that was moved away or removed
+(logrotate) is begun anew within a second.
 """
 
 from __future__ import annotations
