@@ -43,9 +43,10 @@ def ask(
     appliance = session.get(Appliance, appliance_id)
     if appliance is None:
         raise not_found("appliance")
-    given = json.dumps(dict(parameters or {}), sort_keys=True)
+    given = _text(parameters or {})
     if key is not None and (kept := session.get(CommandRow, str(key))) is not None:
-        if (kept.appliance_id, kept.kind, kept.parameters) != (appliance_id, kind.value, given):
+        same = kept.parameters in (given, _text(shown(parameters or {})))
+        if (kept.appliance_id, kept.kind) != (appliance_id, kind.value) or not same:
             raise Problem(409, "this Idempotency-Key was used for another command")
         return kept
     latest = _open_one(session, appliance_id, kind, given)
@@ -67,10 +68,21 @@ def ask(
         told="{}",
     )
     session.add(row)
-    details = {"command": row.id, "appliance": appliance.name, "parameters": json.loads(given)}
+    told = shown(parameters or {})
+    details = {"command": row.id, "appliance": appliance.name, "parameters": told}
     record(session, actor, f"appliance.{kind.value}", appliance_id, details=details)
     session.flush()
     return row
+
+
+def shown(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """As people and the record see them: a URL without its query, which may be a signature."""
+    url = parameters.get("url")
+    return {**parameters, "url": url.partition("?")[0]} if url else dict(parameters)
+
+
+def _text(parameters: Mapping[str, Any]) -> str:
+    return json.dumps(dict(parameters), sort_keys=True)
 
 
 def _open_one(
@@ -138,6 +150,7 @@ def _end(
 ) -> None:
     row.state, row.error, row.told, row.changed_ns = state, error, json.dumps(dict(told)), now
     row.progress = 1.0 if state == DONE else row.progress
+    row.parameters = _text(shown(json.loads(row.parameters)))  # what was secret is of no more use
     actor = Actor(f"appliance:{row.appliance_id}", Role.VIEWER, AGENT)
     details = {"command": row.id, "asked_by": row.asked_by, "error": error}
     record(session, actor, f"appliance.{row.kind}.result", row.appliance_id, state, details)

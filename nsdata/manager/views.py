@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from nsdata.appliance.protocol import CommandKind
-from nsdata.manager.commands import OPEN, SWITCHES
+from nsdata.manager.commands import OPEN, SWITCHES, shown
 from nsdata.manager.database import Database
 from nsdata.manager.ingest import COARSE_SLOTS, FINE_S, FINE_SLOTS
 from nsdata.manager.listing import Order, encode, like, newest_part, part, sorted_part
@@ -335,7 +335,7 @@ def command(row: CommandRow) -> CommandStatus:
     return CommandStatus.model_validate(
         same
         | {
-            "parameters": json.loads(row.parameters),
+            "parameters": shown(json.loads(row.parameters)),
             "result": json.loads(row.told),
             "status_url": f"/api/v1/commands/{row.id}",
         }

@@ -11,9 +11,11 @@ import httpx
 import pytest
 from box import ROOT
 from site_ import Site
+from sqlalchemy import select
 from visitor import Prepared
 
 from nsdata.manager.audit import Role
+from nsdata.manager.tables import CommandRow
 
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 from locations import FINE, NOT_S3_HOSTS, REFUSED, RIGHT, S3_HOSTS, WRONG
@@ -45,7 +47,7 @@ def taken(client: httpx.Client, prepared: Prepared, url: str, **said: object) ->
     answer = ask(client, prepared, url)
     assert answer.status_code == 202, (url, answer.text)
     command = answer.json()
-    assert command["parameters"]["url"] == url
+    assert command["parameters"]["url"] == url.partition("?")[0]
     prepared.send(prepared.told(), results=[prepared.result(command, "failed", error="test")])
 
 
@@ -119,3 +121,27 @@ def test_the_same_key_is_the_same_report(client: httpx.Client, prepared: Prepare
     refused = client.post(at, json=wanted)
     assert refused.status_code == 409 and refused.json()["type"] == "urn:nsdata:problem:vendor"
     assert why in refused.json()["detail"]
+
+
+def test_a_signature_is_for_the_appliance_alone(
+    site: Site, client: httpx.Client, prepared: Prepared
+) -> None:
+    """Not shown, not in the audit log, and gone from the database when it has been used."""
+    secret = "a8f3c0ffee"
+    url = f"https://bucket.s3.amazonaws.com/signed.tar.gz?x-amz-acl=private&X-Amz-Signature={secret}"
+    key, at = {"Idempotency-Key": str(uuid4())}, f"/appliances/{prepared.id}/support-reports"
+    wanted = {"destination": "custom", "url": url}
+    asked = client.post(at, json=wanted, headers=key)
+    assert asked.status_code == 202, asked.text
+    assert prepared.asked()["parameters"]["url"] == url
+    with site.client(Role.ADMIN) as admin:
+        for path in ("/audit", at, f"/commands/{asked.json()['id']}"):
+            told = admin.get(path)
+            assert "/signed.tar.gz" in told.text and secret not in asked.text + told.text, path
+    prepared.send(prepared.told(), results=[prepared.result(asked.json(), "done")])
+    with site.service.database.reading() as session:
+        kept = list(session.scalars(select(CommandRow.parameters)))
+    assert "signed.tar.gz" in "".join(kept) and secret not in "".join(kept)
+    again = client.post(at, json=wanted, headers=key)
+    assert (again.status_code, again.json()["id"]) == (202, asked.json()["id"])
+    assert secret not in site.log()
