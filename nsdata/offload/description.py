@@ -24,7 +24,9 @@ from nsdata.offload.session import Session
 Message = dict[str, Any]
 
 # Windows into tables (what was written last, or read) are not of it, nor statistics: counters are.
-TOLD: Final = (*DUMPED, reg.CLOCK_KHZ, reg.FLOW_CAPACITY, *reg.ERR_COUNT)
+TOLD: Final = sorted(
+    (*DUMPED, reg.CLOCK_KHZ, reg.FLOW_CAPACITY, *reg.ERR_COUNT), key=lambda one: one.address
+)
 NO_REGISTERS = "the golden model has no registers"
 PERIOD_NS = 2_000_000_000  # between two passes
 RETRY_NS = 10_000_000_000  # after one that failed: what does not answer costs a time-out
