@@ -1,11 +1,11 @@
 """The process that takes reports: agents' listener and the writer, apart from people's.
 
 A thousand appliances keep one interpreter busy; whoever looks at a page is not to wait for them.
-`Intake` starts this process, starts it again when it dies, and says meanwhile why nothing is
-stored. They talk over a socket pair, a JSON object a line:
+`Intake` starts this process, starts it again when it dies or hangs, and says meanwhile why nothing
+is stored. They talk over a socket pair, a JSON object a line:
 
     manager ──► plan, once; its end: store what waits, and end      ──► intake
-            ◄── ready | failing: why | lost: why | error: why ◄──
+            ◄── ready | beat | failing: why | lost: why | error: why ◄──
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ from nsdata.manager.holding import WAIT_S, Held
 AGAIN_S = 1.0  # after one that died
 HELD_S = 30.0  # for the database, after one that died
 STOP_S = 20.0  # to store what waits
+BEAT_S = 1.0  # between two signs of life
+SILENT_S = 30.0  # without one it hangs, and is killed
 COLLECT = 200_000  # objects, until garbage is looked for
 STOP = b"stop\n"
 log = logging.getLogger(__name__)
@@ -43,6 +45,7 @@ class Intake:
 
     def __init__(self, plan: dict[str, Any], inherit: tuple[int, ...]) -> None:
         self.failing = ""  # why nothing can be stored; "": it can
+        self.silent_s = SILENT_S
         self.ended: Callable[[NsdataError], None] = lambda error: None
         self._plan = plan
         self._inherit = inherit
@@ -53,6 +56,11 @@ class Intake:
         self._ready = threading.Event()
         self._fatal: NsdataError | None = None
         self._thread = threading.Thread(target=self._run, name="intake", daemon=True)
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process, the latest one."""
+        return None if self._process is None else self._process.pid
 
     def start(self) -> None:
         """Begin; `wait` says when it listens."""
@@ -107,19 +115,27 @@ class Intake:
                 )
                 theirs.close()
                 self._control = ours
+            hung = ""
             try:
                 # That of one that was killed may be held until the server has noticed.
                 wait_s = HELD_S if self._ready.is_set() else WAIT_S
                 ours.sendall(json.dumps({**self._plan, "wait_s": wait_s}).encode() + b"\n")
                 with ours.makefile("r", encoding="utf-8") as lines:
                     for line in lines:
-                        self._hear(json.loads(line))
+                        told = json.loads(line)
+                        if "ready" in told:
+                            ours.settimeout(self.silent_s)
+                        self._hear(told)
+            except TimeoutError:
+                hung = f"gave no sign of life for {self.silent_s:g} s and "
+                process.kill()
             except (OSError, ValueError) as error:
                 log.warning("the process of reports: %s", error)
             with self._lock:
                 self._control = None
             status = process.wait()
-        return f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+        ended = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+        return hung + ended
 
     def _hear(self, told: dict[str, str]) -> None:
         if "ready" in told:
@@ -141,6 +157,7 @@ class _Process:
 
     def __init__(self, control: socket.socket) -> None:
         self.control = control
+        self.telling = threading.Lock()
         self.loop: asyncio.AbstractEventLoop | None = None
         self.stopping = threading.Event()
         self.stop: Callable[[], None] = lambda: None
@@ -148,7 +165,8 @@ class _Process:
     def tell(self, what: str, why: str = "") -> None:
         """To the manager."""
         try:
-            self.control.sendall(json.dumps({what: why}).encode() + b"\n")
+            with self.telling:
+                self.control.sendall(json.dumps({what: why}).encode() + b"\n")
         except OSError:
             os._exit(1)  # it is gone
         if what == "lost":
@@ -211,6 +229,9 @@ class _Process:
             while not server.started and not serving.done():
                 await asyncio.sleep(0.01)
             self.tell("ready")
+            while not serving.done():  # told by the loop that serves: when it hangs, nothing is
+                self.tell("beat")
+                await asyncio.wait([serving], timeout=BEAT_S)
             await serving
 
         ingest.start()

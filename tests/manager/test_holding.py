@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,9 @@ from sqlalchemy import create_engine, text
 
 from nsdata.manager.audit import Role
 from nsdata.manager.holding import HOLDER, KEY, FileHold, Held
+from nsdata.manager.server import Manager
+from nsdata.manager.service import Service
+from nsdata.manager.settings import ManagerSettings
 
 SECOND = """
 directory = "other"
@@ -127,6 +131,28 @@ def test_the_process_of_reports_is_started_again(site: Site, tmp_path: Path) -> 
         assert agent.say().acked == 2
         assert "was killed by signal 9; it is started again" in site.log()
         assert intake_of(site) != dead
+
+
+def test_a_process_of_reports_that_hangs_is_replaced(tmp_path: Path) -> None:
+    settings = ManagerSettings(directory=str(tmp_path), listen="127.0.0.1:0", agents="127.0.0.1:0")
+    service = Service(settings)
+    Manager(service)
+    intake = service.intake
+    assert intake is not None
+    intake.silent_s = 5.0
+    try:
+        intake.wait()
+        first = intake.pid
+        time.sleep(2 * intake.silent_s)
+        assert not intake.failing and intake.pid == first, "it gives signs of life"
+        assert first is not None
+        os.kill(first, signal.SIGSTOP)
+        wait(lambda: "no sign of life for 5 s" in intake.failing, "it is noticed")
+        wait(lambda: not intake.failing, "it is ready again")
+        assert intake.pid != first
+    finally:
+        intake.stop()
+        service.close()
 
 
 def test_a_file_lock_says_who_has_it(tmp_path: Path) -> None:
