@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nsdata.config import Settings
+from nsdata.config.settings import Settings
 from nsdata.config.values import ExceptionPolicy
 from nsdata.errors import EngineError
 from nsdata.fallback.deciders import Deciders, Hands

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from nsdata.assembly import LoadedRules, build_engine
 from nsdata.capture import Batch
-from nsdata.config import Settings
+from nsdata.config.settings import Settings
 from nsdata.errors import EngineError, SettingError
 from nsdata.fallback.controller import Transition
 from nsdata.fallback.guard import Guard

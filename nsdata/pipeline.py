@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import IntEnum
 from typing import Any
 
 import numpy as np
@@ -37,20 +36,6 @@ from nsdata.path.rulebase import RuleBase
 NEVER = (1 << 64) - 1
 MAX_POINTS = 8192
 EveryVerdict = npt.NDArray[np.uint8]
-
-
-class Verdict(IntEnum):
-    """What happens to a frame: the values of a verdict array (enum Verdict of packet.pxd)."""
-
-    PASS = 0
-    DROP = 1
-    DROP_FLOW = 2
-    REJECT = 3
-    BYPASS_FLOW = 4
-    LOST = 5
-
-
-FORWARDED = (Verdict.PASS, Verdict.BYPASS_FLOW)
 
 
 @dataclass(frozen=True, slots=True, order=True)

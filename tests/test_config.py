@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nsdata.config import TREE, ExceptionPolicy, Settings, settings_rows, settings_table
 from nsdata.config.keys import Shape
+from nsdata.config.settings import TREE, ExceptionPolicy, Settings, settings_rows, settings_table
 from nsdata.errors import SettingError
 from nsdata.units import duration_text, parse_duration, parse_rate, parse_size
 

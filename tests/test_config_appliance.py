@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from nsdata.config import TREE, Settings, settings_rows, settings_table
 from nsdata.config.appliance import (
     BestEffortSettings,
     ExposureSettings,
@@ -15,6 +14,7 @@ from nsdata.config.appliance import (
     RestoreSettings,
     WatchSettings,
 )
+from nsdata.config.settings import TREE, Settings, settings_rows, settings_table
 from nsdata.errors import SettingError
 from nsdata.fallback.drop_meter import DropMeter
 from nsdata.fallback.exposure import SegmentAction

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import pytest
 
-from nsdata.config import Settings
 from nsdata.config.health import KIND_OF_RESOURCE, HealthSettings
+from nsdata.config.settings import Settings
 from nsdata.errors import SettingError
 from nsdata.fallback.health import Policy
 from nsdata.fallback.sensor import Bad, Resource

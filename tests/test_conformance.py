@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from nsdata import cli
-from nsdata.config import TREE
+from nsdata.config.settings import TREE
 
 LEVEL_1_FLOOR = 0.90
 EVERY = 6  # of the cases of other levels: one in so many

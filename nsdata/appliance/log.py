@@ -19,17 +19,25 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
-from nsdata.appliance.monitoring.notification import utc_text
-from nsdata.appliance.monitoring.settings import LogSettings
+if TYPE_CHECKING:
+    from nsdata.appliance.monitoring.settings import LogSettings
+
 
 QUEUE = 1000  # records on their way to the file
 CLOSE_S = 1.0  # for what waits, at the end
 NAME = "appliance.log"
 MEMBERS = ("event", "subject", "evidence")
+
+
+def utc_text(at_ns: int) -> str:
+    """Nanoseconds since the epoch as RFC 3339 has it, to the microsecond."""
+    seconds, ns = divmod(at_ns, 1_000_000_000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{ns // 1000:06d}Z"
 
 
 class Formatter(logging.Formatter):

@@ -30,7 +30,7 @@ from nsdata.fallback.protection import BestEffort
 from nsdata.path.port import FULL_SHARE, PENDING, Port
 from nsdata.path.port_segments import Segments
 from nsdata.path.status import StatusPage
-from nsdata.pipeline import FORWARDED
+from nsdata.verdict import FORWARDED
 
 INSPECT, FALLBACK = 0, 1
 # Words of the status page, in order; then packets by Why, then bytes by Why, then `EXPOSED` of each

@@ -15,7 +15,7 @@ from nsdata.appliance.channel import Message
 from nsdata.appliance.processes import Process, RulePlan, option_list
 from nsdata.appliance.settings import ApplianceSettings
 from nsdata.assembly import build_deciders
-from nsdata.config import settings_rows
+from nsdata.config.settings import settings_rows
 from nsdata.errors import NsdataError, SettingError
 
 if TYPE_CHECKING:

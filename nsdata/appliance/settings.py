@@ -49,7 +49,7 @@ from nsdata.appliance.monitoring.settings import (
     read_secret,
 )
 from nsdata.appliance.reports.settings import SupportSettings
-from nsdata.config import Settings
+from nsdata.config.settings import Settings
 from nsdata.errors import SettingError
 from nsdata.fallback.exposure import DEFAULT_SEGMENT, Exposure, SegmentAction
 from nsdata.files import read_whole

@@ -23,7 +23,7 @@ from nsdata.appliance.child import BEAT_NS, PUBLISH_NS, Child
 from nsdata.appliance.memory import worker_ring
 from nsdata.assembly import LoadedRules, build_engine
 from nsdata.capture import Batch
-from nsdata.config import Settings
+from nsdata.config.settings import Settings
 from nsdata.errors import EngineError, NsdataError
 from nsdata.fallback.drop_meter import DropMeter
 from nsdata.fallback.guard import Guard

@@ -196,7 +196,7 @@ def replay(
       nsdata replay office.pcap -r demo.rules --capacity 200pps --queue 64 --restore-after 10s
     """
     from nsdata.assembly import LoadedRules
-    from nsdata.config import Settings
+    from nsdata.config.settings import Settings
     from nsdata.output.console import ReplayProgress, print_summary
     from nsdata.replay.files import check_files
     from nsdata.replay.run import Progress, read_by, written_by
@@ -282,7 +282,7 @@ def rules_check(
 ) -> None:
     """Load rule files; say what is refused, where and why, and what the rest comes to."""
     from nsdata.assembly import LoadedRules
-    from nsdata.config import Settings
+    from nsdata.config.settings import Settings
     from nsdata.output.console import safe
     from nsdata.rules.ruleset import load_rules
 

@@ -16,7 +16,7 @@ from rich.text import Text
 from nsdata.errors import OutputError, SettingError
 
 if TYPE_CHECKING:
-    from nsdata.config import Settings
+    from nsdata.config.settings import Settings
     from nsdata.rules.ir import RuleIR
 
 app = typer.Typer(
@@ -90,7 +90,7 @@ def compile_(
 
       nsdata offload compile large.rules --buckets 4096 --words 2 --sample office.pcap -o large.nsd
     """
-    from nsdata.config import Settings
+    from nsdata.config.settings import Settings
     from nsdata.offload.fit import FIRST_SEED
     from nsdata.offload.image import compile_image
     from nsdata.offload.patterns import from_list, from_rules, read_list

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from nsdata.assembly import LoadedRules
 from nsdata.capture import Batch
-from nsdata.config import Settings
 from nsdata.config.offload import OffloadSettings
+from nsdata.config.settings import Settings
 from nsdata.errors import EngineError, FpgaError, OffloadError, SettingError
 from nsdata.offload.check import SampledCheck, part_of
 from nsdata.offload.coverage import coverage

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from nsdata.assembly import LoadedRules
-from nsdata.config import Settings
+from nsdata.config.settings import Settings
 from nsdata.errors import NsdataError
 from nsdata.fallback.bypass_rules import BypassRules
 from nsdata.fallback.ledger import Why

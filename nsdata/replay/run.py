@@ -17,7 +17,7 @@ import numpy as np
 
 from nsdata.assembly import LoadedRules, build_engine
 from nsdata.capture import Batch, CaptureReader, CaptureWriter, open_capture
-from nsdata.config import Settings, load_bypass_rules, settings_rows
+from nsdata.config.settings import Settings, load_bypass_rules, settings_rows
 from nsdata.errors import CaptureError, Interrupted, NsdataError, OutputError, SettingError
 from nsdata.fallback.controller import Transition
 from nsdata.fallback.guard import Guard
@@ -29,11 +29,12 @@ from nsdata.output.events import EveWriter, pcap_tail
 from nsdata.output.report_page import report_page
 from nsdata.output.summary import Summary
 from nsdata.output.timeline import Timeline
-from nsdata.pipeline import FORWARDED, EveryVerdict, Pipeline, Switch
+from nsdata.pipeline import EveryVerdict, Pipeline, Switch
 from nsdata.replay.clock import RealClock, clock_for
 from nsdata.replay.files import Named, check_files, check_forwarded
 from nsdata.replay.report import eve_stats, summarise
 from nsdata.rules.ruleset import load_rules
+from nsdata.verdict import FORWARDED
 
 PathLike = str | os.PathLike[str]
 PACED_FRAMES = 64  # frames per batch when paced by the clock

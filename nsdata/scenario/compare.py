@@ -6,8 +6,8 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from nsdata.config import TREE
 from nsdata.config.keys import Shape
+from nsdata.config.settings import TREE
 from nsdata.errors import SettingError
 from nsdata.output.charts import WIDTH, Axes
 from nsdata.output.html import Node, document, table, tag

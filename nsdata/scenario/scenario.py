@@ -13,7 +13,7 @@ from typing import Any, Literal, Self
 
 from pydantic import ValidationError, field_validator, model_validator
 
-from nsdata.config import TREE, Settings
+from nsdata.config.settings import TREE, Settings
 from nsdata.errors import SettingError
 from nsdata.fallback.exposure import DEFAULT_SEGMENT
 from nsdata.scenario.actions import (

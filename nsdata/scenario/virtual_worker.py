@@ -15,7 +15,7 @@ from typing import Any
 from nsdata.appliance.worker import EVENT_ROOM, NOBODY_JUDGES, RECOVER_NS, worker_types
 from nsdata.assembly import LoadedRules, build_engine
 from nsdata.capture import Batch
-from nsdata.config import Settings
+from nsdata.config.settings import Settings
 from nsdata.fallback.drop_meter import DropMeter
 from nsdata.fallback.guard import Guard
 from nsdata.fallback.reasons import State

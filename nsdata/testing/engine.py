@@ -15,8 +15,8 @@ from nsdata.fallback.controller import Transition
 from nsdata.fallback.reasons import Reason, State
 from nsdata.inspection import Engine
 from nsdata.output.events import plain
-from nsdata.pipeline import FORWARDED, Verdict
 from nsdata.testing.fpga import Fpga
+from nsdata.verdict import FORWARDED, Verdict
 
 SHOWN = 5  # transitions in a message
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from nsdata.config import Settings
 from nsdata.config.health import HealthSettings
+from nsdata.config.settings import Settings
 from nsdata.fallback.sensor import Reading
 
 

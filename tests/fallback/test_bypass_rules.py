@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nsdata.bypass_table import RULE_DTYPE, to_array
-from nsdata.config import load_bypass_rules
+from nsdata.config.settings import load_bypass_rules
 from nsdata.errors import SettingError
 from nsdata.fallback.bypass_rules import (
     MAX_BYPASS_RULES,

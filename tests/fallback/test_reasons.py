@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nsdata import config
+from nsdata.config import settings as config
 from nsdata.fallback import controller, reasons
 from nsdata.fallback.reasons import ABOUT, FAULT_REASONS, Reason, Severity
 

@@ -18,7 +18,7 @@ from nsdata.bypass_table import to_array
 from nsdata.fallback.bypass_rules import BypassRule, BypassRules
 from nsdata.fallback.ledger import LedgerSnapshot, Why
 from nsdata.path.engine import Engine
-from nsdata.pipeline import Verdict
+from nsdata.verdict import Verdict
 
 RUNS = 10_000
 

@@ -10,7 +10,7 @@ from traffic import Talk
 
 import nsdata
 from nsdata.bypass_table import BypassTable
-from nsdata.config import load_bypass_rules
+from nsdata.config.settings import load_bypass_rules
 
 
 def events(path: Path, kind: str) -> list[dict[str, Any]]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from nsdata.appliance.log import utc_text
 from nsdata.fallback.controller import Outcome
 from nsdata.fallback.reasons import Severity
 from nsdata.output.shown import gist
@@ -18,12 +18,6 @@ _ALARMING = frozenset({
     "crash", "failed", "killed", "output", "store failed", "capture", "port was alone",
     "orphaned port ended", "orphaned port remains",
 })  # fmt: skip
-
-
-def utc_text(at_ns: int) -> str:
-    """Nanoseconds since the epoch as RFC 3339 has it, to the microsecond."""
-    seconds, ns = divmod(at_ns, 1_000_000_000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{ns // 1000:06d}Z"
 
 
 class Refused(Exception):

@@ -23,7 +23,7 @@ import psutil
 
 import nsdata
 from nsdata.appliance.settings import ApplianceSettings
-from nsdata.config import settings_rows
+from nsdata.config.settings import settings_rows
 from nsdata.errors import NsdataError
 from nsdata.support.redact import Redactor, is_secret
 from nsdata.toml_text import read_toml
