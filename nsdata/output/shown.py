@@ -163,8 +163,8 @@ def _figure(key: str, given: int | float, at_ns: int | None) -> str:
         if given > EPOCH_NS:
             return moment(given)
         instant = key.removesuffix("_ns").rpartition("_")[2] in INSTANTS
-        if instant and at_ns is not None and 0 < given <= at_ns:
-            return "then" if given == at_ns else f"{span(at_ns - given)} before"
+        if instant and given > 0:
+            return _instant(given, at_ns)
         return span(given)
     if key.endswith("bytes") and given >= 0:
         return size(given)
@@ -175,6 +175,15 @@ def _figure(key: str, given: int | float, at_ns: int | None) -> str:
     if key.rpartition("_")[2] in SHARES and 0 <= given <= 1:
         return percent(float(given))
     return str(given) if key in ("sid", "rule", "pid", "register") else number(given)
+
+
+def _instant(given: int, at_ns: int | None) -> str:
+    """A time of a clock that nobody reads, beside one of the same clock that is known."""
+    if at_ns is None:
+        return f"at {span(given)} of its clock"
+    if given == at_ns:
+        return "then"
+    return f"{span(at_ns - given)} before" if given < at_ns else f"{span(given - at_ns)} after"
 
 
 def reading(given: Any, unit: object, with_unit: bool = True) -> str:

@@ -32,7 +32,7 @@ _KINDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     # Link-local holds the metadata service of most clouds, 169.254.169.254.
     ("link-local", ("169.254.0.0/16", "fe80::/10")),
     ("a cloud's metadata service", (
-        "fd00:ec2::254/128",  # Amazon
+        "fd00:ec2::/32",  # Amazon: instance metadata (::254), credentials of pods (::23)
         "fd20:ce::254/128",  # Google
         "100.100.100.200/32",  # Alibaba
         "168.63.129.16/32",  # Azure

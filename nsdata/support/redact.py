@@ -16,6 +16,8 @@ from itertools import groupby
 from typing import Any
 from urllib.parse import quote, quote_plus
 
+from nsdata.fallback.ledger import Why
+
 REDACTED = "(redacted)"
 LONG = 12  # characters of what is taken for no common word
 SHORTEST = 6  # characters of a secret that is looked for elsewhere; fewer stand for many things
@@ -45,11 +47,12 @@ _SECRET = frozenset(
 _WEBHOOK = frozenset(("secret_file", "secret-file", "ca_file", "ca-file"))  # beside its url
 _LAST = frozenset(("pass", "sessionid"))  # `pass-rules` are none
 _JOINED = ("apikey", "password", "passwd", "secretkey", "privatekey", "accesskey", "authtoken")
+_COUNTERS = frozenset(why.name.lower() for why in Why)  # of the ledger: flow_pass is a number
 _PLACES = frozenset(("file", "path", "id"))  # a secret's place or number is none
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _NAMES = (
     r"passw(?:or)?d|passphrase|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credential|"
-    r"x-amz-signature|(?<![a-z])pass(?![\w-])|pwd"
+    r"x-amz-signature|(?<![a-z])(?<!flow_)pass(?![\w-])|pwd"
 )
 # A list or object; what is in quotes, as JSON in JSON, JSON or a shell write them, with what
 # adheres; a word, without the signs that end it in a sentence. Quotes that are not closed go to the
@@ -108,7 +111,7 @@ def is_secret(key: str) -> bool:
     """Whether the name of a key says that its value is a secret: `password`, `apiToken`,
     `tls.private-key`; not that of a file which holds one (`token-file`)."""
     words = [word.lower() for word in _WORD.findall(key)]
-    if not words or words[-1] in _PLACES:
+    if not words or words[-1] in _PLACES or key in _COUNTERS:
         return False
     return (
         not _SECRET.isdisjoint(words)

@@ -24,7 +24,7 @@ AT = 63_860 * S  # by an appliance's own clock
         ("silence_ns", 0, "0 ns"),
         ("at_ns", AT, "then"),
         ("last_beat_ns", AT - S // 2, "500 ms before"),
-        ("since_ns", AT + S, "17 h 44 min"),
+        ("since_ns", AT + S, "1 s after"),
         ("at_ns", 1_369_743_202 * S, "2013-05-28 12:13:22 UTC"),
         ("at_ns", 1 << 80, f"{1 << 80} ns"),
         ("rss_bytes", 1536, "1.5 KiB"),
@@ -39,6 +39,11 @@ AT = 63_860 * S  # by an appliance's own clock
 )
 def test_a_figure_has_its_unit(key: str, given: Any, said: str) -> None:
     assert shown.value(key, given, AT) == said
+
+
+def test_a_time_of_an_unknown_clock_is_no_duration() -> None:
+    assert shown.value("last_beat_ns", AT) == "at 17 h 44 min of its clock"
+    assert shown.value("start_at_ns", AT + S, AT) == "1 s after"
 
 
 def test_a_reading_has_its_unit() -> None:

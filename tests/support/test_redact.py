@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nsdata.fallback.ledger import Why
 from nsdata.support.redact import REDACTED, Redactor, is_secret
 
 SECRET = 's3cr3t/Va+lue"é'
@@ -31,6 +32,14 @@ def test_keys_that_say_so(key: str) -> None:
 def test_keys_that_do_not(key: str) -> None:
     assert not is_secret(key)
     assert Redactor().tree({key: "v"}) == {key: "v"}
+
+
+def test_the_ledger_is_whole_in_every_form() -> None:
+    ledger = {"reasons": {why.name.lower(): 7 for why in Why}}
+    assert Redactor().tree(ledger) == ledger
+    for text in (json.dumps(ledger), json.dumps(json.dumps(ledger)), str(ledger)):
+        assert Redactor().text(text) == text
+        assert REDACTED not in Redactor().lines([text])[0]
 
 
 def test_that_there_is_no_secret_is_worth_knowing() -> None:

@@ -39,8 +39,7 @@ def base(appliance_id: UUID) -> str:
 
 def _state(request: Request, service: Service, appliance: ApplianceDetail) -> Part:
     inspection = service.views.inspection(appliance.id)
-    last = service.views.history(appliance.id, "transition", limit=1).items
-    told = last[0].told if last else {}
+    last = service.views.history(appliance.id, "transition", limit=RECENT).items
     evidence = appliance.evidence
     given = evidence.get("given")
     first = given if isinstance(given, Mapping) else {}
@@ -54,7 +53,9 @@ def _state(request: Request, service: Service, appliance: ApplianceDetail) -> Pa
         inspection=inspection,
         last=last[0] if last else None,
         # Times of evidence are of the clock by which its transition was told.
-        at_ns=told.get("at_ns") if told.get("evidence") == evidence else None,
+        at_ns=next(
+            (one.told.get("at_ns") for one in last if one.told.get("evidence") == evidence), None
+        ),
         first=first or evidence,
         rest={key: told for key, told in evidence.items() if key != "given"} if first else {},
     )
