@@ -104,7 +104,8 @@ class Database:
         """Be the one that stores reports, from now on. Raises Held after `wait_s`, OutputError."""
         if self.sqlite:
             file = make_url(self.url).database
-            self._file_hold = FileHold(Path(f"{file}.lock"), "on this database")
+            assert file  # one in memory is refused
+            self._file_hold = FileHold(Path(f"{file}.lock"), "on this database", Path(file))
             self._file_hold.take(wait_s)
             return
         self._session_hold = SessionHold(self._writer, self.name)

@@ -39,12 +39,15 @@ class Held(OutputError):
 
 
 class FileHold:
-    """A lock on a file, which says who has it. `what` is held by it, in words."""
+    """A lock on a file, which says who has it. `what` is held by it, in words; `beside`: a file
+    that must stay the one it is when the lock is taken."""
 
-    def __init__(self, file: Path, what: str) -> None:
+    def __init__(self, file: Path, what: str, beside: Path | None = None) -> None:
         self.file = file
         self.what = what
+        self.beside = beside
         self.descriptor: int | None = None
+        self._beside: os.stat_result | None = None
 
     def take(self, wait_s: float = WAIT_S) -> None:
         """Raises Held, OutputError."""
@@ -69,6 +72,11 @@ class FileHold:
                 ) from error
         self.descriptor = found
         self._sign(found)
+        if self.beside is not None:
+            try:
+                self._beside = os.stat(self.beside)
+            except OSError as error:
+                raise OutputError(f"{self.beside}: {error.strerror}") from error
 
     def _sign(self, descriptor: int) -> None:
         now = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
@@ -80,18 +88,20 @@ class FileHold:
             pass  # a full disk: it is held all the same, by nobody known
 
     def check(self) -> None:
-        """Raises Held when the file is another one by now."""
-        try:
-            kept = self.descriptor is not None and os.path.samestat(
-                os.fstat(self.descriptor), os.stat(self.file)
-            )
-        except OSError:
-            kept = False
-        if not kept:
-            raise Held(
-                f"{self.file}: removed or replaced while this manager ran {self.what}: another "
-                "one may write there. Start one of them again"
-            )
+        """Raises Held when the file, or that beside it, is another one by now."""
+        ours = None if self.descriptor is None else os.fstat(self.descriptor)
+        for file, known in ((self.file, ours), (self.beside, self._beside)):
+            if file is None:
+                continue
+            try:
+                kept = known is not None and os.path.samestat(known, os.stat(file))
+            except OSError:
+                kept = False
+            if not kept:
+                raise Held(
+                    f"{file}: removed or replaced while this manager ran {self.what}: nothing "
+                    "more is stored there. Put it back, or start a manager anew"
+                )
 
     def close(self) -> None:
         """Let go; it stays held while a child has it, too."""

@@ -10,8 +10,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import httpx
 import pytest
 from agents import Simulated
 from box import PATIENCE_S, ROOT
@@ -105,7 +107,22 @@ def test_who_comes_second_is_told_and_who_is_robbed_ends(running: Site, tmp_path
     rob(running)
     assert running.process is not None
     assert running.process.wait(4 * PATIENCE_S) == 1
-    assert re.search(r"another (manager|one) (runs|may write)", running.log())
+    assert re.search("another manager runs|removed or replaced", running.log())
+
+
+def test_a_database_that_is_removed_ends_the_manager(tmp_path: Path) -> None:
+    """Nothing is acknowledged that is stored in a file without a name."""
+    with Site(tmp_path / "site") as site:
+        agent = Simulated(site, tmp_path / "box")
+        assert agent.say().acked == 1
+        for part in site.directory.glob("manager.db*"):
+            if part.suffix != ".lock":
+                part.rename(tmp_path / part.name)
+        with suppress(httpx.TransportError):  # it ends without an answer, or with this one
+            assert agent.post([]).status_code == 503
+        assert site.process is not None
+        assert site.process.wait(4 * PATIENCE_S) == 1
+        assert "manager.db: removed or replaced while this manager ran" in site.log()
 
 
 def test_the_same_directory_is_refused(site: Site) -> None:
