@@ -23,6 +23,7 @@ from nsdata.manager.tables import Appliance, CommandRow, Latest
 from nsdata.manager.views import Views
 from nsdata.manager.views import command as shown
 from nsdata.support.address import Network, location
+from nsdata.support.url import split
 
 UNKNOWN = "which version is the latest is not known: the appliance has not said so"
 REPORT = CommandKind.SUPPORT_REPORT
@@ -135,16 +136,18 @@ def _is_unused(session: Session, url: str) -> None:
     Raises Problem (409)."""
     if not url:
         return
-    place = url.partition("?")[0]
-    rows = session.scalars(
-        select(CommandRow)
+    wanted = split(url)
+    rows = session.execute(
+        select(CommandRow.id, CommandRow.parameters)
         .where(CommandRow.kind == REPORT.value, CommandRow.state != commands.FAILED)
-        .where(CommandRow.parameters.contains(json.dumps(place)[1:-1], autoescape=True))
+        .where(CommandRow.parameters.contains('"destination": "custom"'))
     )
-    for row in rows:
-        if str(json.loads(row.parameters).get("url", "")).partition("?")[0] == place:
-            raise Problem(409, f"file names have to be unique: report {row.id} went to {place}",
-                          kind="url-used", used_by=row.id)  # fmt: skip
+    for number, parameters in rows:
+        if split(json.loads(parameters)["url"]).place == wanted.place:
+            raise Problem(
+                409, f"file names have to be unique: report {number} went to {wanted.shown}",
+                kind="url-used", used_by=number,
+            )  # fmt: skip
 
 
 def _support(session: Session, appliance_id: str) -> Mapping[str, Any]:

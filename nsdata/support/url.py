@@ -11,7 +11,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass, replace
-from urllib.parse import parse_qsl, unquote, urljoin, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, unquote_to_bytes, urljoin, urlsplit
 
 from nsdata.errors import SettingError
 
@@ -63,6 +63,12 @@ class Location:
     def shown(self) -> str:
         """Without its query, which may be a signature: for status, record and messages."""
         return self.url.partition("?")[0]
+
+    @property
+    def place(self) -> str:
+        """Where it is, in the one spelling (RFC 3986, 6.2): the same for every URL of one file."""
+        path = unquote_to_bytes(self.target.partition("?")[0])
+        return f"{self.scheme}://{self.host}:{self.port}{quote(path, safe='/')}"
 
     @property
     def authority(self) -> str:

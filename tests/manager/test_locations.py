@@ -91,6 +91,8 @@ def test_a_name_is_used_once(client: httpx.Client, prepared: Prepared) -> None:
     assert again.status_code == 409 and again.json()["type"] == "urn:nsdata:problem:url-used"
     assert again.json()["used_by"] == first["id"] and "unique" in again.json()["detail"]
     assert "signature" not in again.text
+    for other in ("FILES.example:443/once_%25.tar.gz", "files.example./%6Fnce_%25.tar.gz"):
+        assert ask(client, prepared, f"https://{other}").status_code == 409, other
     taken(client, prepared, url.replace("once_", "onceX"))
 
 
