@@ -100,7 +100,7 @@ def test_two_errors_at_once() -> None:
         run = Soak(64, SEED, block, World(random.Random(SEED)))
         run.bring_up()
         for pair in itertools.combinations(ErrorClass, 2):
-            run.feed(run.world.frames(600))
+            run.feed(run.world.frames(1500))
             block.wait(run.rng.randint(1, 2000))
             run.fault(*pair)
             block.drain()
