@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from uuid import uuid4
 
+import postgres
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -23,12 +23,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
     """Empty."""
     url = f"sqlite:///{tmp_path}/x.db"
     if request.param == "postgresql":
-        server = Database(request.getfixturevalue("postgres_url"), migrate=False)
-        name = f"t{uuid4().hex}"
-        with server.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.execute(text(f"CREATE DATABASE {name}"))
-        url = str(server.url).replace("/postgres?", f"/{name}?")
-        server.close()
+        url = postgres.fresh(request.getfixturevalue("postgres_server"))
     found = Database(url, migrate=False)
     yield found
     found.close()
