@@ -279,7 +279,7 @@ class Views:
         ]
         return Page(items=items, next=encode(None, shown[-1].id) if more else None)
 
-    def about(self, version: str, failing: str) -> About:
+    def about(self, version: str, failing: str, refused: int = 0) -> About:
         """Of the manager itself."""
         late = time.time_ns() - self.gone_ns
         count = select(func.count()).select_from(Appliance)
@@ -299,6 +299,7 @@ class Views:
             in_fallback=numbers[2],
             database="sqlite" if self.database.sqlite else "postgresql",
             failing=failing,
+            refused_connections=refused,
         )
 
 
