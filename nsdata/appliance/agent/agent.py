@@ -26,7 +26,7 @@ import httpx
 
 from nsdata.appliance.agent.journal import Journal
 from nsdata.appliance.agent.membership import Membership, file_of, make_request, problem
-from nsdata.appliance.agent.orders import Orders
+from nsdata.appliance.agent.orders import Orders, clock_s
 from nsdata.appliance.channel import Message, close_all
 from nsdata.appliance.child import BEAT_NS, Child
 from nsdata.appliance.control import ask
@@ -157,6 +157,7 @@ class Agent(threading.Thread):
         reports = list(self.reports)[:REPORTS_MOST]
         results = self.orders.results(RESULTS_MOST)
         batch = Batch(boot=self.boot, reports=reports, history=history, results=results)
+        asked_s = clock_s()
         answer = client.post(
             REPORTS_PATH,
             content=batch.model_dump_json(),
@@ -172,7 +173,7 @@ class Agent(threading.Thread):
         for table, row, at_ns in marks:
             self.journal.set_mark(table, row, at_ns)
         self.orders.told(results)
-        begun = [self.orders.carry_out(command) for command in told.commands]
+        begun = [self.orders.carry_out(command, asked_s) for command in told.commands]
         if told.renew:
             self._renew(client)
         return any(begun) or len(self.reports) > 0 or len(history) >= HISTORY_MOST
