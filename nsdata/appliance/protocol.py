@@ -71,7 +71,7 @@ class _Message(BaseModel):
 class Support(_Message):
     """Where an appliance may send support reports."""
 
-    vendor: Told = Field(default_factory=dict)  # whether it takes one (available), and why
+    vendor: Told | None = None  # whether it takes one (available), and why
     allow: list[Short] = Field(default_factory=list, max_length=1000)  # networks
 
 
