@@ -15,10 +15,11 @@ until it is acknowledged.
 from __future__ import annotations
 
 from enum import StrEnum
+from math import isfinite
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 VERSION = 1
 REPORTS_PATH = "/agent/v1/reports"
@@ -37,14 +38,41 @@ BIGGEST = (1 << 63) - 1  # what both databases hold
 Name = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=r"^[\w.-]+$")]
 Count = Annotated[int, Field(ge=0, le=BIGGEST)]
 Number = Annotated[int, Field(ge=1, le=BIGGEST)]
-Text = Annotated[str, StringConstraints(max_length=2000)]
-Short = Annotated[str, StringConstraints(max_length=200)]
+Short = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+
+
+def _storable(value: Any) -> Any:
+    """The same, as both databases and JSON hold it: integers saturated at 64 bit, null for numbers
+    that are none, U+FFFD for NUL."""
+    kind = type(value)
+    if kind is str:
+        return value.replace("\0", "\ufffd") if "\0" in value else value
+    if kind is int:
+        return value if -BIGGEST <= value <= BIGGEST else max(-BIGGEST, min(BIGGEST, value))
+    if kind is float:
+        return value if isfinite(value) else None
+    if kind is dict:
+        return {_storable(key): _storable(one) for key, one in value.items()}
+    if kind is list:
+        return [_storable(one) for one in value]
+    return value
+
+
+Text = Annotated[str, StringConstraints(max_length=2000), AfterValidator(_storable)]
+Told = Annotated[dict[str, Any], AfterValidator(_storable)]
 
 
 class _Message(BaseModel):
     """A part of the protocol; what a newer agent adds is left out."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Support(_Message):
+    """Where an appliance may send support reports."""
+
+    vendor: Told | None = None  # whether it takes one (available), and why
+    allow: list[Short] = Field(default_factory=list, max_length=1000)  # networks
 
 
 class Report(_Message):
@@ -60,17 +88,16 @@ class Report(_Message):
     severity: Literal["Critical", "Warning", "Info"]
     cause: Text
     resolution: Text
-    ledger: dict[str, Any]  # as in EVE: received, inspected, … each packets and bytes, and by_why
+    ledger: Told  # as in EVE: received, inspected, … each packets and bytes, and by_why
     drop_ratio: float = Field(ge=0, le=1, allow_inf_nan=False)
     drop_threshold: float = Field(ge=0, le=1, allow_inf_nan=False)
-    health: dict[str, Any] = Field(default_factory=dict)  # score, thresholds, sensors, resources
-    tiers: list[dict[str, Any]] = Field(default_factory=list)
-    top_rules: list[dict[str, Any]] = Field(default_factory=list)
-    processes: dict[str, Any] = Field(default_factory=dict)
-    reentry: dict[str, Any] = Field(default_factory=dict)
-    fpga: dict[str, Any] | None = None  # None: there is none
-    # vendor: whether it takes a report (available), and why; allow: networks one may go to
-    support: dict[str, Any] = Field(default_factory=dict)
+    health: Told = Field(default_factory=dict)  # score, thresholds, sensors, resources
+    tiers: list[Told] = Field(default_factory=list)
+    top_rules: list[Told] = Field(default_factory=list)
+    processes: Told = Field(default_factory=dict)
+    reentry: Told = Field(default_factory=dict)
+    fpga: Told | None = None  # None: there is none
+    support: Support = Field(default_factory=Support)
 
     def received(self) -> tuple[int, int]:
         """(packets, bytes) received since the supervisor started."""
@@ -91,7 +118,7 @@ class Report(_Message):
         score = self.health.get("score")
         if not isinstance(score, int | float) or isinstance(score, bool) or score != score:
             return None
-        return min(100.0, max(0.0, float(score)))
+        return float(min(100, max(0, score)))  # a larger integer would be no float
 
 
 def _counted(value: Any) -> int:
@@ -105,7 +132,7 @@ class History(_Message):
     kind: Literal["transition", "event"]
     row: Number
     at_ns: Count
-    told: dict[str, Any]
+    told: Told
 
 
 class CommandKind(StrEnum):
@@ -135,15 +162,19 @@ class Result(_Message):
     at_ns: Count
     progress: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
     error: Text = ""
-    told: dict[str, Any] = Field(default_factory=dict)
+    told: Told = Field(default_factory=dict)
 
 
 class Command(_Message):
-    """To be carried out once, however often it is received."""
+    """To be carried out once, however often it is received, and while it is good only."""
 
     id: UUID
     kind: CommandKind
     parameters: dict[str, Any] = Field(default_factory=dict)
+    asked_ns: Count = 0  # by the manager's clock
+    expires_ns: Count = BIGGEST
+    # When it is handed out: the appliance's clock may be wrong. None: of a manager that says none.
+    good_for_s: float | None = None
 
 
 class Batch(_Message):

@@ -156,6 +156,10 @@ class Archives:
         except (OSError, ValueError):
             return None
 
+    def is_here(self, appliance_id: str, report_id: str) -> bool:
+        """Whether the archive of a report is whole here."""
+        return self.of(UUID(appliance_id), UUID(report_id)) is not None
+
     def all(self, appliance_id: UUID) -> list[Archive]:
         """Those of an appliance, newest first."""
         kept = self._kept(self.directory / str(appliance_id))

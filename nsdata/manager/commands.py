@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -20,7 +20,10 @@ from nsdata.manager.tables import Appliance, CommandRow
 QUEUED, SENT = "queued", "sent"
 RUNNING, DONE, FAILED = (outcome.value for outcome in Outcome)
 OPEN = (QUEUED, SENT, RUNNING)
-UNSENT_NS = HOUR  # a command nobody fetched until then is not carried out any more
+UNSENT_NS = HOUR  # after it was asked a command is not begun any more
+GRACE_NS = 60 * 10**9  # for the word of one that was fetched before that
+STALLED_NS = HOUR + GRACE_NS  # without progress it has failed; the agent itself waits for HOUR
+EXPIRED = "expired"  # in `told` of one that was handed out and given up: state it was in
 SENDABLE = 20  # at a time to one appliance
 AGENT = "agent"
 Reported = tuple[str, Result]  # by which appliance
@@ -45,6 +48,8 @@ def ask(
         raise not_found("appliance")
     given = _text(parameters or {})
     if key is not None and (kept := session.get(CommandRow, str(key))) is not None:
+        if kept.asked_by != actor.name:
+            raise Problem(409, "this Idempotency-Key belongs to somebody else's command")
         same = kept.parameters in (given, _text(shown(parameters or {})))
         if (kept.appliance_id, kept.kind) != (appliance_id, kind.value) or not same:
             raise Problem(409, "this Idempotency-Key was used for another command")
@@ -113,15 +118,21 @@ def to_send(session: Session, ids: set[str]) -> dict[str, list[Command]]:
     found: dict[str, list[Command]] = {}
     now = time.time_ns()
     for row in rows:
-        if row.state == QUEUED and row.asked_ns + UNSENT_NS <= now:
-            _end(session, row, FAILED, f"not fetched within {UNSENT_NS // HOUR} h", {}, now)
+        _expire(session, row, now)
+        left_ns = row.asked_ns + UNSENT_NS - now
+        if row.state not in OPEN or (row.state == SENT and left_ns <= 0):
             continue
         mine = found.setdefault(row.appliance_id, [])
         if row.appliance_id not in ids or len(mine) >= SENDABLE:
             continue
         mine.append(
             Command(
-                id=UUID(row.id), kind=CommandKind(row.kind), parameters=json.loads(row.parameters)
+                id=UUID(row.id),
+                kind=CommandKind(row.kind),
+                parameters=json.loads(row.parameters),
+                asked_ns=row.asked_ns,
+                expires_ns=row.asked_ns + UNSENT_NS,
+                good_for_s=max(0, left_ns) / 1e9,
             )
         )
         if row.state == QUEUED:
@@ -131,18 +142,56 @@ def to_send(session: Session, ids: set[str]) -> dict[str, list[Command]]:
     return found
 
 
-def take_results(session: Session, results: Iterable[Reported]) -> None:
-    """What agents say of their commands. The first end of a command stands."""
+def _expire(session: Session, row: CommandRow, now: int) -> None:
+    """End it when it was not begun in time, or has come no further for long. One that was handed
+    out may have been begun all the same: what its appliance says of it later is taken."""
+    late_ns = now - row.asked_ns - UNSENT_NS
+    if row.state == QUEUED and late_ns >= 0:
+        _end(session, row, FAILED, f"not fetched within {UNSENT_NS // HOUR} h", {}, now)
+    elif row.state == SENT and late_ns >= GRACE_NS:
+        why = (
+            f"expired: handed out, but no word of it within {UNSENT_NS // HOUR} h. It is not begun "
+            "any more; whether it was before is not known"
+        )
+        _end(session, row, FAILED, why, {EXPIRED: SENT}, now)
+    elif row.state == RUNNING and now - row.changed_ns >= STALLED_NS:
+        why = f"given up: no progress for {STALLED_NS // HOUR} h; what becomes of it is not known"
+        _end(session, row, FAILED, why, {**json.loads(row.told), EXPIRED: RUNNING}, now)
+
+
+def take_results(
+    session: Session, results: Iterable[Reported], is_here: Callable[[str, str], bool]
+) -> None:
+    """What agents say of their commands. The first end of a command stands, unless it was given
+    up here. is_here(appliance, report): whether the archive of a report is whole here."""
     now = time.time_ns()
     for appliance_id, result in results:
         row = session.get(CommandRow, str(result.id))
-        if row is None or row.appliance_id != appliance_id or row.state not in OPEN:
+        if row is None or row.appliance_id != appliance_id:
             continue
-        if result.outcome is Outcome.RUNNING:
-            row.state, row.progress, row.changed_ns = RUNNING, result.progress, now
-            row.told = json.dumps(result.told)
-        else:
-            _end(session, row, result.outcome.value, result.error, result.told, now)
+        given_up = json.loads(row.told).get(EXPIRED) if row.state == FAILED else None
+        if row.state not in OPEN and given_up is None:
+            continue
+        told = {key: one for key, one in result.told.items() if key != EXPIRED}
+        if result.outcome is not Outcome.RUNNING:
+            state, error = _judged(row, result, is_here)
+            _end(session, row, state, error, told, now)
+        elif given_up != RUNNING:
+            if (row.state, row.progress) != (RUNNING, result.progress):
+                row.changed_ns = now
+            row.state, row.progress, row.error = RUNNING, result.progress, ""
+            row.told = json.dumps(told)
+
+
+def _judged(
+    row: CommandRow, result: Result, is_here: Callable[[str, str], bool]
+) -> tuple[str, str]:
+    """(state, error): a report to the manager is done when it is here."""
+    to_manager = json.loads(row.parameters).get("destination") == "manager"
+    report = row.kind == CommandKind.SUPPORT_REPORT.value and to_manager
+    if result.outcome is Outcome.DONE and report and not is_here(row.appliance_id, row.id):
+        return FAILED, "the appliance says it was sent, but no whole archive of it is here"
+    return result.outcome.value, result.error
 
 
 def _end(

@@ -20,13 +20,13 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Table, bindparam, literal, select, update
+from sqlalchemy import BigInteger, Table, bindparam, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 from sqlalchemy.sql import func
 
-from nsdata.appliance.protocol import Answer, Batch, Command, Report
+from nsdata.appliance.protocol import BIGGEST, Answer, Batch, Command, Report
 from nsdata.errors import OutputError
 from nsdata.manager import commands
 from nsdata.manager.database import Database, said
@@ -40,6 +40,7 @@ GATHER_S = 0.02  # how long the first of a group waits for others
 WAITING = 20_000  # batches in the queue; more are refused
 FINE_S, FINE_SLOTS = 1, 600  # samples: 10 minutes by the second,
 COARSE_S, COARSE_SLOTS = 60, 1440  # and a day by the minute
+FATE_MOST = BIGGEST // COARSE_S  # packets of a second: those of a minute have a sum
 SUBJECT = 200
 CHECK_S = 2.0  # without reports: whether the database is still held
 FAILING, LOST = "failing", "lost"
@@ -79,14 +80,22 @@ class _Group:
     history: list[dict[str, Any]] = field(default_factory=list)
     minutes: list[tuple[str, int]] = field(default_factory=list)  # that are over
     known: dict[str, Known] = field(default_factory=dict)  # from the commit on
+    stored: int = 0  # reports
 
 
 class Ingest:
     """The writer of a manager. `tell(FAILING, why)`: nothing can be stored, or it can again (why
-    is ""). `tell(LOST, why)`: the database is another manager's, and the writer has ended."""
+    is ""). `tell(LOST, why)`: the database is another manager's, and the writer has ended.
+    `is_here(appliance, report)`: whether the archive of a support report is whole here."""
 
-    def __init__(self, database: Database, tell: Callable[[str, str], None]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        tell: Callable[[str, str], None],
+        is_here: Callable[[str, str], bool],
+    ) -> None:
         self.database = database
+        self.is_here = is_here
         self.tell = tell
         self.failing = ""  # why nothing can be stored; "": it can
         self.stored = 0  # reports, since the start
@@ -158,25 +167,48 @@ class Ingest:
         return items, True
 
     def _store(self, items: list[_Item]) -> None:
-        answers: list[Answer | Problem]
+        """A group that holds what cannot be stored is halved until that is alone."""
+        groups = [items]
+        try:
+            while groups:
+                group = groups.pop()
+                answers = self._attempt(group)
+                if answers is None:
+                    half = len(group) // 2
+                    groups += [group[half:], group[:half]]  # in the order in which they came
+                    continue
+                for item, answer in zip(group, answers, strict=True):
+                    if isinstance(answer, Problem):
+                        item.future.set_exception(answer)
+                    else:
+                        item.future.set_result(answer)
+        except Held:
+            for item in items:
+                if not item.future.done():
+                    item.future.set_exception(_later("another manager runs on the database"))
+            raise
+
+    def _attempt(self, items: list[_Item]) -> list[Answer | Problem] | None:
+        """Answers; None: one of several cannot be stored. Raises Held."""
         try:
             with self.database.writing() as session:
                 group, answers = self._write(session, items)
-            self._known.update(group.known)
-            self._works()
         except Held:
-            for item in items:
-                item.future.set_exception(_later("another manager runs on the database"))
             raise
         except Exception as error:
             self._known.clear()
-            why = self._fails(error)
-            answers = [_later(f"the database does not take it: {why}")] * len(items)
-        for item, answer in zip(items, answers, strict=True):
-            if isinstance(answer, Problem):
-                item.future.set_exception(answer)
-            else:
-                item.future.set_result(answer)
+            if not _of_content(error):
+                why = self._fails(error)
+                return [_later(f"the database does not take it: {why}")] * len(items)
+            if len(items) > 1:
+                return None
+            why = said(error) if isinstance(error, SQLAlchemyError) else repr(error)
+            log.warning("of appliance %s is not stored: %s", items[0].appliance_id, why[:500])
+            return [Problem(422, f"this cannot be stored: {why[:500]}")]
+        self._known.update(group.known)
+        self.stored += group.stored
+        self._works()
+        return answers
 
     def _fails(self, error: Exception) -> str:
         why = said(error) if isinstance(error, SQLAlchemyError) else str(error) or repr(error)
@@ -224,7 +256,7 @@ class Ingest:
                 .where(Appliance.id == appliance_id)
                 .values(certificate=certificate, next_certificate=None)
             )
-        commands.take_results(session, changed)
+        commands.take_results(session, changed, self.is_here)
         orders = commands.to_send(session, {item.appliance_id for item in found})
         return group, [self._answer(group, item, enrolled, orders) for item in items]
 
@@ -250,7 +282,10 @@ class Ingest:
         for boot in session.scalars(select(Boot).where(Boot.appliance_id.in_(new))):
             found[boot.appliance_id].boots[boot.boot] = boot.sequence
         for latest in session.scalars(select(Latest).where(Latest.appliance_id.in_(new))):
-            counters = Counters.of(Report.model_validate_json(latest.report))
+            try:
+                counters = Counters.of(Report.model_validate_json(latest.report))
+            except ValueError:
+                continue  # of a version that took what this one does not
             known = found[latest.appliance_id]
             known.counters = counters
             known.minute = counters.at_ns // 10**9 // COARSE_S * COARSE_S
@@ -280,14 +315,14 @@ class Ingest:
                     "kind": row.kind,
                     "row": row.row,
                     "at_ns": row.at_ns,
-                    "subject": str(subject)[:SUBJECT],
+                    "subject": subject[:SUBJECT] if isinstance(subject, str) else "",
                     "told": json.dumps(row.told),
                 }
             )
         if last is not None and rates is not None:
             group.latest[one] = last.model_dump_json()
             group.appliances.append(_columns(one, boot, last, rates, new, now))
-            self.stored += new
+            group.stored += new
 
     def _sample(self, group: _Group, one: str, known: Known, report: Report) -> Rates:
         after = Counters.of(report)
@@ -301,11 +336,9 @@ class Ingest:
         slot = second % FINE_SLOTS
         kept = group.samples.get((one, slot))
         add = kept if kept is not None and kept["at_s"] == second else None
-        fates = (
-            rates.fates
-            if add is None
-            else tuple(a + b for a, b in zip(rates.fates, add["fates"], strict=True))
-        )
+        others = (0,) * len(rates.fates) if add is None else add["fates"]
+        both = zip(rates.fates, others, strict=True)
+        fates = tuple(min(FATE_MOST, a + b) for a, b in both)
         group.samples[one, slot] = {
             "appliance_id": one,
             "step_s": FINE_S,
@@ -359,7 +392,7 @@ class Ingest:
                 Sample.appliance_id,
                 literal(COARSE_S),
                 literal(minute // COARSE_S % COARSE_SLOTS),
-                literal(minute),
+                literal(minute, BigInteger),
                 func.avg(Sample.packets_per_second),
                 func.avg(Sample.bits_per_second),
                 func.sum(Sample.inspected),
@@ -436,6 +469,14 @@ def not_enrolled() -> Problem:
         "(nsdata appliance enrol)",
         kind="not-enrolled",
     )
+
+
+def _of_content(error: Exception) -> bool:
+    """Whether what was to be stored is at fault, rather than the database."""
+    if isinstance(error, DBAPIError):
+        content = isinstance(error, DataError | IntegrityError)
+        return content and not error.connection_invalidated
+    return isinstance(error, ValueError | TypeError | ArithmeticError | LookupError)
 
 
 def _later(why: str) -> Problem:

@@ -212,8 +212,8 @@ class _Process:
         database = Database(plan["database"], migrate=False)
         database.hold(plan["wait_s"])
         authority = Authority(Path(plan["directory"]) / "ca")
-        ingest = Ingest(database, self.tell)
         archives = Archives(Path(plan["directory"]), ReportLimits(*plan["reports"]))
+        ingest = Ingest(database, self.tell, archives.is_here)
         incoming = Incoming(database, archives)
         door = Door(socket.socket(fileno=plan["socket"]), AGENTS, "agents'")
         server = make_server(

@@ -59,9 +59,10 @@ def check(wanted: ReportWanted, support: Mapping[str, Any]) -> None:
 def _allowed(support: Mapping[str, Any]) -> list[Network]:
     """Networks that the appliance's settings allow (support.allow)."""
     found = []
-    for one in support.get("allow") or ():
+    allow = support.get("allow")
+    for one in allow if isinstance(allow, list) else ():
         try:
-            found.append(ipaddress.ip_network(one))
+            found.append(ipaddress.ip_network(str(one)))
         except ValueError:
             continue  # of a version that writes them otherwise
     return found

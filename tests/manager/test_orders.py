@@ -11,10 +11,10 @@ from uuid import uuid4
 import pytest
 
 from nsdata.appliance.agent.journal import Journal
-from nsdata.appliance.agent.orders import Orders
+from nsdata.appliance.agent.orders import Orders, clock_s
 from nsdata.appliance.control import Control
 from nsdata.appliance.protocol import Command, CommandKind, Result
-from nsdata.errors import EngineError
+from nsdata.errors import EngineError, OutputError
 
 
 class Asked:
@@ -150,3 +150,35 @@ def test_a_reboot_while_another_runs_is_none(asked: Asked, tmp_path: Path) -> No
     orders.carry_out(make(CommandKind.REBOOT))
     result = only(orders.results(9))
     assert result.outcome == "failed" and "first is under way" in result.error
+
+
+def test_an_expired_one_is_not_carried_out(asked: Asked, tmp_path: Path) -> None:
+    asked.answers["reload"] = {"transitions": []}
+    orders = orders_in(tmp_path)
+    command = make(CommandKind.RELOAD).model_copy(update={"good_for_s": 5.0})
+    assert orders.carry_out(command, clock_s() - 6)
+    result = only(orders.results(9))
+    assert (result.outcome, result.error) == ("failed", "expired, not carried out")
+    assert asked.messages == []
+    assert orders.carry_out(command.model_copy(update={"id": uuid4()}), clock_s())
+    assert asked.messages == [{"command": "reload"}]
+
+
+def test_a_result_outlives_a_full_disk(
+    asked: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the journal, between doing and noting."""
+    asked.answers["reload"] = {"transitions": []}
+    orders, command = orders_in(tmp_path), make(CommandKind.RELOAD)
+
+    def full(result: Result) -> None:
+        raise OutputError("database or disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(orders.journal, "end", full)
+        assert orders.carry_out(command)
+        assert only(orders.results(9)).outcome == "done", "told from memory"
+        assert not orders.carry_out(command)
+    assert only(orders.results(9)).outcome == "done"
+    assert orders.journal.unfinished() == [], "and noted when there is room"
+    assert asked.messages == [{"command": "reload"}]

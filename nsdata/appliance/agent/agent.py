@@ -19,18 +19,20 @@ import threading
 import time
 from collections import deque
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import httpx
+from pydantic import BaseModel
 
 from nsdata.appliance.agent.journal import Journal
 from nsdata.appliance.agent.membership import Membership, file_of, make_request, problem
-from nsdata.appliance.agent.orders import Orders
+from nsdata.appliance.agent.orders import Orders, clock_s
 from nsdata.appliance.channel import Message, close_all
 from nsdata.appliance.child import BEAT_NS, Child
 from nsdata.appliance.control import ask
 from nsdata.appliance.protocol import (
+    BODY_MOST,
     HISTORY_MOST,
     RENEW_PATH,
     REPORT_S,
@@ -45,11 +47,13 @@ from nsdata.appliance.protocol import (
 from nsdata.appliance.store import StoreReader
 from nsdata.errors import EngineError, NsdataError
 
+ROOM = BODY_MOST // 8  # bytes of a batch for reports, for history and for results, each
 REPORTS_KEPT = 600  # while the manager cannot be reached
 TIMEOUT_S = 10.0
 RETRY_S, RETRY_MOST_S = 1.0, 30.0
 REFUSED_S = 30.0  # after the manager has said that we are not enrolled
 TABLES = (("transitions", "transition"), ("events", "event"))
+Part = TypeVar("Part", bound=BaseModel)
 log = logging.getLogger(__name__)
 
 
@@ -77,6 +81,7 @@ class Agent(threading.Thread):
         self._said = ""  # what the last try came to
         self._retry_s = RETRY_S
         self._post_at = 0.0  # not before (monotonic)
+        self._room = ROOM
 
     # --- the loop ---------------------------------------------------------------------------
 
@@ -153,10 +158,12 @@ class Agent(threading.Thread):
     def _exchange(self) -> bool:
         """Say what there is to say, do what is asked; whether there is more to say at once."""
         client = self._connect()
-        history, marks = self._history()
-        reports = list(self.reports)[:REPORTS_MOST]
-        results = self.orders.results(RESULTS_MOST)
+        waiting = self._history()
+        history = _fitting(waiting, self._room)
+        reports = _fitting(list(self.reports)[:REPORTS_MOST], self._room)
+        results = _fitting(self.orders.results(RESULTS_MOST), self._room)
         batch = Batch(boot=self.boot, reports=reports, history=history, results=results)
+        asked_s = clock_s()
         answer = client.post(
             REPORTS_PATH,
             content=batch.model_dump_json(),
@@ -164,23 +171,52 @@ class Agent(threading.Thread):
         )
         if answer.status_code in (401, 403):
             raise Refused(f"the manager refuses: {problem(answer)}")
+        if answer.status_code == 413 and self._lessen(batch):
+            return True
         if answer.status_code != 200:
             raise EngineError(f"the manager answers: {problem(answer)}")
         told = Answer.model_validate_json(answer.content)
         while self.reports and self.reports[0].sequence <= told.acked:
             self.reports.popleft()
-        for table, row, at_ns in marks:
-            self.journal.set_mark(table, row, at_ns)
+        self._mark(history)
         self.orders.told(results)
-        begun = [self.orders.carry_out(command) for command in told.commands]
+        begun = [self.orders.carry_out(command, asked_s) for command in told.commands]
         if told.renew:
             self._renew(client)
-        return any(begun) or len(self.reports) > 0 or len(history) >= HISTORY_MOST
+        return (
+            any(begun)
+            or len(self.reports) > 0
+            or (len(history) < len(waiting) or len(history) >= HISTORY_MOST)
+        )
 
-    def _history(self) -> tuple[list[History], list[tuple[str, int, int]]]:
-        """Rows of the store that are not told, and the marks to set when they are."""
+    def _lessen(self, batch: Batch) -> bool:
+        """After one that was too large: less at a time; what is too large alone is left out."""
+        if max(len(batch.reports), len(batch.history), len(batch.results)) > 1:
+            self._room //= 2
+            return True
+        self._room = ROOM
+        alone: list[Report | History] = [*batch.reports, *batch.history]
+        if not alone:
+            return False
+        largest = max(alone, key=_size)
+        if isinstance(largest, Report):
+            what = f"report {largest.sequence}"
+            self.reports.popleft()
+        else:
+            what = f"{largest.kind} {largest.row}"
+            self._mark([largest])
+        self.say("too large for the manager", f"{what}: {_size(largest):,} bytes, left out")
+        return True
+
+    def _mark(self, history: list[History]) -> None:
+        """These are told."""
+        tables = {kind: table for table, kind in TABLES}
+        for row in {row.kind: row for row in history}.values():
+            self.journal.set_mark(tables[row.kind], row.row, row.at_ns)
+
+    def _history(self) -> list[History]:
+        """Rows of the store that are not told."""
         found: list[History] = []
-        marks: list[tuple[str, int, int]] = []
         for table, kind in TABLES:
             row, at_ns = self.journal.mark(table)
             if row and self.store.at_ns(table, row) != at_ns:
@@ -191,9 +227,7 @@ class Agent(threading.Thread):
                 History.model_validate({"kind": kind, "row": number, "at_ns": at, "told": told})
                 for number, at, told in rows
             ]
-            if rows:
-                marks.append((table, rows[-1][0], rows[-1][1]))
-        return found, marks
+        return found
 
     def _renew(self, client: httpx.Client) -> None:
         """Another certificate, before ours runs out."""
@@ -211,6 +245,19 @@ class Agent(threading.Thread):
         """End, in so many seconds at most."""
         self.ending.set()
         self.join(wait_s)
+
+
+def _size(one: BaseModel) -> int:
+    return len(one.model_dump_json().encode())
+
+
+def _fitting(found: list[Part], room: int) -> list[Part]:
+    """As many of the first as have so many bytes; one at least."""
+    for number, one in enumerate(found):
+        room -= _size(one)
+        if room < 0:
+            return found[: max(1, number)]
+    return found
 
 
 class AgentProcess:

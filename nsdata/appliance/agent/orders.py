@@ -14,6 +14,7 @@ appliance.
 
 from __future__ import annotations
 
+import logging
 import time
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from nsdata.appliance.agent.delivery import Delivery
 from nsdata.appliance.agent.journal import Journal, interrupted
 from nsdata.appliance.control import ask
 from nsdata.appliance.protocol import Command, CommandKind, Outcome, Result
-from nsdata.errors import EngineError
+from nsdata.errors import EngineError, OutputError
 
 LONG = {CommandKind.REBOOT: "reboot-status", CommandKind.SUPPORT_REPORT: "report-status"}
 UNDER_WAY = ("running", "starting", "collecting", "writing", "uploading")  # states of these
@@ -31,6 +32,7 @@ MADE = 0.5  # share of a report to the manager that is done when it is made
 SILENT_S = 120.0  # without an answer of the appliance: it has failed
 ERROR_MOST = 2000
 WANTED = {CommandKind.INSPECT: "normal", CommandKind.BYPASS: "fallback"}  # refused there: done
+log = logging.getLogger(__name__)
 
 
 class Orders:
@@ -43,6 +45,7 @@ class Orders:
         self.deliveries: dict[UUID, tuple[Delivery, dict[str, Any]]] = {}  # and the report's status
         self._progress: dict[UUID, Result] = {}
         self._heard: dict[UUID, float] = {}  # monotonic
+        self._unnoted: dict[UUID, Result] = {}  # ends that the journal did not take
 
     def resume(self) -> None:
         """What an agent before this one has begun."""
@@ -50,12 +53,17 @@ class Orders:
             if command.kind in LONG:
                 self._long(command)
             else:
-                self.journal.end(interrupted(command))
+                self._keep(interrupted(command))
 
-    def carry_out(self, command: Command) -> bool:
-        """Do it, unless it was begun before; whether it was done now."""
+    def carry_out(self, command: Command, asked_s: float | None = None) -> bool:
+        """Do it, unless it was begun before or is no longer good; whether it was done now.
+        asked_s: when the manager was asked what to do, by `clock_s`; None: now."""
         if not self.journal.begin(command):
             return False
+        age_s = 0.0 if asked_s is None else clock_s() - asked_s
+        if command.good_for_s is not None and age_s >= command.good_for_s:
+            self._end(command, Outcome.FAILED, {}, "expired, not carried out")
+            return True
         if command.kind is CommandKind.STOP_REPORT and self._stop(command):
             return True
         try:
@@ -76,8 +84,10 @@ class Orders:
         """What the manager is to know: ends it has not acknowledged, progress."""
         for command in list(self.running.values()):
             self._look(command)
-        found = self.journal.results(most)
-        return [*found, *list(self._progress.values())[: most - len(found)]]
+        for result in list(self._unnoted.values()):
+            self._keep(result)
+        found = [*self.journal.results(most), *self._unnoted.values()]
+        return [*found, *self._progress.values()][:most]
 
     def told(self, results: list[Result]) -> None:
         """It knows these."""
@@ -162,7 +172,7 @@ class Orders:
         self.running.pop(command.id, None)
         self._progress.pop(command.id, None)
         self._heard.pop(command.id, None)
-        self.journal.end(
+        self._keep(
             Result(
                 id=command.id,
                 outcome=outcome,
@@ -171,6 +181,21 @@ class Orders:
                 error=error[:ERROR_MOST],
             )
         )
+
+    def _keep(self, result: Result) -> None:
+        """On disk; while that is full, here."""
+        try:
+            self.journal.end(result)
+        except OutputError as error:
+            log.warning("a result is not on disk yet: %s", error)
+            self._unnoted[result.id] = result
+        else:
+            self._unnoted.pop(result.id, None)
+
+
+def clock_s() -> float:
+    """Seconds since the machine was started, also those in which it was suspended."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _to_manager(command: Command) -> bool:
