@@ -182,7 +182,7 @@ class Remote:
             task = shown.add_task(told["kind"], total=None)
             try:
                 while told["state"] in OPEN:
-                    waits = told["state"] == "queued"
+                    waits = told["state"] != "running"
                     shown.update(
                         task,
                         total=None if waits else 1.0,
@@ -211,9 +211,9 @@ class Remote:
         return True
 
     def _say_left(self, told: dict[str, Any]) -> None:
-        if told["state"] == "queued":
-            _tell(f"{told['kind']} stays queued, {KEPT} at most, until the appliance is heard of. "
-                  f"To take it back: nsdata appliance withdraw {told['id']} "
+        if told["state"] != "running":
+            _tell(f"{told['kind']} stays {told['state']} until the appliance is heard of, "
+                  f"{KEPT} at most. To take it back: nsdata appliance withdraw {told['id']} "
                   f"--manager {self.manager}")  # fmt: skip
         else:
             _tell(f"{told['kind']} goes on at the appliance; what becomes of it: "
@@ -235,7 +235,8 @@ def _unknown(error: BaseException | None) -> ssl.SSLCertVerificationError | None
 def _of_certificate(error: ssl.SSLCertVerificationError, ca: Path | None) -> str:
     """What to do about a certificate that is refused."""
     if error.verify_code in OTHER_NAME:
-        return f"{error.verify_message.rstrip('.')}: call it by one of its names (names of its configuration)"
+        why = error.verify_message.rstrip(".")
+        return f"{why}: call it by one of its names (`names` of its configuration)"
     where = "it is ca/ca.pem in the manager's directory; nsdata manager ca show --pem prints it"
     if ca is None:
         return f"the CA of its certificate is not known here: --ca FILE or NSDATA_CA ({where})"

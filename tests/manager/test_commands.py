@@ -28,6 +28,7 @@ def test_an_appliance_from_afar(site: Site, access: tuple[str, ...], tmp_path: P
         said = nsdata("appliance", "enrol", str(box.directory), "--manager", site.url,
                       "--token-file", str(token))  # fmt: skip
         assert said.startswith(f"enrolled at {site.url} as ")
+        assert "its name there is box," in said, "of its configuration, not its directory"
         wait(lambda: '"connected": true' in nsdata("appliance", "list", *access, "--json"), "on")
         assert "normal" in nsdata("appliance", "show", "box", *access)
         assert nsdata("appliance", "bypass", "box", *access) == "bypass: done\n"
@@ -132,6 +133,13 @@ def test_settings_that_make_no_sense(tmp_path: Path, text: str, said: str) -> No
     config = tmp_path / "manager.toml"
     config.write_text(text + "\n")
     assert said in nsdata("manager", "run", "--config", str(config), status=2)
+
+
+def test_the_example() -> None:
+    settings = ManagerSettings.load(ROOT / "examples" / "manager" / "manager.toml")
+    assert settings.names[0] != "localhost", "it is of links and commands for other machines"
+    assert {settings.listen.host, settings.agents.host} == {"0.0.0.0"}
+    assert Path(settings.directory).resolve() == ROOT / "out" / "manager"
 
 
 def test_the_demo(tmp_path: Path) -> None:
