@@ -93,6 +93,7 @@ class Commands:
             "store": {"error": store.error, "rows_lost": store.lost},
             "reboot": self.box.rebooting.status(),
             "reporter": self.box.reporting.status(),
+            "manager": self.box.agency.status(),
             "fpga": self.box.block.told(),
             "processes": deciders.watch.status(),
         }

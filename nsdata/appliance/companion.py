@@ -55,6 +55,10 @@ class Companion:
     def said(self, message: Message) -> None:
         """A message that is none of those that every companion sends."""
 
+    def told(self, event: str, evidence: Message) -> None:
+        """An event that it tells; it goes on record."""
+        self.box.record.note(event, self.name, evidence)
+
     def seen(self, now: int) -> None:
         """It was looked at, and is wanted."""
 
@@ -95,7 +99,7 @@ class Companion:
                     now = time.monotonic_ns()
                     self._carry_out(self.watch.ready(self.name, process.attempt, now))
                 case "told":
-                    self.box.record.note(message.pop("event"), self.name, message)
+                    self.told(message.pop("event"), message)
                 case "failed":
                     self.box.record.note("failed", self.name, message)
                 case what:

@@ -60,16 +60,33 @@ def enrol(
     token_file: Annotated[
         Path | None, typer.Option(help="The file it is in; - is standard input.")
     ] = None,
-    name: Annotated[str, typer.Option(help="Until it reports its own.")] = "",
+    name: Annotated[
+        str,
+        typer.Option(
+            help="Until it reports its own; else the name of the one that runs there, "
+            "or the directory's."
+        ),
+    ] = "",
 ) -> None:
     """Enrol the appliance in this directory at a manager; one that runs reports from then on."""
     from nsdata.appliance.agent.membership import enrol as enrol_at
     from nsdata.cli.values import read_secret_option
 
     secret = read_secret_option("token", token, token_file, "NSDATA_ENROL_TOKEN")
-    name = name or directory.resolve().name
+    name = name or _own_name(directory) or directory.resolve().name
     member = enrol_at(directory, name, manager, secret)
     print(f"enrolled at {manager} as {member.id}; it reports to {member.agents_url}")
+    print(f"its name there is {name}, until it reports the name of its configuration")
+
+
+def _own_name(directory: Path) -> str:
+    """Of the appliance that runs in this directory; empty: none does."""
+    from nsdata.errors import NsdataError
+
+    try:
+        return str(_ask(directory, "status")["name"])
+    except NsdataError:
+        return ""
 
 
 @app.command()
@@ -99,6 +116,7 @@ def status(directory: Directory, as_json: AsJson = False) -> None:
     for fate in ("received", "inspected", "bypassed", "blocked", "lost"):
         table.add_row(fate, f"{ledger[fate]['packets']:,}", f"{ledger[fate]['bytes']:,}")
     console.print(table)
+    console.print(f"  {safe(_manager_line(told['manager']))}", markup=False, soft_wrap=True)
     protection = told["protection"]
     if protection["alerts_suspended_until_ns"] is not None:
         left_out = protection["suppressed_alerts"]
@@ -118,6 +136,21 @@ def status(directory: Directory, as_json: AsJson = False) -> None:
     console.print(table)
     for line in fpga_lines(told["fpga"]):
         console.print(safe(line), markup=False, soft_wrap=True)
+
+
+def _manager_line(told: dict[str, Any] | None) -> str:
+    """Of `status`: where the appliance is enrolled, and whether it is heard there."""
+    from nsdata.output.shown import moment
+
+    if told is None:
+        return "manager: enrolled nowhere"
+    where = f"manager: {told['url']}, enrolled as {told['id']}; "
+    if told["takes"] is None:
+        return where + "not asked yet"
+    since = "" if told["since_ns"] is None else f" since {moment(told['since_ns'])}"
+    if told["takes"]:
+        return f"{where}takes its reports{since}"
+    return f"{where}does NOT take its reports{since}: {told['why']}"
 
 
 @app.command()
@@ -247,12 +280,13 @@ def reboot(
 ) -> None:
     """Begin its processes anew; all traffic is permitted meanwhile, and the state comes back.
 
-    With --manager, of the appliance with that id or name.
+    With --manager, of the appliance with that id or name; with NSDATA_MANAGER, too, unless the
+    argument is the directory of an appliance.
     """
     from nsdata.cli import remote as afar
     from nsdata.cli.progress import follow_reboot
 
-    if manager:
+    if manager := afar.manager_of(directory, manager):
         remote = afar.Remote(manager, token_file, ca)
         return afar.reboot(remote, str(directory), wait)
 
@@ -293,7 +327,8 @@ def report(
     """Make a support report, and send it; exit 1 when it failed. Ctrl-C cancels it.
 
     With --manager, of the appliance with that id or name: it is sent to the manager, and from
-    there into the file of --out.
+    there into the file of --out. With NSDATA_MANAGER, too, unless the argument is the directory of
+    an appliance.
     """
     from nsdata.cli import remote as afar
     from nsdata.cli.progress import follow_report
@@ -301,7 +336,7 @@ def report(
 
     if sum((bool(to), vendor, out is not None)) > 1:
         raise SettingError("--to, --vendor and --out: one of them")
-    if manager:
+    if manager := afar.manager_of(directory, manager):
         if out is not None and not wait:
             raise SettingError("--out and --no-wait: the file is there when it is over")
         remote = afar.Remote(manager, token_file, ca)
@@ -397,6 +432,7 @@ def transitions(
 
 def _say_transition(told: dict[str, Any]) -> None:
     """One transition with its evidence, for a person."""
+    from nsdata.cli.remote_shown import fact_lines
     from nsdata.output import shown
     from nsdata.output.console import safe
 
@@ -404,12 +440,5 @@ def _say_transition(told: dict[str, Any]) -> None:
                f"{told['reason']} ({told['outcome']}, {told['severity']})"))  # fmt: skip
     print(safe(f"  {told['cause']} {told['resolution']}"))
 
-    def say(facts: list[shown.Fact], indent: str) -> None:
-        for fact in facts:
-            print(safe(f"{indent}{fact.label}: {fact.text}".rstrip(" ")))
-            say(fact.facts, indent + "  ")
-            for row in fact.rows:
-                cells = zip(fact.head, row, strict=True)
-                print(safe(f"{indent}  " + ", ".join(f"{head} {cell}" for head, cell in cells)))
-
-    say(shown.facts(told["evidence"], told["at_ns"]), "  ")
+    for line in fact_lines(shown.facts(told["evidence"], told["at_ns"]), "  "):
+        print(safe(line))

@@ -145,7 +145,7 @@ class Demo:
             "   - All Appliances > north: switch inspection off, read why it is in fallback,",
             "     switch it on again; make a support report, download it.",
             "   - A hang: the tab Health of south has the process id of worker-0; kill -STOP it:",
-            f"     within {HEARTBEAT} a heartbeat error, with its evidence.",
+            f"     after {HEARTBEAT} without a sign of life a heartbeat error, with its evidence.",
             "   - lab has an FPGA block (its golden model behind its registers): the tab FPGA.",
             f"   - Without the manager: nsdata appliance status {lab}", "",
             "Ctrl-C ends all of it.")  # fmt: skip

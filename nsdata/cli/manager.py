@@ -23,16 +23,25 @@ app.add_typer(enrol_app, name="enrol-token")
 app.add_typer(ca_app, name="ca")
 
 Config = Annotated[
-    Path | None, typer.Option(help="TOML file: docs/manager.md explains it; default: none.")
+    Path | None, typer.Option(help="TOML file: docs/manager.md explains it; none: the defaults.")
 ]
 RoleName = Annotated[str, typer.Option("--role", metavar="viewer|operator|admin")]
 
 
-def _service(config: Path | None) -> Service:
+def _service(config: Path | None, make: bool = False) -> Service:
+    """The manager of this configuration; `make`: begun if need be. Raises NsdataError."""
+    from nsdata.errors import NsdataError
+    from nsdata.manager.ca import exists
     from nsdata.manager.service import Service
     from nsdata.manager.settings import ManagerSettings
 
-    return Service(ManagerSettings.load(config))
+    settings = ManagerSettings.load(config)
+    if not make and not exists(Path(settings.directory) / "ca"):
+        say = "say --config FILE, or start it with nsdata manager run"
+        if config is not None:
+            say = f"start it first: nsdata manager run --config {config}"
+        raise NsdataError(f"no manager in {settings.directory}: {say}")
+    return Service(settings)
 
 
 @app.command()
@@ -47,7 +56,7 @@ def run(config: Config = None) -> None:
     from nsdata.manager.server import Manager
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    service = _service(config)
+    service = _service(config, make=True)
     manager = Manager(service)
 
     def ready() -> None:
@@ -268,7 +277,7 @@ def show_ca(
     pem: Annotated[bool, typer.Option("--pem", help="The certificate itself.")] = False,
     config: Config = None,
 ) -> None:
-    """The CA's certificate, by which browsers and programs know the manager; made if need be."""
+    """The CA's certificate, by which browsers and programs know the manager."""
     authority = _service(config).authority
     if pem:
         print(authority.pem, end="")

@@ -1,6 +1,6 @@
-"""`nsdata appliance list|show|inspect|bypass|reboot|report|remove --manager URL`: appliances from
-afar, through the API of their manager. `reboot` and `report` are those of cli.appliance, which
-come here when a manager is named.
+"""`nsdata appliance list|show|inspect|bypass|reboot|report|withdraw|remove --manager URL`:
+appliances from afar, through the API of their manager. `reboot` and `report` are those of
+cli.appliance, which come here when a manager is meant.
 
 The API token comes from a file or the environment: on the command line others would see it.
 """
@@ -12,16 +12,18 @@ import hashlib
 import json
 import os
 import ssl
+import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID, uuid4
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from nsdata.errors import EngineError, NsdataError, OutputError, SettingError
+from nsdata.output.console import safe
+from nsdata.output.shown import lasting
 
 if TYPE_CHECKING:
     import httpx
@@ -29,6 +31,12 @@ if TYPE_CHECKING:
 TRIES = 5  # of a request whose connection was lost
 TIMEOUT_S = 30.0
 LOOK_S = 0.5
+SAY_S = 60.0  # between two lines about a command that waits, where there is no terminal
+OTHER_NAME = (62, 64)  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
+OPEN = ("queued", "sent", "running")
+TRANSITIONS = 50  # that are looked through for the one that made the state
+OWN_FILES = ("appliance.db", "control.sock")  # of an appliance, in its directory
+KEPT = "an hour"  # a command that the appliance has not fetched; then it is not carried out
 
 Manager = Annotated[
     str, typer.Option(envvar="NSDATA_MANAGER", help="https://NAME:PORT of the manager.")
@@ -46,7 +54,12 @@ CaFile = Annotated[
 Who = Annotated[str, typer.Argument(metavar="APPLIANCE", help="Its id, or its name if unique.")]
 AsJson = Annotated[bool, typer.Option("--json", help="The answer as JSON.")]
 OfManager = Annotated[
-    str, typer.Option("--manager", help="From afar: https://NAME:PORT; then name the appliance.")
+    str,
+    typer.Option(
+        "--manager",
+        help="From afar: https://NAME:PORT, then name the appliance; or NSDATA_MANAGER, when the "
+        "argument is no directory of an appliance.",
+    ),
 ]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for its end.")]
 
@@ -67,6 +80,7 @@ class Remote:
         except (OSError, ssl.SSLError) as error:
             raise SettingError(f"--ca {ca}: {error}") from error
         self.manager = manager.rstrip("/")
+        self.ca = ca
         self.client: httpx.Client = httpx.Client(
             base_url=self.manager + "/api/v1",
             verify=context,
@@ -89,8 +103,10 @@ class Remote:
                 answer = self.client.request(method, path, **more)
                 break
             except httpx.TransportError as error:
-                if not left or isinstance(error, httpx.UnsupportedProtocol):
-                    raise EngineError(f"{self.manager}: {error}") from error
+                unknown = _unknown(error)
+                if not left or unknown or isinstance(error, httpx.UnsupportedProtocol):
+                    why = _of_certificate(unknown, self.ca) if unknown else str(error)
+                    raise EngineError(f"{self.manager}: {why}") from error
                 time.sleep(LOOK_S)
         if answer.status_code >= 400:
             raise NsdataError(f"{self.manager}: {problem(answer)}")
@@ -145,56 +161,108 @@ class Remote:
         return str(found[0]["id"])
 
     def follow(self, told: dict[str, Any], wait: bool) -> None:
-        """Say what a command comes to; exit 1 when it fails."""
-        from nsdata.cli.progress import bar
-
+        """Say what a command comes to; exit 1 when it does not come to its end."""
         if not wait:
             print(f"{told['kind']}: {told['state']}; {self.manager}{told['status_url']}")
+            self._say_waits(told)
             return
-        with bar(quiet=False) as shown:
-            task = shown.add_task(told["kind"], total=1.0)
-            while told["state"] not in ("done", "failed"):
-                shown.update(task, completed=told["progress"] or 0.0)
-                time.sleep(LOOK_S)
-                told = self.call("GET", f"/commands/{told['id']}")
+        for last in self._until_over(told):
+            told = last
         print(f"{told['kind']}: {told['state']}" + (f": {told['error']}" if told["error"] else ""))
-        if told["state"] == "failed":
+        if told["state"] != "done":
             raise typer.Exit(1)
+
+    def _until_over(self, told: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """A command each time it was looked at, until it is over. One that waits for its appliance
+        is said to, and what becomes of one that is not waited for any more, too."""
+        from nsdata.cli.progress import bar
+
+        said_at = 0.0
+        with bar(quiet=False) as shown:
+            task = shown.add_task(told["kind"], total=None)
+            try:
+                while told["state"] in OPEN:
+                    waits = told["state"] != "running"
+                    shown.update(
+                        task,
+                        total=None if waits else 1.0,
+                        completed=told["progress"] or 0.0,
+                        description=f"{told['kind']}: {told['state']}",
+                    )
+                    again = shown.disable and time.monotonic() > said_at + SAY_S
+                    if waits and (not said_at or again) and self._say_waits(told):
+                        said_at = time.monotonic()
+                    time.sleep(LOOK_S)
+                    told = self.call("GET", f"/commands/{told['id']}")
+                    yield told
+            except (KeyboardInterrupt, EngineError):
+                self._say_left(told)
+                raise
+
+    def _say_waits(self, told: dict[str, Any]) -> bool:
+        """Say so if its appliance is not heard of; whether that was said."""
+        appliance = self.call("GET", f"/appliances/{told['appliance_id']}")
+        if appliance["connected"]:
+            return False
+        last = appliance["last_seen_ns"]
+        heard = "never" if last is None else f"not for {lasting(time.time_ns() - last)}"
+        _tell(f"{appliance['name']} was {heard} heard of: {told['kind']} waits until it is, "
+              f"{KEPT} at most")  # fmt: skip
+        return True
+
+    def _say_left(self, told: dict[str, Any]) -> None:
+        if told["state"] != "running":
+            _tell(f"{told['kind']} stays {told['state']} until the appliance is heard of, "
+                  f"{KEPT} at most. To take it back: nsdata appliance withdraw {told['id']} "
+                  f"--manager {self.manager}")  # fmt: skip
+        else:
+            _tell(f"{told['kind']} goes on at the appliance; what becomes of it: "
+                  f"{self.manager}{told['status_url']}")  # fmt: skip
+
+
+def _tell(text: str) -> None:
+    """To the person, on standard error."""
+    print(f"nsdata: {safe(text)}", file=sys.stderr, flush=True)
+
+
+def _unknown(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
+    """What was wrong with the manager's certificate, if that is what this comes from."""
+    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def _of_certificate(error: ssl.SSLCertVerificationError, ca: Path | None) -> str:
+    """What to do about a certificate that is refused."""
+    if error.verify_code in OTHER_NAME:
+        why = error.verify_message.rstrip(".")
+        return f"{why}: call it by one of its names (`names` of its configuration)"
+    where = "it is ca/ca.pem in the manager's directory; nsdata manager ca show --pem prints it"
+    if ca is None:
+        return f"the CA of its certificate is not known here: --ca FILE or NSDATA_CA ({where})"
+    return f"its certificate is not of the CA in {ca} ({error.verify_message}): {where}"
 
 
 def list_appliances(
     manager: Manager,
     query: Annotated[str, typer.Option(help="Words; state:fallback in one place.")] = "",
     sort: Annotated[str, typer.Option(help="A column; with - before it: downwards.")] = "name",
+    wide: Annotated[
+        bool, typer.Option("--wide", help="All columns, however wide the terminal is.")
+    ] = False,
     token_file: TokenFile = None,
     ca: CaFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """All appliances of a manager: state, reason, health, throughput, drop ratio."""
-    from nsdata.output.console import safe
+    """All appliances of a manager: state, reason, when they were heard of, health, drop ratio,
+    throughput; as many columns as fit."""
+    from nsdata.cli.remote_shown import print_table
 
     rows = Remote(manager, token_file, ca).all("/appliances", query=query, sort=sort, limit=500)
     if as_json:
         print(json.dumps(rows))
         return
-    table = Table(
-        "name", "state", "reason", "health", "packets/s", "Mbit/s", "drops", "version", "seen", "id"
-    )
-    for one in rows:
-        health, drops = one["health_score"], one["drop_ratio"]
-        table.add_row(
-            safe(one["name"]),
-            one["state"] or "–",
-            safe(one["reason"] or "–"),
-            "–" if health is None else f"{health:.0f}",
-            f"{one['packets_per_second']:,.0f}",
-            f"{one['bits_per_second'] / 1e6:,.2f}",
-            "–" if drops is None else f"{100 * drops:.1f} %",
-            safe(one["version"] or "–"),
-            "now" if one["connected"] else _ago(one["last_seen_ns"]),
-            one["id"],
-        )
-    Console(highlight=False).print(table)
+    print_table(rows, time.time_ns(), wide=wide)
 
 
 def show(
@@ -204,27 +272,18 @@ def show(
     ca: CaFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """One appliance: state, reason with cause and resolution, what became of the packets, FPGA."""
-    from nsdata.output.console import safe
-    from nsdata.output.fpga_lines import fpga_lines
+    """One appliance: its state, why, since when, on what evidence, what to do; drop ratio, health,
+    what became of the packets, FPGA."""
+    from nsdata.cli.remote_shown import account
 
     remote = Remote(manager, token_file, ca)
-    told = remote.call("GET", f"/appliances/{remote.id_of(appliance)}")
+    path = f"/appliances/{remote.id_of(appliance)}"
+    told = remote.call("GET", path)
     if as_json:
         print(json.dumps(told))
         return
-    seen = "connected" if told["connected"] else f"seen {_ago(told['last_seen_ns'])}"
-    state = told["state"] or "has not reported yet"
-    print(safe(f"{told['name']} ({told['id']}): {state}, {seen}"))
-    if told["state"] is not None:
-        print(safe(f"  {told['reason']} ({told['severity']}): {told['cause']}"))
-        print(safe(f"  {told['resolution']}"))
-        for fate in ("received", "inspected", "bypassed", "blocked", "lost"):
-            print(f"  {fate:<10}{told['ledger'].get(fate, {}).get('packets', 0):>16,} packets")
-    for line in fpga_lines(told["fpga"]):
-        print(safe(f"  {line}"))
-    for one in told["open_commands"]:
-        print(safe(f"  {one['kind']}: {one['state']} (asked by {one['asked_by']})"))
+    history = remote.call("GET", f"{path}/transitions", params={"limit": TRANSITIONS})["items"]
+    print("\n".join(account(told, history, time.time_ns())))
 
 
 def inspect(
@@ -260,6 +319,23 @@ def bypass(
 def _switch(remote: Remote, appliance: str, wait: bool, wanted: dict[str, Any]) -> None:
     path = f"/appliances/{remote.id_of(appliance)}/inspection"
     remote.follow(remote.call("PUT", path, json=wanted), wait)
+
+
+def manager_of(argument: Path, manager: str) -> str:
+    """The manager that `reboot` and `report` are to go through; empty: the appliance in the
+    directory `argument` is meant. A named one holds; that of NSDATA_MANAGER unless `argument` is
+    such a directory. Raises SettingError."""
+    if manager:
+        return manager
+    if any((argument / name).exists() for name in OWN_FILES):
+        return ""
+    manager = os.environ.get("NSDATA_MANAGER", "")
+    if not manager and not argument.is_dir():
+        raise SettingError(
+            f"{argument} is no directory of an appliance; for an appliance from afar name its "
+            "manager: --manager URL or NSDATA_MANAGER"
+        )
+    return manager
 
 
 def reboot(remote: Remote, appliance: str, wait: bool) -> None:
@@ -320,26 +396,29 @@ def remove(
     ca: CaFile = None,
 ) -> None:
     """Remove an appliance that reports no more; its history stays in the audit log."""
-    from nsdata.output.console import safe
-
     remote = Remote(manager, token_file, ca)
     path = f"/appliances/{remote.id_of(appliance)}"
     told = remote.call("DELETE", path, params={"force": force})
     print(safe(f"removed {told['name']} ({told['id']}); audit entry {told['audit_id']}"))
 
 
-def _ago(at_ns: int | None) -> str:
-    if at_ns is None:
-        return "never"
-    seconds = max(0, (time.time_ns() - at_ns) // 10**9)
-    for length, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= length:
-            return f"{seconds // length} {unit} ago"
-    return f"{seconds} s ago"
+def withdraw(
+    command: Annotated[str, typer.Argument(metavar="COMMAND", help="Its id.")],
+    manager: Manager,
+    token_file: TokenFile = None,
+    ca: CaFile = None,
+) -> None:
+    """Take back a command that its appliance has not fetched yet."""
+    try:
+        number = UUID(command)
+    except ValueError:
+        raise SettingError(f"{command!r} is not the id of a command") from None
+    Remote(manager, token_file, ca).call("DELETE", f"/commands/{number}")
+    print(f"withdrawn: {number}")
 
 
 def add_to(app: typer.Typer) -> None:
     """The verbs, beside those of a local appliance."""
     app.command("list")(list_appliances)
-    for verb in (show, inspect, bypass, remove):
+    for verb in (show, inspect, bypass, withdraw, remove):
         app.command()(verb)

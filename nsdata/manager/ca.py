@@ -30,6 +30,11 @@ REMEMBERED = 10_000  # clients' certificates that need not be read again
 BACKDATED = dt.timedelta(minutes=5)  # clocks differ
 
 
+def exists(directory: Path) -> bool:
+    """Whether a CA was made in this directory."""
+    return (directory / "ca.key").exists()
+
+
 class Authority:
     """The CA in `directory`, made if need be. Raises OutputError."""
 

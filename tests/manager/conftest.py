@@ -1,10 +1,13 @@
 """A manager for the tests of a module."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import postgres
 import pytest
 from site_ import Site
+
+from nsdata.manager.audit import Role
 
 
 @pytest.fixture(scope="module")
@@ -34,3 +37,12 @@ def either_site(request: pytest.FixtureRequest,
     url = "" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
     with Site(tmp_path_factory.mktemp(request.param), database=url) as found:
         yield found
+
+
+@pytest.fixture
+def access(site: Site, tmp_path: Path) -> tuple[str, ...]:
+    """Options that reach the manager as an admin."""
+    token = tmp_path / "token"
+    token.write_text(site.token(Role.ADMIN) + "\n")
+    return ("--manager", site.url, "--token-file", str(token),
+            "--ca", str(site.directory / "ca" / "ca.pem"))  # fmt: skip

@@ -12,32 +12,12 @@ from pathlib import Path
 import pytest
 from agents import Simulated
 from box import PATIENCE_S, QUICK, ROOT, Box
+from command_line import nsdata
 from site_ import Site, wait
 
 from nsdata.manager.audit import Role
-
-SECRETS = ("NSDATA_TOKEN", "NSDATA_ENROL_TOKEN", "NSDATA_MANAGER", "NSDATA_CA")
-
-
-def nsdata(*arguments: str, status: int = 0, given: str = "", **environment: str) -> str:
-    """What it says."""
-    clean = {name: value for name, value in os.environ.items() if name not in SECRETS}
-    done = subprocess.run(
-        [sys.executable, "-m", "nsdata", *arguments], cwd=ROOT, text=True, input=given,
-        capture_output=True, timeout=PATIENCE_S * 2,
-        env={**clean, "PYTHONPATH": str(ROOT), "COLUMNS": "200", **environment},
-    )  # fmt: skip
-    assert done.returncode == status, done.stdout + done.stderr
-    return done.stdout + done.stderr
-
-
-@pytest.fixture
-def access(site: Site, tmp_path: Path) -> tuple[str, ...]:
-    """Options that reach the manager as an admin."""
-    token = tmp_path / "token"
-    token.write_text(site.token(Role.ADMIN) + "\n")
-    return ("--manager", site.url, "--token-file", str(token),
-            "--ca", str(site.directory / "ca" / "ca.pem"))  # fmt: skip
+from nsdata.manager.service import Service
+from nsdata.manager.settings import ManagerSettings
 
 
 def test_an_appliance_from_afar(site: Site, access: tuple[str, ...], tmp_path: Path) -> None:
@@ -48,6 +28,7 @@ def test_an_appliance_from_afar(site: Site, access: tuple[str, ...], tmp_path: P
         said = nsdata("appliance", "enrol", str(box.directory), "--manager", site.url,
                       "--token-file", str(token))  # fmt: skip
         assert said.startswith(f"enrolled at {site.url} as ")
+        assert "its name there is box," in said, "of its configuration, not its directory"
         wait(lambda: '"connected": true' in nsdata("appliance", "list", *access, "--json"), "on")
         assert "normal" in nsdata("appliance", "show", "box", *access)
         assert nsdata("appliance", "bypass", "box", *access) == "bypass: done\n"
@@ -84,7 +65,11 @@ def test_tokens_do_not_stand_on_the_command_line(site: Site, access: tuple[str, 
     nsdata("appliance", "list", *where, NSDATA_TOKEN=token)
     nsdata("appliance", "list", *where, "--token-file", "-", given=token + "\n")
     said = nsdata("appliance", "list", *access[:4], status=1)
-    assert "CERTIFICATE_VERIFY_FAILED" in said, "the CA is not known"
+    assert "the CA of its certificate is not known here: --ca FILE or NSDATA_CA" in said
+    assert "ca/ca.pem in the manager's directory" in said and "_ssl.c" not in said
+    by_name = site.url.replace("127.0.0.1", "localhost")
+    said = nsdata("appliance", "list", "--manager", by_name, *access[2:], status=1)
+    assert "certificate is not valid for 'localhost': call it by one of its names" in said
     assert "legal is https" in nsdata(
         "appliance", "list", "--manager", "http://x", *access[2:], status=2)  # fmt: skip
 
@@ -93,6 +78,7 @@ def test_the_console(tmp_path: Path) -> None:
     config = tmp_path / "manager.toml"
     config.write_text('directory = "m"\n')
     more = ("--config", str(config))
+    Service(ManagerSettings.load(config)).close()
     assert "SHA-256" in nsdata("manager", "ca", "show", *more)
     assert nsdata("manager", "ca", "show", "--pem", *more).startswith("-----BEGIN CERTIFICATE")
     assert "/password/nsdp_" in nsdata("manager", "user", "add", "anna", "--role", "admin", *more)
@@ -104,10 +90,26 @@ def test_the_console(tmp_path: Path) -> None:
     assert "legal are viewer" in nsdata("manager", "token", "add", "x", "--role", "root", *more,
                                         status=2)  # fmt: skip
     nsdata("manager", "token", "revoke", "1", *more)
-    assert nsdata("manager", "token", "list", *more) == "1\tx\tviewer\trevoked\n"
+    assert nsdata("manager", "token", "list", *more) == "1\tx\tviewer\trevoked\t-\n"
     assert nsdata("manager", "enrol-token", "add", *more).startswith("nsde_")
     nsdata("manager", "enrol-token", "revoke", "1", *more)
     assert nsdata("manager", "enrol-token", "list", *more) == "1\t\trevoked\n"
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [("enrol-token", "add"), ("token", "add", "x", "--role", "viewer"), ("user", "list"),
+     ("ca", "show")],
+)  # fmt: skip
+def test_the_console_makes_no_manager(tmp_path: Path, verb: tuple[str, ...]) -> None:
+    said = nsdata("manager", *verb, status=1, cwd=tmp_path)
+    start = "start it with nsdata manager run"
+    assert f"no manager in nsdata-manager: say --config FILE, or {start}" in said
+    config = tmp_path / "manager.toml"
+    config.write_text('directory = "m"\n')
+    said = nsdata("manager", *verb, "--config", str(config), status=1)
+    assert f"start it first: nsdata manager run --config {config}" in said
+    assert list(tmp_path.iterdir()) == [config], "nothing was made"
 
 
 def test_one_manager_in_a_directory(site: Site) -> None:
@@ -131,6 +133,13 @@ def test_settings_that_make_no_sense(tmp_path: Path, text: str, said: str) -> No
     config = tmp_path / "manager.toml"
     config.write_text(text + "\n")
     assert said in nsdata("manager", "run", "--config", str(config), status=2)
+
+
+def test_the_example() -> None:
+    settings = ManagerSettings.load(ROOT / "examples" / "manager" / "manager.toml")
+    assert settings.names[0] != "localhost", "it is of links and commands for other machines"
+    assert {settings.listen.host, settings.agents.host} == {"0.0.0.0"}
+    assert Path(settings.directory).resolve() == ROOT / "out" / "manager"
 
 
 def test_the_demo(tmp_path: Path) -> None:

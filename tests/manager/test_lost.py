@@ -5,18 +5,22 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 from uuid import uuid4
 
 import httpx
 import pytest
 from box import QUICK, Box
+from command_line import nsdata
 from proxy import Wire
 from site_ import Site, ended, wait
 
+from nsdata.appliance.agent.agent import Agent
 from nsdata.appliance.agent.journal import Journal
-from nsdata.appliance.agent.membership import Membership
+from nsdata.appliance.agent.membership import REACHED, REFUSED, Membership
 from nsdata.appliance.protocol import Command, CommandKind
+from nsdata.appliance.store import Store
 from nsdata.manager.audit import Role
 
 
@@ -145,12 +149,39 @@ def test_a_restarted_appliance_tells_what_was(site: Site, box: Box) -> None:
 
 def test_enrolled_while_it_runs_and_removed(site: Site, box: Box) -> None:
     with box, site.client() as client:
+        assert "manager: enrolled nowhere" in nsdata("appliance", "status", str(box.directory))
         first = site.enrol(box.directory)
         wait(lambda: client.get(f"/appliances/{first}").json()["connected"], "it reports")
+        box.wait(lambda t: (t["manager"] or {}).get("takes"), "it knows that it is heard")
+        said = nsdata("appliance", "status", str(box.directory))
+        assert f"manager: {site.agents_url}, enrolled as {first}; takes its reports since" in said
         assert client.delete(f"/appliances/{first}").status_code == 409
         assert client.delete(f"/appliances/{first}?force=true").status_code == 200
-        box.wait(lambda t: "manager unreachable" in str(box.events("appliance")), "it is refused")
+        box.wait(lambda t: "manager refuses" in str(box.events("appliance")), "it is refused")
+        said = nsdata("appliance", "status", str(box.directory))
+        assert "does NOT take its reports since" in said and "(403)" in said
         assert client.get(f"/appliances/{first}").status_code == 404
         second = site.enrol(box.directory)
         wait(lambda: client.get(f"/appliances/{second}").json()["reports"] > 1, "it is back")
         assert box.status()["state"] == "normal"
+
+
+def test_another_membership_is_tried_at_once(site: Site, tmp_path: Path) -> None:
+    """A refusal keeps the agent quiet for half a minute; it is of the membership that there was."""
+    words: list[str] = []
+    (tmp_path / "manager").mkdir()
+    store = Store(tmp_path / "appliance.db")
+    agent = Agent(tmp_path, lambda event, why: words.append(event))
+    try:
+        for event in (REFUSED, REACHED):
+            assert agent._due(time.monotonic())
+            agent._try()
+            assert words[-1] == event
+            if event == REFUSED:
+                assert not agent._due(time.monotonic()), "it waits"
+                site.enrol(tmp_path)
+    finally:
+        if agent.client is not None:
+            agent.client.close()
+        agent.journal.close()
+        store.close()

@@ -26,7 +26,15 @@ import httpx
 from pydantic import BaseModel
 
 from nsdata.appliance.agent.journal import Journal
-from nsdata.appliance.agent.membership import Membership, file_of, make_request, problem
+from nsdata.appliance.agent.membership import (
+    REACHED,
+    REFUSED,
+    UNREACHABLE,
+    Membership,
+    file_of,
+    make_request,
+    problem,
+)
 from nsdata.appliance.agent.orders import Orders, clock_s
 from nsdata.appliance.channel import Message, close_all
 from nsdata.appliance.child import BEAT_NS, Child
@@ -78,7 +86,8 @@ class Agent(threading.Thread):
         self.client: httpx.Client | None = None
         self.member: Membership | None = None
         self._file_ns = 0  # of the membership that is used
-        self._said = ""  # what the last try came to
+        self._said = ""  # the last word about the manager
+        self._tried_ns = 0  # of the membership that was tried last
         self._retry_s = RETRY_S
         self._post_at = 0.0  # not before (monotonic)
         self._room = ROOM
@@ -94,7 +103,7 @@ class Agent(threading.Thread):
             if now >= due:
                 due = max(due + REPORT_S, now)
                 self._observe()
-            if now >= self._post_at:
+            if self._due(now):
                 self._try()
             self.ending.wait(max(0.0, min(due, max(self._post_at, due)) - time.monotonic()))
         if self.client is not None:
@@ -109,31 +118,45 @@ class Agent(threading.Thread):
         except (NsdataError, ValueError) as error:
             log.warning("no report: %s", error)
 
+    def _due(self, now: float) -> bool:
+        """Whether to talk now. Another membership is tried at once: the last one's refusal says
+        nothing about it."""
+        return now >= self._post_at or self._file() != self._tried_ns
+
+    def _file(self) -> int:
+        """When the membership's file was written; 0: there is none."""
+        try:
+            return file_of(self.directory).stat().st_mtime_ns
+        except OSError:
+            return 0
+
     def _try(self) -> None:
+        self._tried_ns, before = self._file(), self._tried_ns
+        if self._tried_ns != before:
+            self._retry_s = RETRY_S
+        event = REFUSED
         try:
             more = True
             while more and not self.ending.is_set():
                 more = self._exchange()
-            self._retry_s, why = RETRY_S, ""
+            self._retry_s, why, event = RETRY_S, "", REACHED
         except Refused as error:
             self._post_at, why = time.monotonic() + REFUSED_S, str(error)
         except (httpx.HTTPError, ssl.SSLError, OSError, ValueError, NsdataError) as error:
+            event = UNREACHABLE
             why = f"{type(error).__name__}: {error}"
             # All agents of a manager that comes back are not to come at once.
             self._post_at = time.monotonic() + self._retry_s * random.uniform(0.5, 1.5)
             self._retry_s = min(self._retry_s * 2, RETRY_MOST_S)
-        if bool(why) != bool(self._said):
-            self.say("manager unreachable" if why else "manager reached", why)
-        self._said = why
+        if event != self._said:
+            self.say(event, why)
+        self._said = event
 
     # --- one exchange -----------------------------------------------------------------------
 
     def _connect(self) -> httpx.Client:
         """The client for the membership that holds. Raises NsdataError, OSError."""
-        try:
-            file_ns = file_of(self.directory).stat().st_mtime_ns
-        except FileNotFoundError:
-            file_ns = 0
+        file_ns = self._file()
         if self.client is None or file_ns != self._file_ns:
             self.member = Membership.load(self.directory)
             if self.client is not None:

@@ -27,6 +27,8 @@ from nsdata.appliance.protocol import CA_PATH, ENROL_PATH, Enrolment
 from nsdata.errors import EngineError, NsdataError, SettingError
 
 FILE = "membership.json"
+# What the agent says of the manager, each time it changes.
+REACHED, REFUSED, UNREACHABLE = "manager reached", "manager refuses", "manager unreachable"
 TIMEOUT_S = 20.0
 ANSWER_MOST = 1 << 20  # bytes
 
