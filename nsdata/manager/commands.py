@@ -19,10 +19,12 @@ from nsdata.manager.tables import Appliance, CommandRow
 
 QUEUED, SENT = "queued", "sent"
 RUNNING, DONE, FAILED = (outcome.value for outcome in Outcome)
+ACCEPTED = "accepted"  # in the audit log: it was asked; what came of it is another row
 OPEN = (QUEUED, SENT, RUNNING)
 UNSENT_NS = HOUR  # a command nobody fetched until then is not carried out any more
 SENDABLE = 20  # at a time to one appliance
 AGENT = "agent"
+VOID = "void"  # in what is told of a command: how it came that it is not to be carried out
 Reported = tuple[str, Result]  # by which appliance
 
 # Asked again while one is open, these are the one that is open.
@@ -53,9 +55,12 @@ def ask(
     if latest is not None:
         return latest
     now = time.time_ns()
+    made = str(key or uuid4())
+    if kind in SWITCHES:
+        _replace(session, actor, appliance_id, kind, made)
     number = (session.scalar(select(func.max(CommandRow.number))) or 0) + 1
     row = CommandRow(
-        id=str(key or uuid4()),
+        id=made,
         number=number,
         appliance_id=appliance_id,
         kind=kind.value,
@@ -70,9 +75,48 @@ def ask(
     session.add(row)
     told = shown(parameters or {})
     details = {"command": row.id, "appliance": appliance.name, "parameters": told}
-    record(session, actor, f"appliance.{kind.value}", appliance_id, details=details)
+    record(session, actor, f"appliance.{kind.value}", appliance_id, ACCEPTED, details)
     session.flush()
     return row
+
+
+def _replace(
+    session: Session, actor: Actor, appliance_id: str, kind: CommandKind, by: str
+) -> None:
+    """The opposite requests that the appliance has not been told yet are void."""
+    rows = session.scalars(
+        select(CommandRow)
+        .where(
+            CommandRow.appliance_id == appliance_id,
+            CommandRow.kind.in_([one.value for one in SWITCHES if one is not kind]),
+            CommandRow.state == QUEUED,
+        )
+        .with_for_update()
+    ).all()
+    for row in rows:
+        _void(session, actor, row, "replace", f"replaced by {by} before the appliance had it")
+
+
+def withdraw(session: Session, actor: Actor, command_id: UUID) -> CommandRow:
+    """Not to be carried out any more, unless the appliance was quicker: then its result stands.
+    Raises Problem (404, 409)."""
+    row = session.get(CommandRow, str(command_id), with_for_update=True)
+    if row is None:
+        raise not_found("command")
+    if row.state not in (QUEUED, SENT):
+        over = "has begun" if row.state == RUNNING else f"is over ({row.state})"
+        raise Problem(409, f"this command {over}: it cannot be withdrawn", kind="begun")
+    had = "" if row.state == QUEUED else "; if the appliance has begun it already, it says so"
+    _void(session, actor, row, "withdraw", f"withdrawn by {actor.name.removeprefix('user:')}{had}")
+    return row
+
+
+def _void(session: Session, actor: Actor, row: CommandRow, how: str, error: str) -> None:
+    row.state, row.error, row.changed_ns = FAILED, error, time.time_ns()
+    row.told = json.dumps({VOID: how})
+    row.parameters = _text(shown(json.loads(row.parameters)))
+    details = {"command": row.id, "asked_by": row.asked_by, "error": error}
+    record(session, actor, f"appliance.{row.kind}.{how}", row.appliance_id, details=details)
 
 
 def shown(parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -126,17 +170,22 @@ def to_send(session: Session, ids: set[str]) -> dict[str, list[Command]]:
         )
         if row.state == QUEUED:
             session.execute(
-                update(CommandRow).where(CommandRow.id == row.id).values(state=SENT, changed_ns=now)
+                update(CommandRow)
+                .where(CommandRow.id == row.id, CommandRow.state == QUEUED)
+                .values(state=SENT, changed_ns=now)
             )
     return found
 
 
 def take_results(session: Session, results: Iterable[Reported]) -> None:
-    """What agents say of their commands. The first end of a command stands."""
+    """What agents say of their commands. The first end of a command stands, but for one that was
+    withdrawn when the appliance had begun it."""
     now = time.time_ns()
     for appliance_id, result in results:
         row = session.get(CommandRow, str(result.id))
-        if row is None or row.appliance_id != appliance_id or row.state not in OPEN:
+        if row is None or row.appliance_id != appliance_id:
+            continue
+        if row.state not in OPEN and VOID not in json.loads(row.told):
             continue
         if result.outcome is Outcome.RUNNING:
             row.state, row.progress, row.changed_ns = RUNNING, result.progress, now
