@@ -80,9 +80,7 @@ def ask(
     return row
 
 
-def _replace(
-    session: Session, actor: Actor, appliance_id: str, kind: CommandKind, by: str
-) -> None:
+def _replace(session: Session, actor: Actor, appliance_id: str, kind: CommandKind, by: str) -> None:
     """The opposite requests that the appliance has not been told yet are void."""
     rows = session.scalars(
         select(CommandRow)

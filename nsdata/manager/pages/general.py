@@ -56,8 +56,14 @@ def _state(request: Request, service: Service, appliance: ApplianceDetail) -> Pa
         last=last,
         entered=fallbacks.entered(latest) if appliance.state == "fallback" else None,
         refused=latest[0] if latest and latest[0] is not last else None,
-        reboot=next((one for one in appliance.open_commands
-                     if one.kind == CommandKind.REBOOT and one.state == commands.RUNNING), None),
+        reboot=next(
+            (
+                one
+                for one in appliance.open_commands
+                if one.kind == CommandKind.REBOOT and one.state == commands.RUNNING
+            ),
+            None,
+        ),
         # Times of evidence are of the clock by which its transition was told.
         at_ns=next(
             (one.told.get("at_ns") for one in latest if one.told.get("evidence") == evidence), None
