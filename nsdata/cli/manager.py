@@ -191,10 +191,10 @@ def password_link(name: str, config: Config = None) -> None:
 
 @token_app.command("list")
 def list_tokens(config: Config = None) -> None:
-    """All API tokens, without themselves."""
-    for row in _service(config).accounts.tokens():
+    """All API tokens, without themselves; the last column is the owner."""
+    for row, owner in _service(config).accounts.tokens():
         state = "revoked" if row.revoked_ns else f"until {_day(row.expires_ns)}"
-        print(f"{row.id}\t{row.name}\t{row.role}\t{state}")
+        print(f"{row.id}\t{row.name}\t{row.role}\t{state}\t{owner or '-'}")
 
 
 @token_app.command("add")

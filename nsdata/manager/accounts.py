@@ -6,9 +6,8 @@ What is wrong is a Problem: 401 who are you, 403 you may not, 404, 409, 429 too 
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from collections import OrderedDict, deque
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -21,45 +20,17 @@ from nsdata.manager.audit import Actor, Role, record
 from nsdata.manager.database import Database, said
 from nsdata.manager.problems import Problem, not_found
 from nsdata.manager.settings import DAY, HOUR, MINUTE, ManagerSettings
-from nsdata.manager.tables import ApiToken, PasswordLink, SessionRow, User
+from nsdata.manager.tables import ApiToken, AuditRow, PasswordLink, SessionRow, User
+from nsdata.manager.throttle import Throttle, origin, too_many
 
 T = TypeVar("T")
 LINK_NS = 24 * HOUR
 TOKEN_DAYS = 90
 TOUCH_NS = MINUTE  # between two notes that a session is used
-TRIES, TRIES_OF_ADDRESS, TRIES_NS = 5, 20, 15 * MINUTE
-ADDRESSES = 10_000  # whose tries are remembered
+# Wrong passwords of a name from an address, from an address, of a name from where nobody has signed
+# in by it before; in this time.
+TRIES, TRIES_OF_ADDRESS, TRIES_OF_NAME, TRIES_NS = 5, 20, 20, 15 * MINUTE
 log = logging.getLogger(__name__)
-
-
-class Throttle:
-    """How often somebody may fail within a time; kept in memory, bounded."""
-
-    def __init__(self, most: int, within_ns: int) -> None:
-        self.most, self.within_ns = most, within_ns
-        self._tries: OrderedDict[str, deque[int]] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def wait_ns(self, key: str, now: int) -> int:
-        """How long until the next try; 0: at once."""
-        with self._lock:
-            tries = self._tries.get(key)
-            while tries and tries[0] <= now - self.within_ns:
-                tries.popleft()
-            return tries[0] + self.within_ns - now if tries and len(tries) >= self.most else 0
-
-    def failed(self, key: str, now: int) -> None:
-        """One more."""
-        with self._lock:
-            self._tries.setdefault(key, deque(maxlen=self.most)).append(now)
-            self._tries.move_to_end(key)
-            while len(self._tries) > ADDRESSES:
-                self._tries.popitem(last=False)
-
-    def forget(self, key: str) -> None:
-        """It went well."""
-        with self._lock:
-            self._tries.pop(key, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +48,8 @@ class Accounts:
     def __init__(self, database: Database, settings: ManagerSettings) -> None:
         self.database = database
         self.settings = settings
-        self._by_name = Throttle(TRIES, TRIES_NS)
+        self._by_pair = Throttle(TRIES, TRIES_NS)
+        self._by_name = Throttle(TRIES_OF_NAME, TRIES_NS)
         self._by_address = Throttle(TRIES_OF_ADDRESS, TRIES_NS)
 
     # --- who asks ---------------------------------------------------------------------------
@@ -85,17 +57,24 @@ class Accounts:
     def by_token(self, token: str, source: str) -> Actor:
         """Whose API token this is. Raises Problem (401)."""
         with self.database.reading() as session:
-            found = session.scalar(select(ApiToken).where(ApiToken.digest == secrets.digest(token)))
-        why = ""
-        if found is None:
-            why = "the token is not known"
-        elif found.revoked_ns is not None:
-            why = "the token is revoked"
-        elif found.expires_ns <= time.time_ns():
-            why = "the token has expired"
-        if found is None or why:
-            raise unauthenticated(why)
-        return Actor(f"token:{found.id} ({found.name})", Role(found.role), source)
+            row = session.execute(
+                select(ApiToken, User)
+                .outerjoin(User, User.id == ApiToken.user_id)
+                .where(ApiToken.digest == secrets.digest(token))
+            ).first()
+        if row is None:
+            raise unauthenticated("the token is not known")
+        found, owner = row.ApiToken, row.User
+        if found.revoked_ns is not None:
+            raise unauthenticated("the token is revoked")
+        if found.expires_ns <= time.time_ns():
+            raise unauthenticated("the token has expired")
+        if owner is not None and not owner.enabled:
+            raise unauthenticated("the token's owner is disabled")
+        role = Role(found.role)
+        if owner is not None and not Role(owner.role).includes(role):
+            role = Role(owner.role)
+        return Actor(f"token:{found.id} ({found.name})", role, source, found.user_id)
 
     def by_session(self, cookie: str, source: str, *, by_itself: bool = False) -> Actor:
         """Whose session this is; the idle time begins anew, unless a page asks `by_itself`. Raises
@@ -138,29 +117,56 @@ class Accounts:
     # --- signing in -------------------------------------------------------------------------
 
     def sign_in(self, name: str, password: str, source: str) -> SignedIn:
-        """A session. Raises Problem: 401 wrong, 429 too many wrong ones of this name or address."""
+        """A session. Raises Problem: 401 wrong, 429 too many wrong ones of this name or address,
+        503 too many at once."""
         now = time.time_ns()
-        wait = max(self._by_name.wait_ns(name, now), self._by_address.wait_ns(source, now))
-        if wait:
-            seconds = -(-wait // 10**9)
-            raise Problem(
-                429,
-                f"too many failed tries; the next one is possible in {seconds} s",
-                headers={"Retry-After": str(seconds)},
-            )
-        with self.database.reading() as session:
-            user = session.scalar(select(User).where(User.name == name))
-        usable = user is not None and user.enabled
-        right = secrets.password_matches(user.password if user and usable else None, password)
+        tries = self._take(name, source, now)
+        try:
+            with self.database.reading() as session:
+                user = session.scalar(select(User).where(User.name == name))
+            usable = user is not None and user.enabled
+            right = secrets.password_matches(user.password if user and usable else None, password)
+        except BaseException:  # not judged
+            _give_back(tries, now)
+            raise
         who = Actor(f"user:{name[:63]}", Role(user.role) if user else Role.VIEWER, source)
         if user is None or not right:
-            self._by_name.failed(name, now)
-            self._by_address.failed(source, now)
             with self.database.writing() as session:
                 record(session, who, "session.begin", name[:63], "refused")
             raise unauthenticated("name or password is wrong")
-        self._by_name.forget(name)
+        _give_back(tries, now)
+        self._by_pair.forget((name, origin(source)))
         return self._begin(user.id, who, password)
+
+    def _take(self, name: str, source: str, now: int) -> list[tuple[Throttle, Hashable]]:
+        """A try of this name from this address, which counts until it is given back. Raises
+        Problem (429)."""
+        address = origin(source)
+        taken: list[tuple[Throttle, Hashable]] = []
+        for throttle, key in (
+            (self._by_pair, (name, address)),
+            (self._by_address, address),
+            (self._by_name, name),
+        ):
+            wait = throttle.take(key, now)
+            if not wait:
+                taken.append((throttle, key))
+            elif throttle is not self._by_name or not self._was_here(name, source):
+                _give_back(taken, now)
+                raise too_many(wait)
+        return taken
+
+    def _was_here(self, name: str, source: str) -> bool:
+        """Whether somebody has signed in by this name from this very address: whoever else tries
+        does not keep them out."""
+        before = select(AuditRow.id).where(
+            AuditRow.actor == f"user:{name}",
+            AuditRow.action == "session.begin",
+            AuditRow.source == source,
+            AuditRow.result == "done",
+        )
+        with self.database.reading() as session:
+            return session.scalar(before.limit(1)) is not None
 
     def _begin(self, user_id: int, who: Actor, password: str) -> SignedIn:
         now, lifetime = time.time_ns(), self.settings.session_lifetime
@@ -232,15 +238,18 @@ class Accounts:
         return user
 
     def remove_user(self, actor: Actor, user_id: int) -> None:
-        """Gone, with their sessions. Raises Problem (404, 409)."""
+        """Gone, with their sessions and API tokens. Raises Problem (404, 409)."""
         with self.database.writing() as session:
             user = _found(session.get(User, user_id), "user")
+            own = select(ApiToken).where(ApiToken.user_id == user.id)
+            tokens = [f"{row.id} ({row.name})" for row in session.scalars(own)]
+            session.execute(delete(ApiToken).where(ApiToken.user_id == user.id))
             session.execute(delete(SessionRow).where(SessionRow.user_id == user.id))
             session.execute(delete(PasswordLink).where(PasswordLink.user_id == user.id))
             session.delete(user)
             session.flush()
             _keep_an_admin(session)
-            record(session, actor, "user.remove", user.name)
+            record(session, actor, "user.remove", user.name, details={"tokens": tokens})
 
     def password_link(self, actor: Actor, user_id: int) -> tuple[User, str]:
         """(user, one-time token to set another password); earlier ones are void."""
@@ -288,14 +297,16 @@ class Accounts:
 
     def set_password(self, token: str, password: str, source: str) -> str:
         """With a one-time token, which is used up; the user's name. All their sessions end.
-        Raises Problem (403)."""
+        Raises Problem: 403, 429 too many wrong tokens from this address, 503 too many at once."""
+        if self.link_user(token) is None:
+            if wait := self._by_address.take(origin(source), time.time_ns()):
+                raise too_many(wait)
+            raise _wrong_link()
         hashed = secrets.hash_password(password)
         with self.database.writing() as session:
             link = session.get(PasswordLink, secrets.digest(token))
-            if link is None or link.expires_ns <= time.time_ns():
-                raise Problem(
-                    403, "the link is used, expired or wrong: ask for another one", kind="link"
-                )
+            if link is None:  # used meanwhile
+                raise _wrong_link()
             user = _found(session.get(User, link.user_id), "user")
             user.password = hashed
             session.delete(link)
@@ -303,14 +314,25 @@ class Accounts:
             who = Actor(f"user:{user.name}", Role(user.role), source)
             record(session, who, "user.password", user.name)
         self._by_name.forget(user.name)
+        self._by_pair.forget_all(user.name)
         return user.name
 
     # --- API tokens -------------------------------------------------------------------------
 
-    def tokens(self) -> list[ApiToken]:
-        """All, newest first."""
+    def tokens(self) -> list[tuple[ApiToken, str | None]]:
+        """All, newest first, and whose they are (None: made at the console)."""
+        newest = (
+            select(ApiToken, User.name)
+            .outerjoin(User, User.id == ApiToken.user_id)
+            .order_by(ApiToken.id.desc())
+        )
         with self.database.reading() as session:
-            return list(session.scalars(select(ApiToken).order_by(ApiToken.id.desc())))
+            return [(row, owner) for row, owner in session.execute(newest)]
+
+    def owner(self, token: ApiToken) -> str | None:
+        """The name of the user whose token it is; None: made at the console."""
+        with self.database.reading() as session:
+            return session.scalar(select(User.name).where(User.id == token.user_id))
 
     def add_token(self, actor: Actor, name: str, role: Role, days: float) -> tuple[ApiToken, str]:
         """(what is kept, the token itself: shown once)."""
@@ -321,6 +343,7 @@ class Accounts:
                 name=name,
                 role=role.value,
                 made_by=actor.name,
+                user_id=actor.user_id,
                 made_ns=now,
                 expires_ns=now + int(days * DAY),
             )
@@ -346,6 +369,15 @@ class Accounts:
 def unauthenticated(why: str) -> Problem:
     """401."""
     return Problem(401, why, headers={"WWW-Authenticate": 'Bearer realm="nsdata"'})
+
+
+def _wrong_link() -> Problem:
+    return Problem(403, "the link is used, expired or wrong: ask for another one", kind="link")
+
+
+def _give_back(tries: Iterable[tuple[Throttle, Hashable]], taken: int) -> None:
+    for throttle, key in tries:
+        throttle.give_back(key, taken)
 
 
 def _found(row: T | None, what: str) -> T:

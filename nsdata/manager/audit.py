@@ -36,7 +36,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who asks. Of a session: its digest, CSRF token and user."""
+    """Who asks. Of a session: its digest and CSRF token; of that or a token: whose it is."""
 
     name: str  # user:anna, token:3 (nightly), console, appliance:…
     role: Role

@@ -18,8 +18,11 @@ from nsdata.manager.audit import Actor, Role, record
 from nsdata.manager.ca import Authority
 from nsdata.manager.database import Database
 from nsdata.manager.problems import Problem, not_found
-from nsdata.manager.settings import HOUR
+from nsdata.manager.settings import HOUR, MINUTE
 from nsdata.manager.tables import Appliance, EnrolmentToken
+from nsdata.manager.throttle import Throttle, origin, too_many
+
+REFUSED, REFUSED_NS = 20, 15 * MINUTE  # of an address
 
 
 class Enrolments:
@@ -28,6 +31,7 @@ class Enrolments:
     def __init__(self, database: Database, authority: Authority) -> None:
         self.database = database
         self.authority = authority
+        self._refused = Throttle(REFUSED, REFUSED_NS)
         self.agents_url = ""  # known when the listener is open
 
     def tokens(self) -> list[EnrolmentToken]:
@@ -69,12 +73,18 @@ class Enrolments:
 
     def enrol(self, request: EnrolRequest, source: str) -> Enrolment:
         """A new appliance, and its certificate. The token is used up. Raises Problem: 403 for a
-        token that is not usable, 422 for a signing request that is not."""
+        token that is not usable, 429 for too many of them from an address, 422 for a signing
+        request that is not usable."""
         digest = secrets.digest(request.token.partition(".")[0])
         appliance_id, now = str(uuid4()), time.time_ns()
         who = Actor(f"appliance:{appliance_id}", Role.VIEWER, source)
+        wanted = select(EnrolmentToken).where(EnrolmentToken.digest == digest)
+        with self.database.reading() as session:
+            usable = not _unusable(session.scalar(wanted), now)
+        if not usable and (wait := self._refused.take(origin(source), now)):
+            raise too_many(wait, "tokens that are not usable")  # and not a row of the audit log
         with self.database.writing() as session:
-            token = session.scalar(select(EnrolmentToken).where(EnrolmentToken.digest == digest))
+            token = session.scalar(wanted)
             why = _unusable(token, now)
             if token is None or why:
                 problem: Problem | None = Problem(403, why, kind="enrolment-token")

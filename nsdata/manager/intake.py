@@ -5,7 +5,7 @@ A thousand appliances keep one interpreter busy; whoever looks at a page is not 
 is stored. They talk over a socket pair, a JSON object a line:
 
     manager ──► plan, once; its end: store what waits, and end      ──► intake
-            ◄── ready | beat | failing: why | lost: why | error: why ◄──
+            ◄── ready | beat: connections refused | failing: why | lost: why | error: why ◄──
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ class Intake:
 
     def __init__(self, plan: dict[str, Any], inherit: tuple[int, ...]) -> None:
         self.failing = ""  # why nothing can be stored; "": it can
+        self.refused = 0  # connections ended because there were too many
+        self._refused_before = 0  # by processes that have ended
         self.silent_s = SILENT_S
         self.ended: Callable[[NsdataError], None] = lambda error: None
         self._plan = plan
@@ -134,6 +136,7 @@ class Intake:
             with self._lock:
                 self._control = None
             status = process.wait()
+            self._refused_before = self.refused
         ended = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
         return hung + ended
 
@@ -141,6 +144,8 @@ class Intake:
         if "ready" in told:
             self.failing = ""
             self._ready.set()
+        if told.get("beat"):
+            self.refused = self._refused_before + int(told["beat"])
         if "failing" in told:
             self.failing = told["failing"]
         if "lost" in told:
@@ -197,10 +202,11 @@ class _Process:
         from nsdata.manager.archives import Archives
         from nsdata.manager.ca import Authority
         from nsdata.manager.database import Database
+        from nsdata.manager.door import AGENTS, Door
         from nsdata.manager.enrolment import Enrolments
         from nsdata.manager.incoming import Incoming
         from nsdata.manager.ingest import Ingest
-        from nsdata.manager.listener import PeerProtocol, make_server
+        from nsdata.manager.listener import make_server
         from nsdata.manager.settings import ReportLimits
 
         database = Database(plan["database"], migrate=False)
@@ -209,11 +215,12 @@ class _Process:
         ingest = Ingest(database, self.tell)
         archives = Archives(Path(plan["directory"]), ReportLimits(*plan["reports"]))
         incoming = Incoming(database, archives)
+        door = Door(socket.socket(fileno=plan["socket"]), AGENTS, "agents'")
         server = make_server(
             make_agent_app(ingest, Enrolments(database, authority), incoming),
             Path(plan["certificate"]),
             Path(plan["key"]),
-            http=PeerProtocol,
+            door,
             ssl_ca_certs=str(authority.certificate_file),
             ssl_cert_reqs=ssl.CERT_REQUIRED,
         )
@@ -225,12 +232,12 @@ class _Process:
             self.loop, self.stop = asyncio.get_running_loop(), stop
             if self.stopping.is_set():
                 stop()
-            serving = asyncio.create_task(server.serve([socket.socket(fileno=plan["socket"])]))
+            serving = asyncio.create_task(server.serve())
             while not server.started and not serving.done():
                 await asyncio.sleep(0.01)
             self.tell("ready")
             while not serving.done():  # told by the loop that serves: when it hangs, nothing is
-                self.tell("beat")
+                self.tell("beat", str(door.refused))
                 await asyncio.wait([serving], timeout=BEAT_S)
             await serving
 

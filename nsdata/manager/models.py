@@ -263,6 +263,10 @@ class TokenInfo(BaseModel):
     name: str
     role: Role
     made_by: str
+    owner: str | None = Field(
+        description="The user with whom it ends, and whose role it never exceeds; null: it was "
+        "made at the console."
+    )
     made_ns: int
     expires_ns: int
     revoked_ns: int | None
@@ -334,6 +338,10 @@ class About(BaseModel):
     in_fallback: int
     database: Literal["sqlite", "postgresql"]
     failing: str = Field(description="Why nothing can be stored now; empty: it can.")
+    refused_connections: int = Field(
+        description="Ended since the start because there were too many; the log says of which "
+        "listener."
+    )
 
 
 ApplianceDetail.model_rebuild()

@@ -11,6 +11,7 @@ from pathlib import Path
 from nsdata.errors import NsdataError
 from nsdata.manager.api.app import make_app
 from nsdata.manager.ca import check_pair
+from nsdata.manager.door import PEOPLE, Door, raise_descriptors
 from nsdata.manager.intake import Intake
 from nsdata.manager.listener import listen, make_server
 from nsdata.manager.pages import mount
@@ -28,6 +29,7 @@ class Manager:
         self._error: NsdataError | None = None
         settings = service.settings
         lock = service.hold()
+        raise_descriptors()
         self._people, self._agents = listen(settings.listen), listen(settings.agents)
         ports = [end.getsockname()[1] for end in (self._people, self._agents)]
         name = settings.names[0]
@@ -53,7 +55,8 @@ class Manager:
         try:
             pages = make_app(service)
             mount(pages)
-            self._server = make_server(pages, *people)
+            service.door = Door(self._people, PEOPLE, "people's")
+            self._server = make_server(pages, *people, service.door)
         except BaseException:
             service.intake.stop()
             raise
@@ -75,7 +78,7 @@ class Manager:
         self._loop = loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
-        serving = asyncio.create_task(self._server.serve([self._people]))
+        serving = asyncio.create_task(self._server.serve())
         keeping = asyncio.create_task(self._keep())
         while not self._server.started and not serving.done():
             await asyncio.sleep(0.01)

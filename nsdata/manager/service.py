@@ -9,6 +9,7 @@ from nsdata.manager.accounts import Accounts
 from nsdata.manager.archives import Archives
 from nsdata.manager.ca import Authority
 from nsdata.manager.database import Database
+from nsdata.manager.door import Door
 from nsdata.manager.enrolment import Enrolments
 from nsdata.manager.holding import FileHold
 from nsdata.manager.intake import Intake
@@ -35,6 +36,7 @@ class Service:
         self.archives = Archives(self.directory, settings.report_limits)
         self.views = Views(self.database, settings.appliance_gone)
         self.reports = Reports(self.database, self.views, self.archives)
+        self.door: Door | None = None  # of people's listener, the same
         self.url = ""  # of people's listener, once it is open
         self._hold = FileHold(self.directory / "manager.lock", "in this directory")
 
@@ -49,6 +51,12 @@ class Service:
     def failing(self) -> str:
         """Why nothing can be stored now; empty: it can."""
         return self.intake.failing if self.intake is not None else ""
+
+    @property
+    def refused(self) -> int:
+        """Connections of both listeners that were ended because there were too many."""
+        doors = (self.door, self.intake)
+        return sum(one.refused for one in doors if one is not None)
 
     def password_link(self, token: str) -> str:
         """The link that sets a password."""

@@ -155,7 +155,7 @@ class SessionRow(Base):
 
 
 class ApiToken(Base):
-    """A program's token."""
+    """A program's token. It goes with the user who made it, and may no more than they."""
 
     __tablename__ = "api_tokens"
     id: Mapped[int] = mapped_column(Row, primary_key=True)
@@ -163,6 +163,9 @@ class ApiToken(Base):
     name: Mapped[str] = mapped_column(String(63))
     role: Mapped[str] = mapped_column(String(20))
     made_by: Mapped[str] = mapped_column(String(200))
+    user_id: Mapped[int | None] = mapped_column(
+        ForeignKey("users.id", ondelete="CASCADE", name="fk_api_tokens_user")
+    )  # None: made at the console
     made_ns: Mapped[int] = mapped_column(BigInteger)
     expires_ns: Mapped[int] = mapped_column(BigInteger)
     revoked_ns: Mapped[int | None] = mapped_column(BigInteger)

@@ -290,7 +290,7 @@ class Views:
         with self.database.reading() as session:
             return {row.id: row.name for row in session.execute(query)}
 
-    def about(self, version: str, failing: str) -> About:
+    def about(self, version: str, failing: str, refused: int = 0) -> About:
         """Of the manager itself."""
         late = time.time_ns() - self.gone_ns
         count = select(func.count()).select_from(Appliance)
@@ -310,6 +310,7 @@ class Views:
             in_fallback=numbers[2],
             database="sqlite" if self.database.sqlite else "postgresql",
             failing=failing,
+            refused_connections=refused,
         )
 
 

@@ -426,7 +426,7 @@ async def resets_in_mid_traffic(dut):
     tb.quiet()
 
 
-@pytest.mark.parametrize("sets_log2", [3, 1])
+@pytest.mark.parametrize("sets_log2", [3, pytest.param(1, marks=pytest.mark.full)])
 def test_flow(sets_log2: int) -> None:
     """Every test at small tables, where a pass is short."""
     simulate("nsd_flow", __name__, parameters={"SETS_LOG2": sets_log2})

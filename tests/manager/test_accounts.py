@@ -10,8 +10,9 @@ import httpx
 import pytest
 from site_ import API, Site
 
-from nsdata.manager.accounts import TRIES, Throttle
+from nsdata.manager.accounts import TRIES
 from nsdata.manager.audit import Role, console
+from nsdata.manager.throttle import Throttle
 
 PASSWORD = "correct horse battery"
 
@@ -92,16 +93,13 @@ def test_too_many_tries(site: Site, browser: httpx.Client) -> None:
 
 def test_the_throttle_lets_go_in_time() -> None:
     throttle = Throttle(2, 100)
-    for now in (0, 50):
-        assert throttle.wait_ns("a", now) == 0
-        throttle.failed("a", now)
-    assert throttle.wait_ns("a", 60) == 40
-    assert throttle.wait_ns("b", 60) == 0
-    assert throttle.wait_ns("a", 100) == 0
-    throttle.failed("a", 100)
-    assert throttle.wait_ns("a", 100) == 50
+    assert [throttle.take("a", now) for now in (0, 50, 60)] == [0, 0, 40]
+    assert throttle.take("b", 60) == 0
+    assert [throttle.take("a", now) for now in (100, 100)] == [0, 50]
+    throttle.give_back("a", 100)
+    assert [throttle.take("a", now) for now in (101, 101)] == [0, 49]
     throttle.forget("a")
-    assert throttle.wait_ns("a", 100) == 0
+    assert throttle.take("a", 101) == 0
 
 
 def test_unknown_names_and_wrong_passwords_look_alike(site: Site, browser: httpx.Client) -> None:

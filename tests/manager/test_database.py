@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from uuid import uuid4
 
+import postgres
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import inspect, text
+from sqlalchemy import inspect, select, text
 from sqlalchemy.exc import IntegrityError
 
 from nsdata.errors import OutputError
 from nsdata.manager.database import Database, downgrade, migrations, upgrade
-from nsdata.manager.tables import Appliance, Base, Latest
+from nsdata.manager.tables import ApiToken, Appliance, Base, Latest, User
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -23,12 +23,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
     """Empty."""
     url = f"sqlite:///{tmp_path}/x.db"
     if request.param == "postgresql":
-        server = Database(request.getfixturevalue("postgres_url"), migrate=False)
-        name = f"t{uuid4().hex}"
-        with server.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.execute(text(f"CREATE DATABASE {name}"))
-        url = str(server.url).replace("/postgres?", f"/{name}?")
-        server.close()
+        url = postgres.fresh(request.getfixturevalue("postgres_server"))
     found = Database(url, migrate=False)
     yield found
     found.close()
@@ -54,6 +49,38 @@ def test_every_migration_goes_back(database: Database) -> None:
     assert tables(database) == {"alembic_version"}
     upgrade(database.engine)
     assert tables(database) == {*Base.metadata.tables, "alembic_version"}
+
+
+def test_tokens_get_their_owners(database: Database) -> None:
+    upgrade(database.engine, "0001")
+    makers = {
+        1: "user:anna", 2: "user:gone", 3: "console", 4: "token:1 (a b)", 5: "token:2 (x)",
+        6: "token:3 (y)", 7: "token:4 (z)",
+    }  # fmt: skip
+    with database.engine.begin() as connection:
+        connection.execute(
+            text("INSERT INTO users VALUES (7, 'anna', 'admin', NULL, :enabled, 1)"),
+            {"enabled": True},
+        )
+        for number, maker in makers.items():
+            connection.execute(
+                text(
+                    "INSERT INTO api_tokens (id, digest, name, role, made_by, made_ns, expires_ns) "
+                    "VALUES (:id, :digest, 'n', 'admin', :maker, 1, 2)"
+                ),
+                {"id": number, "digest": str(number), "maker": maker},
+            )
+    upgrade(database.engine)
+    with database.reading() as session:
+        found = {row.id: row for row in session.scalars(select(ApiToken))}
+    assert found.keys() == makers.keys()
+    assert {number for number, row in found.items() if row.user_id == 7} == {1, 4, 7}
+    assert {number for number, row in found.items() if row.revoked_ns} == {2, 5}
+    assert found[3].user_id is None and found[6].user_id is None
+    with database.writing() as session:
+        session.delete(session.get(User, 7))
+    with database.reading() as session:
+        assert set(session.scalars(select(ApiToken.id))) == {2, 3, 5, 6}, "they go with their user"
 
 
 def test_rows_go_with_their_appliance(database: Database) -> None:

@@ -274,7 +274,7 @@ def test_api_tokens(site: Site) -> None:
         with visitor(site, None) as program:
             headers = {"Authorization": f"Bearer {token}"}
             assert program.get("/api/v1/about", **headers).status_code == 200
-            number = site.service.accounts.tokens()[0].id
+            number = site.service.accounts.tokens()[0][0].id
             assert admin.post(f"{at}/{number}/revoke", at).status_code == 303
             assert program.get("/api/v1/about", **headers).status_code == 401
         assert admin.post(at, at, name="n", role="viewer", days="0").status_code == 422

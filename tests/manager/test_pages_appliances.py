@@ -5,6 +5,7 @@ import io
 import json
 import re
 import time
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -424,6 +425,9 @@ def test_events_as_files(eventful: Prepared, operator: Visitor) -> None:
     told = list(csv.DictReader(io.StringIO(answer.text)))
     assert len(told) == 4 and told[0]["subject"] == "'=cmd|' /C calc'!A0"
     assert told[1]["to"] == "fallback" and json.loads(told[1]["evidence"]) == {"ratio": 0.926}
+    for kind in ("csv", "json"):  # what is printed in a terminal steers nothing there
+        text = operator.get(f"{at}.{kind}").text
+        assert not {c for c in text if unicodedata.category(c) in ("Cc", "Cf")} - {"\r", "\n"}
     answer = operator.get(f"{at}.json?state=fallback")
     reasons = [one["told"]["reason"] for one in answer.json()]
     assert reasons == ["threshold error", "process error"]

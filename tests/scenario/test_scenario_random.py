@@ -50,7 +50,7 @@ ODD = (
 )
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(ACTIONS, max_size=8), st.booleans(), st.sampled_from(["", 'capacity = "3kpps"']))
 @example(
     ['[[action]]\ndo = "kill"\nat = "1s"\nprocess = "worker-0"\n',

@@ -86,7 +86,7 @@ def sign_out(who: Who, service: TheService, response: Response) -> None:
     clear_session_cookie(response)
 
 
-@session_router.post("/password", status_code=NO_CONTENT, responses=problems(403, open_=True))
+@session_router.post("/password", status_code=NO_CONTENT, responses=problems(403, 429, open_=True))
 @open_to_all
 def set_password(service: TheService, source: Source, wanted: NewPassword) -> None:
     """Set a password with the token of a one-time link."""
@@ -97,7 +97,7 @@ def set_password(service: TheService, source: Source, wanted: NewPassword) -> No
 @needs(Role.VIEWER)
 def about(who: Who, service: TheService) -> About:
     """The manager itself."""
-    return service.views.about(__version__, service.failing)
+    return service.views.about(__version__, service.failing, service.refused)
 
 
 @router.get("/audit", responses=problems())
@@ -149,7 +149,7 @@ def change_user(who: Who, service: TheService, user_id: Number, wanted: UserChan
 @router.delete("/users/{user_id}", status_code=NO_CONTENT, responses=problems(404, 409))
 @needs(Role.ADMIN)
 def remove_user(who: Who, service: TheService, user_id: Number) -> None:
-    """Gone, with their sessions."""
+    """Gone, with their sessions and API tokens."""
     service.accounts.remove_user(who, user_id)
 
 
@@ -164,16 +164,17 @@ def make_password_link(who: Who, service: TheService, user_id: Number) -> UserLi
 # --- tokens ---------------------------------------------------------------------------------
 
 
-def token_info(row: ApiToken) -> TokenInfo:
+def token_info(row: ApiToken, owner: str | None) -> TokenInfo:
     """As it is shown."""
-    return TokenInfo.model_validate({n: getattr(row, n) for n in TokenInfo.model_fields})
+    names = TokenInfo.model_fields.keys() - {"owner"}
+    return TokenInfo.model_validate({n: getattr(row, n) for n in names} | {"owner": owner})
 
 
 @router.get("/tokens", responses=problems())
 @needs(Role.ADMIN)
 def list_tokens(who: Who, service: TheService) -> list[TokenInfo]:
     """All API tokens, without themselves; newest first."""
-    return [token_info(row) for row in service.accounts.tokens()]
+    return [token_info(*one) for one in service.accounts.tokens()]
 
 
 @router.post("/tokens", status_code=201, responses=problems())
@@ -181,7 +182,7 @@ def list_tokens(who: Who, service: TheService) -> list[TokenInfo]:
 def add_token(who: Who, service: TheService, wanted: NewToken) -> MadeToken:
     """An API token, shown once."""
     row, token = service.accounts.add_token(who, wanted.name, wanted.role, wanted.days)
-    return MadeToken(token=token, info=token_info(row))
+    return MadeToken(token=token, info=token_info(row, service.accounts.owner(row)))
 
 
 @router.delete("/tokens/{token_id}", status_code=NO_CONTENT, responses=problems(404))
@@ -230,7 +231,7 @@ def revoke_enrolment_token(who: Who, service: TheService, token_id: Number) -> N
     service.enrolments.revoke_token(who, token_id)
 
 
-@enrol_router.post("/enrol", status_code=201, responses=problems(403, open_=True))
+@enrol_router.post("/enrol", status_code=201, responses=problems(403, 429, open_=True))
 @open_to_all
 def enrol(service: TheService, source: Source, wanted: EnrolRequest) -> Enrolment:
     """An appliance enrols with its one-time token."""

@@ -89,7 +89,7 @@ def change_user(
 def _tokens(
     request: Request, service: Service, status: int = 200, *, error: str = "", made: str = ""
 ) -> Response:
-    found = [token_info(row) for row in service.accounts.tokens()]
+    found = [token_info(*one) for one in service.accounts.tokens()]
     return page(
         request, "tokens.html", status, tokens=found, roles=list(Role), error=error, made=made
     )

@@ -28,6 +28,7 @@ from nsdata.manager.pages.instants import precise_iso
 from nsdata.manager.pages.render import Part, page
 from nsdata.manager.problems import Problem
 from nsdata.manager.rates import SECOND_NS
+from nsdata.output.console import safe
 
 router = page_router()
 ROWS, EVERY_S = 50, 2
@@ -119,8 +120,8 @@ def _file(parts: Iterator[str], kind: str, name: str) -> Response:
 
 
 def cell(text: object) -> str:
-    """A cell that no spreadsheet takes for a formula."""
-    told = "" if text is None else str(text)
+    """A cell that no spreadsheet takes for a formula, and that steers no terminal."""
+    told = "" if text is None else safe(str(text))
     return f"'{told}" if told[:1] in ("=", "+", "-", "@", "\t", "\r") else told
 
 
@@ -132,7 +133,7 @@ def _csv(entries: Iterator[HistoryEntry]) -> Iterator[str]:
         told = one.told
         row = [precise_iso(one.at_ns), one.at_ns, one.kind, one.subject]
         row += [told.get(key) for key in COLUMNS[4:-1]]
-        row.append(json.dumps(told.get("evidence", {}), ensure_ascii=False))
+        row.append(json.dumps(told.get("evidence", {})))
         writer.writerow([cell(value) for value in row])
         yield buffer.getvalue()
         buffer.seek(0)
@@ -143,6 +144,6 @@ def _csv(entries: Iterator[HistoryEntry]) -> Iterator[str]:
 def _json(entries: Iterator[HistoryEntry]) -> Iterator[str]:
     before = "["
     for one in entries:
-        yield before + one.model_dump_json()
+        yield before + json.dumps(one.model_dump(mode="json"))  # ASCII: it steers no terminal
         before = ",\n"
     yield "]\n" if before != "[" else "[]\n"
