@@ -89,6 +89,9 @@ class Report(_Message):
     cause: Text
     resolution: Text
     ledger: Told  # as in EVE: received, inspected, … each packets and bytes, and by_why
+    since_ns: Count | None = None  # in this state, since the epoch
+    # In fallback, what a restore is judged by: holds (whether the cause does), why.
+    recheck: Told | None = None
     drop_ratio: float = Field(ge=0, le=1, allow_inf_nan=False)
     drop_threshold: float = Field(ge=0, le=1, allow_inf_nan=False)
     health: Told = Field(default_factory=dict)  # score, thresholds, sensors, resources

@@ -224,6 +224,11 @@ class Controller:
         """The reported faults that hold, with their evidence, the highest in rank first."""
         return dict(sorted(self._faults.items(), key=lambda held: held[0].rank))
 
+    @property
+    def since_ns(self) -> int | None:
+        """Since when this state holds, by the clock of its moments; None: not started."""
+        return self._since.now_ns if self._since else None
+
     def next_due_ns(self) -> int | None:
         """When `on_time` is due (the timed restore), or None."""
         return self._due_ns

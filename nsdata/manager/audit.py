@@ -14,6 +14,8 @@ from sqlalchemy.orm import Session
 
 from nsdata.manager.tables import AuditRow
 
+APPLIANCE = "appliance"  # as an actor: appliance:ID, which has no role
+
 
 class Role(StrEnum):
     """What somebody may do; each may do what those before it may."""
@@ -62,7 +64,7 @@ def record(
         AuditRow(
             at_ns=time.time_ns(),
             actor=actor.name[:200],
-            role=actor.role.value,
+            role=APPLIANCE if actor.name.startswith(f"{APPLIANCE}:") else actor.role.value,
             source=actor.source[:100],
             action=action,
             subject=subject[:200],

@@ -19,6 +19,7 @@ from nsdata.manager.tables import Appliance, CommandRow
 
 QUEUED, SENT = "queued", "sent"
 RUNNING, DONE, FAILED = (outcome.value for outcome in Outcome)
+ACCEPTED = "accepted"  # in the audit log: it was asked; what came of it is another row
 OPEN = (QUEUED, SENT, RUNNING)
 UNSENT_NS = HOUR  # after it was asked a command is not begun any more
 GRACE_NS = 60 * 10**9  # for the word of one that was fetched before that
@@ -26,6 +27,7 @@ STALLED_NS = HOUR + GRACE_NS  # without progress it has failed; the agent itself
 EXPIRED = "expired"  # in `told` of one that was handed out and given up: state it was in
 SENDABLE = 20  # at a time to one appliance
 AGENT = "agent"
+VOID = "void"  # in what is told of a command: how it came that it is not to be carried out
 Reported = tuple[str, Result]  # by which appliance
 
 # Asked again while one is open, these are the one that is open.
@@ -58,9 +60,12 @@ def ask(
     if latest is not None:
         return latest
     now = time.time_ns()
+    made = str(key or uuid4())
+    if kind in SWITCHES:
+        _replace(session, actor, appliance_id, kind, made)
     number = (session.scalar(select(func.max(CommandRow.number))) or 0) + 1
     row = CommandRow(
-        id=str(key or uuid4()),
+        id=made,
         number=number,
         appliance_id=appliance_id,
         kind=kind.value,
@@ -75,9 +80,46 @@ def ask(
     session.add(row)
     told = shown(parameters or {})
     details = {"command": row.id, "appliance": appliance.name, "parameters": told}
-    record(session, actor, f"appliance.{kind.value}", appliance_id, details=details)
+    record(session, actor, f"appliance.{kind.value}", appliance_id, ACCEPTED, details)
     session.flush()
     return row
+
+
+def _replace(session: Session, actor: Actor, appliance_id: str, kind: CommandKind, by: str) -> None:
+    """The opposite requests that the appliance has not been told yet are void."""
+    rows = session.scalars(
+        select(CommandRow)
+        .where(
+            CommandRow.appliance_id == appliance_id,
+            CommandRow.kind.in_([one.value for one in SWITCHES if one is not kind]),
+            CommandRow.state == QUEUED,
+        )
+        .with_for_update()
+    ).all()
+    for row in rows:
+        _void(session, actor, row, "replace", f"replaced by {by} before the appliance had it")
+
+
+def withdraw(session: Session, actor: Actor, command_id: UUID) -> CommandRow:
+    """Not to be carried out any more, unless the appliance was quicker: then its result stands.
+    Raises Problem (404, 409)."""
+    row = session.get(CommandRow, str(command_id), with_for_update=True)
+    if row is None:
+        raise not_found("command")
+    if row.state not in (QUEUED, SENT):
+        over = "has begun" if row.state == RUNNING else f"is over ({row.state})"
+        raise Problem(409, f"this command {over}: it cannot be withdrawn", kind="begun")
+    had = "" if row.state == QUEUED else "; if the appliance has begun it already, it says so"
+    _void(session, actor, row, "withdraw", f"withdrawn by {actor.name.removeprefix('user:')}{had}")
+    return row
+
+
+def _void(session: Session, actor: Actor, row: CommandRow, how: str, error: str) -> None:
+    row.state, row.error, row.changed_ns = FAILED, error, time.time_ns()
+    row.told = json.dumps({VOID: how})
+    row.parameters = _text(shown(json.loads(row.parameters)))
+    details = {"command": row.id, "asked_by": row.asked_by, "error": error}
+    record(session, actor, f"appliance.{row.kind}.{how}", row.appliance_id, details=details)
 
 
 def shown(parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -137,7 +179,9 @@ def to_send(session: Session, ids: set[str]) -> dict[str, list[Command]]:
         )
         if row.state == QUEUED:
             session.execute(
-                update(CommandRow).where(CommandRow.id == row.id).values(state=SENT, changed_ns=now)
+                update(CommandRow)
+                .where(CommandRow.id == row.id, CommandRow.state == QUEUED)
+                .values(state=SENT, changed_ns=now)
             )
     return found
 
@@ -163,16 +207,18 @@ def take_results(
     session: Session, results: Iterable[Reported], is_here: Callable[[str, str], bool]
 ) -> None:
     """What agents say of their commands. The first end of a command stands, unless it was given
-    up here. is_here(appliance, report): whether the archive of a report is whole here."""
+    up or withdrawn here and the appliance was quicker. is_here(appliance, report): whether the
+    archive of a report is whole here."""
     now = time.time_ns()
     for appliance_id, result in results:
         row = session.get(CommandRow, str(result.id))
         if row is None or row.appliance_id != appliance_id:
             continue
-        given_up = json.loads(row.told).get(EXPIRED) if row.state == FAILED else None
-        if row.state not in OPEN and given_up is None:
+        said = json.loads(row.told)
+        if row.state not in OPEN and EXPIRED not in said and VOID not in said:
             continue
-        told = {key: one for key, one in result.told.items() if key != EXPIRED}
+        given_up = said.get(EXPIRED) if row.state == FAILED else None
+        told = {key: one for key, one in result.told.items() if key not in (EXPIRED, VOID)}
         if result.outcome is not Outcome.RUNNING:
             state, error = _judged(row, result, is_here)
             _end(session, row, state, error, told, now)

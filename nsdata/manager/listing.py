@@ -1,5 +1,5 @@
 """Lists in parts: a cursor is where the last part ended, so nothing is skipped or told twice when
-rows come and go in between. Sorting by a column, then by id."""
+rows come and go in between. Sorting by a column, then by a key."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def sorted_part(
     limit: int,
 ) -> tuple[Select[Any], ColumnElement[Any]]:
     """(the rows of one part and one more, what they are sorted by). `sort` is a name of `order`,
-    with - before it: downwards. Raises Problem (422)."""
+    with - before it: downwards; those alike come by `key`, upwards. Raises Problem (422)."""
     down, name = sort.startswith("-"), sort.removeprefix("-")
     if name not in order:
         raise Problem(422, f"sort: legal are {', '.join(order)}, with - before it: downwards")
@@ -63,10 +63,9 @@ def sorted_part(
     by = func.coalesce(column, literal(null))
     if cursor is not None:
         value, last = decode(cursor, type(null), str)
-        beyond = (by < value, key < last) if down else (by > value, key > last)
-        query = query.where(or_(beyond[0], and_(by == value, beyond[1])))
-    ordering = (by.desc(), key.desc()) if down else (by.asc(), key.asc())
-    return query.order_by(*ordering).limit(limit + 1), by
+        beyond = by < value if down else by > value
+        query = query.where(or_(beyond, and_(by == value, key > last)))
+    return query.order_by(by.desc() if down else by.asc(), key.asc()).limit(limit + 1), by
 
 
 def newest_part(

@@ -46,6 +46,7 @@ class ApplianceRow(BaseModel):
     connected: bool = Field(description="It has reported lately.")
     state: State | None
     reason: str | None
+    fallback_since_ns: int | None = Field(default=None, description="By the manager's clock.")
     severity: Severity | None
     health_score: float | None = Field(description="0 to 100.")
     packets_per_second: float
@@ -62,6 +63,11 @@ class ApplianceDetail(ApplianceRow):
 
     cause: str | None = None
     resolution: str | None = None
+    recheck: dict[str, Any] | None = Field(
+        default=None,
+        description="In fallback: `holds`, whether its cause does and a restore would be refused, "
+        "and `why`.",
+    )
     evidence: dict[str, Any] = Field(default={}, description="Of the last transition.")
     reported_ns: int | None = Field(default=None, description="By the appliance's clock.")
     started_ns: int | None = None
@@ -96,6 +102,12 @@ class InspectionWanted(_In):
     state: Literal["inspect", "bypass"]
     note: Line = Field(default="", description="Why, for the record.")
     force: bool = Field(default=False, description="Restore even while the cause holds.")
+
+
+class RebootWanted(_In):
+    """Its processes begin anew."""
+
+    note: Line = Field(default="", description="Why, for the record.")
 
 
 class Inspection(BaseModel):

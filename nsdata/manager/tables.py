@@ -197,5 +197,5 @@ class AuditRow(Base):
     source: Mapped[str] = mapped_column(String(100))  # address
     action: Mapped[str] = mapped_column(String(63), index=True)
     subject: Mapped[str] = mapped_column(String(200), index=True)
-    result: Mapped[str] = mapped_column(String(20))  # done, refused, failed
+    result: Mapped[str] = mapped_column(String(20))  # done, accepted, refused, failed
     details: Mapped[str] = mapped_column(Text)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Literal
 from uuid import UUID
 
@@ -78,13 +78,17 @@ class Views:
     ) -> Page[ApplianceRow]:
         """Those that answer to the search. Raises Problem (422)."""
         query = select(Appliance).where(*self._conditions(search))
-        key = _C.id
+        key = _C.name + " " + _C.id
         query, by = sorted_part(query, ORDER, sort, key, cursor, limit)
         with self.database.reading() as session:
             rows = session.execute(query.add_columns(by)).all()
-        shown, more = part(rows, limit)
-        last = encode(shown[-1][1], shown[-1][0].id) if more else None
-        return Page(items=[self._row(row[0]) for row in shown], next=last)
+            shown, more = part(rows, limit)
+            fallen = [row[0].id for row in shown if row[0].state == "fallback"]
+            kept = select(Latest).where(Latest.appliance_id.in_(fallen))
+            latest = {one.appliance_id: one.report for one in session.scalars(kept)}
+        last = encode(shown[-1][1], f"{shown[-1][0].name} {shown[-1][0].id}") if more else None
+        items = [self._row(row[0], latest.get(row[0].id)) for row in shown]
+        return Page(items=items, next=last)
 
     def _conditions(self, search: Search) -> list[ColumnElement[bool]]:
         found: list[ColumnElement[bool]] = []
@@ -115,10 +119,11 @@ class Views:
             found.append(Appliance.drop_ratio > search.drop_ratio_above)
         return found
 
-    def _row(self, row: Appliance) -> ApplianceRow:
+    def _row(self, row: Appliance, report: str | None) -> ApplianceRow:
+        made = {"connected": self.connected(row), "fallback_since_ns": _fallen(row, report)}
         return ApplianceRow.model_validate(
-            {name: getattr(row, name) for name in ApplianceRow.model_fields if name != "connected"}
-            | {"connected": self.connected(row)}
+            {name: getattr(row, name) for name in ApplianceRow.model_fields if name not in made}
+            | made
         )
 
     def appliance(self, appliance_id: UUID) -> ApplianceDetail:
@@ -134,7 +139,7 @@ class Views:
                 .limit(RECENT)
             ).all()
         report = json.loads(latest.report) if latest else {}
-        shown = self._row(row).model_dump()
+        shown = self._row(row, latest.report if latest else None).model_dump()
         more = {
             name: report[name]
             for name in ApplianceDetail.model_fields
@@ -166,7 +171,7 @@ class Views:
         return Inspection(
             state=states.get(row.state),
             reason=row.reason,
-            severity=self._row(row).severity,
+            severity=self._row(row, None).severity,
             cause=report.get("cause"),
             resolution=report.get("resolution"),
             connected=self.connected(row),
@@ -279,6 +284,12 @@ class Views:
         ]
         return Page(items=items, next=encode(None, shown[-1].id) if more else None)
 
+    def names(self, ids: Collection[str]) -> dict[str, str]:
+        """Of the appliances that are enrolled, by id."""
+        query = select(Appliance.id, Appliance.name).where(Appliance.id.in_(ids))
+        with self.database.reading() as session:
+            return {row.id: row.name for row in session.execute(query)}
+
     def about(self, version: str, failing: str, refused: int = 0) -> About:
         """Of the manager itself."""
         late = time.time_ns() - self.gone_ns
@@ -309,6 +320,15 @@ def get_appliance(session: Session, appliance_id: UUID) -> Appliance:
     if row is None:
         raise not_found("appliance")
     return row
+
+
+def _fallen(row: Appliance, report: str | None) -> int | None:
+    """Since when it is in fallback, by the manager's clock: its own may be another."""
+    if row.state != "fallback" or report is None or row.last_seen_ns is None:
+        return None
+    told = json.loads(report)
+    since = told.get("since_ns")
+    return None if since is None else int(row.last_seen_ns - max(0, told["at_ns"] - since))
 
 
 def _evidence(recent: Sequence[str], state: str | None) -> dict[str, Any]:

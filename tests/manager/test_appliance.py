@@ -44,6 +44,9 @@ def test_an_appliance_reports_and_is_switched(site: Site, tmp_path: Path) -> Non
                 "the manager sees it",
             )
             assert (shown["reason"], shown["severity"]) == ("no error", "Info")
+            told = client.get(f"/appliances/{appliance}").json()
+            assert told["recheck"]["holds"] is False and told["recheck"]["why"]
+            assert told["enrolled_ns"] < told["fallback_since_ns"] <= told["last_seen_ns"]
             asked = client.put(f"/appliances/{appliance}/inspection", json={"state": "inspect"})
             assert ended(client, asked.json())["state"] == "done"
             box.wait(lambda t: t["state"] == "normal", "restored")

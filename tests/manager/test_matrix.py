@@ -39,6 +39,7 @@ EXPECTED: dict[tuple[str, str], Role | None] = {
     ("GET", f"{ONE}/samples"): V,
     ("GET", f"{ONE}/commands"): V,
     ("GET", "/commands/{command_id}"): V,
+    ("DELETE", "/commands/{command_id}"): OP,
     ("POST", "/session"): None,
     ("GET", "/session"): V,
     ("DELETE", "/session"): V,

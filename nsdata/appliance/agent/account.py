@@ -21,7 +21,7 @@ def account(box: Supervisor) -> dict[str, Any]:
     """An `nsdata.appliance.protocol.Report` but for its sequence; JSON-ready."""
     deciders = box.deciders
     moment = box.moment()
-    meter = deciders.guard.meter
+    controller, meter = deciders.guard.controller, deciders.guard.meter
     about = told_of(deciders.reason, deciders.state)
     drops = sorted(moment.drops_by_rule.items(), key=lambda one: (-one[1], one[0]))[:TOP_RULES]
     return {
@@ -34,6 +34,8 @@ def account(box: Supervisor) -> dict[str, Any]:
         "severity": about.severity.value,
         "cause": about.cause,
         "resolution": about.resolution,
+        "since_ns": _wall(controller.since_ns, moment.now_ns),
+        "recheck": controller.recheck() if deciders.state is State.FALLBACK else None,
         "ledger": moment.ledger.as_dict(),
         "drop_ratio": meter.last.ratio if meter.last else 0.0,
         "drop_threshold": meter.threshold,
@@ -48,3 +50,8 @@ def account(box: Supervisor) -> dict[str, Any]:
         },
         "fpga": box.block.told(),
     }
+
+
+def _wall(at_ns: int | None, now_ns: int) -> int | None:
+    """An instant of the deciders' clock, since the epoch."""
+    return None if at_ns is None else time.time_ns() - (now_ns - at_ns)

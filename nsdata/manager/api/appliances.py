@@ -215,6 +215,15 @@ def list_commands(
     return service.views.commands(appliance_id, (), limit, cursor)
 
 
+@commands_router.delete("/{command_id}", status_code=204, responses=problems(404, 409))
+@needs(Role.OPERATOR)
+def withdraw_command(who: Who, service: TheService, command_id: UUID) -> None:
+    """Withdraw a command that has not begun. One that the appliance has been sent may have: then
+    the appliance says what came of it, and that stands."""
+    with service.database.writing() as session:
+        commands.withdraw(session, who, command_id)
+
+
 @commands_router.get("/{command_id}", responses=problems(404))
 @needs(Role.VIEWER)
 def get_command(who: Who, service: TheService, command_id: UUID) -> CommandStatus:

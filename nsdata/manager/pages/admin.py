@@ -17,7 +17,7 @@ from nsdata.manager.api.accounts import (
 )
 from nsdata.manager.api.appliances import Cursor
 from nsdata.manager.api.guard import TheService, Who, needs
-from nsdata.manager.audit import Role
+from nsdata.manager.audit import APPLIANCE, Role
 from nsdata.manager.models import NewEnrolmentToken, NewToken, NewUser, UserChange
 from nsdata.manager.pages.appliances import Line
 from nsdata.manager.pages.guard import page_router
@@ -167,12 +167,15 @@ def revoke_enrolment_token(service: TheService, who: Who, token_id: Number) -> R
 def audit(request: Request, service: TheService, q: Line = "", cursor: Cursor = None) -> Response:
     """Who did what, from where, and what came of it."""
     found = service.views.audit(q, AUDIT_ROWS, cursor)
+    ids = {text.removeprefix(f"{APPLIANCE}:") for one in found.items
+           for text in (one.actor, one.subject)}  # fmt: skip
 
     def link(cursor: str | None = None) -> str:
         query = {key: value for key, value in (("q", q), ("cursor", cursor)) if value}
         return "/admin/audit" + (f"?{urlencode(query)}" if query else "")
 
     return page(
-        request, "audit.html", found=found, q=q, next=link(found.next) if found.next else None,
+        request, "audit.html", found=found, q=q,
+        names=service.views.names(ids), next=link(found.next) if found.next else None,
         first=link() if cursor else None,
     )  # fmt: skip

@@ -59,10 +59,12 @@ def all_appliances(
         return _summary(request, service).answer(request)
     given = {"q": q, "state": state, "reason": reason, "severity": severity,
              "reporting": reporting}  # fmt: skip
+    # Of those that inspect, no reason is shown: *no error* are those in fallback by hand.
+    by_hand = [State.FALLBACK] if reason == Reason.NO_ERROR else []
     search = Search.model_validate(
         {
             "text": q,
-            "state": [one for one in State if one == state],
+            "state": [one for one in State if one == state] or by_hand,
             "reason": [reason] if reason else [],
             "severity": [one for one in Severity if one == severity],
             "connected": {"yes": True, "no": False}.get(reporting),

@@ -6,6 +6,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Annotated, Literal
@@ -23,16 +24,17 @@ from nsdata.manager.pages.appliances import ApplianceId, Line, Seen
 from nsdata.manager.pages.general import base
 from nsdata.manager.pages.guard import page_router
 from nsdata.manager.pages.history import Kind, Wanted, history, whole
+from nsdata.manager.pages.instants import precise_iso
 from nsdata.manager.pages.render import Part, page
 from nsdata.manager.problems import Problem
 from nsdata.manager.rates import SECOND_NS
-from nsdata.output import shown
 from nsdata.output.console import safe
 
 router = page_router()
 ROWS, EVERY_S = 50, 2
 COLUMNS = ("time", "at_ns", "kind", "subject", "from", "to", "outcome", "severity", "trigger",
            "evidence")  # fmt: skip
+NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.-]")  # of files, on whatever system
 Time = Annotated[str, Query(max_length=40)]
 
 
@@ -98,7 +100,8 @@ def events(
 def events_csv(service: TheService, appliance_id: ApplianceId, given: TheFilter) -> Response:
     """All of it, for a spreadsheet."""
     entries = whole(service.database, appliance_id, given.wanted)
-    return _file(_csv(entries), "text/csv; charset=utf-8", f"events-{appliance_id}.csv")
+    name = service.views.appliance(appliance_id).name
+    return _file(_csv(entries), "text/csv; charset=utf-8", f"events-{name}.csv")
 
 
 @router.get("/appliances/{appliance_id}/events.json")
@@ -106,11 +109,13 @@ def events_csv(service: TheService, appliance_id: ApplianceId, given: TheFilter)
 def events_json(service: TheService, appliance_id: ApplianceId, given: TheFilter) -> Response:
     """All of it, for a program."""
     entries = whole(service.database, appliance_id, given.wanted)
-    return _file(_json(entries), "application/json", f"events-{appliance_id}.json")
+    name = service.views.appliance(appliance_id).name
+    return _file(_json(entries), "application/json", f"events-{name}.json")
 
 
 def _file(parts: Iterator[str], kind: str, name: str) -> Response:
-    disposition = {"Content-Disposition": f'attachment; filename="{name}"'}
+    told = NOT_IN_NAMES.sub("_", name)
+    disposition = {"Content-Disposition": f'attachment; filename="{told}"'}
     return StreamingResponse(parts, media_type=kind, headers=disposition)
 
 
@@ -126,7 +131,7 @@ def _csv(entries: Iterator[HistoryEntry]) -> Iterator[str]:
     writer.writerow(COLUMNS)
     for one in entries:
         told = one.told
-        row = [shown.iso(one.at_ns), one.at_ns, one.kind, one.subject]
+        row = [precise_iso(one.at_ns), one.at_ns, one.kind, one.subject]
         row += [told.get(key) for key in COLUMNS[4:-1]]
         row.append(json.dumps(told.get("evidence", {})))
         writer.writerow([cell(value) for value in row])

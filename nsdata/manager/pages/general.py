@@ -10,16 +10,17 @@ from fastapi import Request
 from starlette.responses import Response
 
 from nsdata.appliance.protocol import CommandKind
-from nsdata.manager import commands
+from nsdata.fallback.reasons import Reason
+from nsdata.manager import commands, fallbacks
 from nsdata.manager.api.guard import TheService, Who, needs
 from nsdata.manager.api.reports import download
 from nsdata.manager.audit import Actor, Role
-from nsdata.manager.models import ApplianceDetail, InspectionWanted, ReportWanted
+from nsdata.manager.models import ApplianceDetail, InspectionWanted, RebootWanted, ReportWanted
 from nsdata.manager.pages.appliances import ApplianceId, Seen
 from nsdata.manager.pages.guard import page_router
 from nsdata.manager.pages.render import Part, page
 from nsdata.manager.pages.visit import Form, of_htmx, see, wanted
-from nsdata.manager.problems import Problem
+from nsdata.manager.problems import Problem, not_found
 from nsdata.manager.reports import vendor_refusal
 from nsdata.manager.service import Service
 from nsdata.support.url import ACL, CANNED_ACLS, LONGEST, SUFFIX
@@ -39,7 +40,8 @@ def base(appliance_id: UUID) -> str:
 
 def _state(request: Request, service: Service, appliance: ApplianceDetail) -> Part:
     inspection = service.views.inspection(appliance.id)
-    last = service.views.history(appliance.id, "transition", limit=RECENT).items
+    latest = fallbacks.transitions(service.database, appliance.id)
+    last = next((one for one in latest if one.told.get("outcome") != fallbacks.REFUSED), None)
     evidence = appliance.evidence
     given = evidence.get("given")
     first = given if isinstance(given, Mapping) else {}
@@ -51,10 +53,20 @@ def _state(request: Request, service: Service, appliance: ApplianceDetail) -> Pa
         1,
         appliance=appliance,
         inspection=inspection,
-        last=last[0] if last else None,
+        last=last,
+        entered=fallbacks.entered(latest) if appliance.state == "fallback" else None,
+        refused=latest[0] if latest and latest[0] is not last else None,
+        reboot=next(
+            (
+                one
+                for one in appliance.open_commands
+                if one.kind == CommandKind.REBOOT and one.state == commands.RUNNING
+            ),
+            None,
+        ),
         # Times of evidence are of the clock by which its transition was told.
         at_ns=next(
-            (one.told.get("at_ns") for one in last if one.told.get("evidence") == evidence), None
+            (one.told.get("at_ns") for one in latest if one.told.get("evidence") == evidence), None
         ),
         first=first or evidence,
         rest={key: told for key, told in evidence.items() if key != "given"} if first else {},
@@ -69,7 +81,8 @@ def _figures(request: Request, appliance: ApplianceDetail) -> Part:
 
 def _commands(request: Request, service: Service, appliance_id: UUID) -> Part:
     found = service.views.commands(appliance_id, SWITCHES, RECENT).items
-    return Part(request, "commands", base(appliance_id), "general_commands.html", 1, found=found)
+    return Part(request, "commands", base(appliance_id), "general_commands.html", 1, found=found,
+                id=appliance_id)  # fmt: skip
 
 
 def _reports(request: Request, service: Service, appliance_id: UUID) -> Part:
@@ -134,7 +147,11 @@ def inspection_page(
     """Are you sure?"""
     appliance = service.views.appliance(appliance_id)
     template = "confirm_inspection.html" if of_htmx(request) else "confirm.html"
-    return page(request, template, appliance=appliance, to=to, what="confirm_inspection.html")
+    by_hand = None
+    if to == "inspect" and appliance.reason == Reason.NO_ERROR:
+        by_hand = fallbacks.by_hand(service.database, appliance_id)
+    return page(request, template, appliance=appliance, to=to, what="confirm_inspection.html",
+                unsent_ns=commands.UNSENT_NS, by_hand=by_hand)  # fmt: skip
 
 
 @router.post("/appliances/{appliance_id}/inspection")
@@ -167,14 +184,32 @@ def reboot_page(request: Request, service: TheService, appliance_id: ApplianceId
     """Are you sure?"""
     appliance = service.views.appliance(appliance_id)
     template = "confirm_reboot.html" if of_htmx(request) else "confirm.html"
-    return page(request, template, appliance=appliance, what="confirm_reboot.html")
+    return page(request, template, appliance=appliance, what="confirm_reboot.html",
+                unsent_ns=commands.UNSENT_NS)  # fmt: skip
 
 
 @router.post("/appliances/{appliance_id}/reboot")
 @needs(Role.OPERATOR)
-def reboot(service: TheService, who: Who, appliance_id: ApplianceId) -> Response:
+def reboot(service: TheService, who: Who, appliance_id: ApplianceId, form: Form) -> Response:
     """Its processes begin anew; asked twice, it happens once."""
-    _ask(service, who, appliance_id, CommandKind.REBOOT, {"by": who.name})
+    note = wanted(RebootWanted, {"note": form.get("note", "")}).note
+    _ask(service, who, appliance_id, CommandKind.REBOOT, {"by": who.name, "note": note})
+    return see(base(appliance_id))
+
+
+# --- what was asked -------------------------------------------------------------------------
+
+
+@router.post("/appliances/{appliance_id}/commands/{command_id}/withdraw")
+@needs(Role.OPERATOR)
+def withdraw(
+    service: TheService, who: Who, appliance_id: ApplianceId, command_id: UUID
+) -> Response:
+    """Have it not carried out."""
+    if service.views.command(command_id).appliance_id != appliance_id:
+        raise not_found("command")
+    with service.database.writing() as session:
+        commands.withdraw(session, who, command_id)
     return see(base(appliance_id))
 
 

@@ -19,6 +19,7 @@ from starlette.responses import HTMLResponse, Response
 from nsdata import __version__
 from nsdata.errors import EngineError
 from nsdata.manager.audit import Role
+from nsdata.manager.pages import instants
 from nsdata.manager.pages.visit import actor_of, form_token, keep_form_token
 from nsdata.output import shown
 from nsdata.output.console import safe
@@ -52,7 +53,7 @@ def _environment() -> Environment:
         loader=PackageLoader("nsdata.manager.pages"), autoescape=select_autoescape(default=True),
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_finalize,
     )  # fmt: skip
-    made.filters |= shown.FILTERS
+    made.filters |= shown.FILTERS | instants.FILTERS
     made.globals |= {"version": __version__, "Role": Role, "themes": THEMES}
     made.globals["static"] = _static_urls()
     return made
