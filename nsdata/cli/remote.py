@@ -205,8 +205,10 @@ class Remote:
         if appliance["connected"]:
             return False
         last = appliance["last_seen_ns"]
-        heard = "never" if last is None else f"not for {lasting(time.time_ns() - last)}"
-        _tell(f"{appliance['name']} was {heard} heard of: {told['kind']} waits until it is, "
+        heard = "never heard of"
+        if last is not None:
+            heard = f"not heard of for {lasting(time.time_ns() - last)}"
+        _tell(f"{appliance['name']} was {heard}: {told['kind']} waits until it is, "
               f"{KEPT} at most")  # fmt: skip
         return True
 

@@ -105,8 +105,14 @@ def test_it_is_said_that_a_command_waits(
         (command,) = client.get(f"/appliances/{one.id}").json()["open_commands"]
     assert command["state"] == "queued"
     assert f"nsdata appliance withdraw {command['id']} --manager {site.url}" in said
+    said = nsdata("appliance", "withdraw", command["id"], *access)
+    assert said == f"withdrawn: {command['id']}\n"
+    assert "cannot be withdrawn" in nsdata(
+        "appliance", "withdraw", command["id"], *access, status=1)  # fmt: skip
+    one.say()
+    wait(lambda: "not connected" in nsdata("appliance", "show", one.id, *access), "it is silent")
     said = nsdata("appliance", "reboot", one.id, "--no-wait", *access)
-    assert "never heard of: reboot waits" in said
+    assert "simulated was not heard of for " in said and ": reboot waits until it is" in said
 
 
 def test_the_manager_of_the_environment(
