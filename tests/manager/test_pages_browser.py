@@ -83,7 +83,7 @@ def test_a_page_that_no_longer_follows_says_so(
         one.page.context.set_offline(False)
         one.page.wait_for_selector("#lost", state="hidden")
         site.service.accounts.sign_out(_actor(site, one))
-        one.page.wait_for_url(site.url + "/login?*")
+        one.page.wait_for_url(site.url + "/login?*", wait_until="commit")
 
 
 def _actor(site: Site, one: Watched) -> Any:
