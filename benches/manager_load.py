@@ -7,9 +7,9 @@
 Counts what was acknowledged and what is stored, and what was asked and carried out. A process of
 its own asks for pages and the API meanwhile, one after another. Two phases are told apart: `cold`
 until all appliances have connected (all at once), `steady` after that. Exit status 1: a report or
-transition is lost or stored twice, a command is lost or carried out twice; without kills also: a
-page failed, fewer reports came than one a second, or a p99 of pages in the steady state is not
-below the bar.
+transition is lost or stored twice, a command is lost or carried out twice (one that its opposite
+replaced before it was sent: at all); without kills also: a page failed, fewer reports came than one
+a second, or a p99 of pages in the steady state is not below the bar.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from sqlalchemy import func, select
 from nsdata.appliance.agent.membership import Membership, make_request
 from nsdata.appliance.protocol import REPORTS_PATH, EnrolRequest
 from nsdata.manager.audit import Role, console
+from nsdata.manager.commands import REPLACE, VOID
 from nsdata.manager.service import Service
 from nsdata.manager.settings import ManagerSettings
 from nsdata.manager.tables import Appliance, CommandRow, HistoryRow
@@ -376,16 +377,18 @@ class Load:
             except (OSError, http.client.HTTPException):
                 time.sleep(0.1)
 
-    def _commands(self) -> dict[str, str]:
+    def _commands(self) -> tuple[dict[str, str], set[str]]:
+        """States by identity; those that their opposite replaced before they were sent."""
         with self.service.database.reading() as session:
-            rows = session.execute(select(CommandRow.id, CommandRow.state)).all()
-        return {row.id: row.state for row in rows}
+            rows = session.execute(select(CommandRow.id, CommandRow.state, CommandRow.told)).all()
+        replaced = {row.id for row in rows if json.loads(row.told).get(VOID) == REPLACE}
+        return {row.id: row.state for row in rows}, replaced
 
     def _settled(self) -> None:
         """Until nothing that was asked is open; not for ever."""
         end = time.monotonic() + SETTLED_S
         while time.monotonic() < end:
-            if {"queued", "sent", "running"}.isdisjoint(self._commands().values()):
+            if {"queued", "sent", "running"}.isdisjoint(self._commands()[0].values()):
                 return
             time.sleep(0.5)
 
@@ -395,7 +398,7 @@ class Load:
         with self.service.database.reading() as session:
             stored = int(session.scalar(select(func.sum(Appliance.reports))) or 0)
             rows = session.scalar(select(func.count()).select_from(HistoryRow)) or 0
-        states = self._commands()
+        states, replaced = self._commands()
         carried = {one: times for each in many for one, times in each.begun.items()}
         said, said_rows = sum(one.acked for one in many), sum(one.rows_acked for one in many)
         warm = max(one.first for one in many) + SETTLE_S
@@ -416,6 +419,7 @@ class Load:
             "transitions_acknowledged": said_rows, "transitions_stored": rows,
             "retries": sum(one.retries for one in many),
             "commands_asked": len(self.asked), "commands_carried_out": len(carried),
+            "commands_replaced": len(replaced),
             "commands_done": sum(state == "done" for state in states.values()),
             "commands_failed": sum(state == "failed" for state in states.values()),
             "commands_twice": sum(times > 1 for times in carried.values()),
@@ -427,8 +431,10 @@ class Load:
         wrong = []
         if (said, said_rows) != (stored, rows) or said != told["reports_made"]:
             wrong.append("reports or transitions were lost, or stored twice")
-        if set(self.asked) != set(states) or set(carried) != set(states):
+        if set(self.asked) != set(states) or set(carried) | replaced != set(states):
             wrong.append("commands were lost, or made of nothing")
+        if replaced & set(carried):
+            wrong.append("commands were carried out that had been replaced")
         if told["commands_twice"]:
             wrong.append("commands were carried out twice")
         if told["commands_done"] + told["commands_failed"] != len(self.asked):

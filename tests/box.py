@@ -168,6 +168,10 @@ class Box:
         first = self.status()["ledger"]["inspected"]["packets"]
         self.wait(lambda t: t["ledger"]["inspected"]["packets"] > first + 200, "it inspects again")
 
+    def alerts(self) -> None:
+        """An alert is in its EVE file: what came before its workers inspected was permitted."""
+        self.wait(lambda t: bool(self.events("alert")), "alerts are written")
+
     # --- doing ------------------------------------------------------------------------------
 
     def pid(self, name: str) -> int:

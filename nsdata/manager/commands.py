@@ -27,6 +27,7 @@ STALLED_NS = HOUR + GRACE_NS  # without progress it has failed; the agent itself
 EXPIRED = "expired"  # in `told` of one that was handed out and given up: state it was in
 SENDABLE = 20  # at a time to one appliance
 AGENT = "agent"
+REPLACE = "replace"  # by the opposite
 VOID = "void"  # in what is told of a command: how it came that it is not to be carried out
 Reported = tuple[str, Result]  # by which appliance
 
@@ -97,7 +98,7 @@ def _replace(session: Session, actor: Actor, appliance_id: str, kind: CommandKin
         .with_for_update()
     ).all()
     for row in rows:
-        _void(session, actor, row, "replace", f"replaced by {by} before the appliance had it")
+        _void(session, actor, row, REPLACE, f"replaced by {by} before the appliance had it")
 
 
 def withdraw(session: Session, actor: Actor, command_id: UUID) -> CommandRow:

@@ -83,6 +83,7 @@ def contents(path: str) -> dict[str, bytes]:
 
 def test_what_is_in_it(tmp_path: Path) -> None:
     with Box(tmp_path, more='offload = "model:64"\n') as box:
+        box.alerts()
         box.ask("fallback", note="for the record")
         box.ask("restore")
         box.inspects()
@@ -158,6 +159,7 @@ def test_what_never_is(tmp_path: Path) -> None:
             log.write(f"Authorization: Bearer {SECRETS['log']}\nsaid {SECRETS['file']} and "
                       f"{base64.b64encode(SECRETS['settings'].encode()).decode()} and "
                       f"{SECRETS['url']}\n")  # fmt: skip
+        box.alerts()
         box.ask("fallback", note=f"api_key={SECRETS['note']} {SECRETS['settings']}")
         box.ask("restore")
         box.inspects()
@@ -186,9 +188,7 @@ def test_no_packets_in_odd_events_nor_names_that_fail(tmp_path: Path) -> None:
               '"outputs.eve.packet" = true\n')  # fmt: skip
     box.config.write_text(box.config.read_text().replace('"box"', f'"{"測" * 63}"', 1))
     with box:
-        end = time.monotonic() + PATIENCE_S
-        while time.monotonic() < end and not box.events("alert"):
-            time.sleep(0.05)
+        box.alerts()
         found = contents(made(box)["location"])
     assert found["eve.json"].count(" ".encode()) + found["eve.json"].count(b"\\u2028") > 0
     assert b'"payload' not in found["eve.json"] and b'"packet"' not in found["eve.json"]
@@ -301,8 +301,7 @@ def test_it_is_bounded(tmp_path: Path) -> None:
         assert told["size"] < 300 << 10
         found = contents(told["location"])
         lacking = json.loads(found["manifest.json"])["lacking"]
-        names = {one["name"] for one in lacking}
-        assert "appliance.log" in names and not names & set(found)
+        assert [one["name"] for one in lacking] == ["appliance.log"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a file system")

@@ -11,6 +11,7 @@ from site_ import Site
 
 from nsdata.appliance.agent import agent as agent_module
 from nsdata.appliance.agent.agent import Agent
+from nsdata.appliance.agent.membership import REACHED
 from nsdata.appliance.protocol import BODY_MOST
 from nsdata.manager.audit import Role
 
@@ -43,9 +44,10 @@ def test_after_an_outage(
     one = talking(site, tmp_path / "box", sizes, said, monkeypatch)
     one._room = room
     one._try()
-    assert not one.reports and one._said == ""
-    ((event, why),) = said
+    assert not one.reports
+    (event, why), last = said
     assert event == "too large for the manager" and "report 61" in why
+    assert last == (REACHED, "")
     assert one.member is not None
     with site.client(Role.VIEWER) as client:
         assert client.get(f"/appliances/{one.member.id}").json()["reports"] == 120
