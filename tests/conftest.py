@@ -1,6 +1,7 @@
 """What every test may ask for: the captures of the repo, and the shared ones when present."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,13 @@ ROOT = Path(__file__).parents[1]
 
 
 def pytest_configure() -> None:
-    """Tests see one terminal, whatever they are run from: rich draws by these variables."""
+    """Tests see one terminal and one way of interrupting, whatever they are run from: rich draws
+    by these variables."""
     os.environ["TERM"] = "xterm"
     for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES"):
         os.environ.pop(name, None)
+    # What a shell starts with & ignores it, and all that is started from there.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -51,8 +51,9 @@ def test_more_than_a_worker_can_do_is_a_threshold_error(tmp_path: Path) -> None:
 
 
 def test_a_worker_that_grows_is_a_memory_error(tmp_path: Path) -> None:
-    with Box(tmp_path) as box:
-        small = int(box.status()["processes"]["worker-0"]["rss_bytes"])
+    with Box(tmp_path) as box:  # what it has touched once it has inspected a while
+        told = box.wait(lambda t: t["ledger"]["inspected"]["packets"] > 5_000, "it settles")
+        small = int(told["processes"]["worker-0"]["rss_bytes"])
     limit = small + (6 << 20)
     settings = QUICK + f'"watch.max-memory-of.worker" = "{limit}b"\n'
     settings += '"watch.memory-clear-share" = 0.99\n'

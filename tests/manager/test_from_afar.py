@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from agents import Simulated, transition
-from box import ROOT
+from box import PATIENCE_S, ROOT
 from command_line import nsdata
 from site_ import Site, wait
 
@@ -95,12 +95,15 @@ def test_it_is_said_that_a_command_waits(
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
     )  # fmt: skip
     assert process.stderr is not None
-    said = process.stderr.readline()
-    assert "was never heard of: bypass waits until it is, an hour at most" in said
-    process.send_signal(signal.SIGINT)
-    said = process.stderr.read()
-    process.stderr.close()
-    assert process.wait() == 130
+    try:
+        said = process.stderr.readline()
+        assert "was never heard of: bypass waits until it is, an hour at most" in said
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE_S) == 130
+        said = process.stderr.read()
+    finally:
+        process.kill()
+        process.stderr.close()
     with site.client() as client:
         (command,) = client.get(f"/appliances/{one.id}").json()["open_commands"]
     assert command["state"] == "queued"
