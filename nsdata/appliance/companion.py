@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from abc import ABC, abstractmethod
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ STOP_NS = 3_000_000_000  # for it to stop when asked to
 log = logging.getLogger(__name__)
 
 
-class Companion:
+class Companion(ABC):
     """Of one supervisor: starts it when it is `due`, replaces it when it fails."""
 
     name: str  # of the process, and its role
@@ -40,26 +41,26 @@ class Companion:
 
     # --- what one differs in from another ---------------------------------------------------
 
+    @abstractmethod
     def due(self) -> bool:
         """Whether it is to be there; once it is, it stays."""
-        raise NotImplementedError
 
+    @abstractmethod
     def setup(self) -> dict[str, Any]:
         """The members of its first message."""
-        raise NotImplementedError
 
     def plan(self) -> dict[str, int]:
         """Descriptors that it is started with, by what it knows them as."""
         return {}
 
-    def said(self, message: Message) -> None:
+    def said(self, message: Message) -> None:  # noqa: B027 - not every companion has one
         """A message that is none of those that every companion sends."""
 
     def told(self, event: str, evidence: Message) -> None:
         """An event that it tells; it goes on record."""
         self.box.record.note(event, self.name, evidence)
 
-    def seen(self, now: int) -> None:
+    def seen(self, now: int) -> None:  # noqa: B027 - not every companion has a use for it
         """It was looked at, and is wanted."""
 
     # --- looking ----------------------------------------------------------------------------

@@ -285,10 +285,14 @@ def reboot(
     """
     from nsdata.cli import remote as afar
     from nsdata.cli.progress import follow_reboot
+    from nsdata.errors import SettingError
 
     if manager := afar.manager_of(directory, manager):
+        for option, given in (("--port", port), ("--id", number), ("--json", as_json)):
+            if given:
+                raise SettingError(f"{option}: only at the appliance itself, not through a manager")
         remote = afar.Remote(manager, token_file, ca)
-        return afar.reboot(remote, str(directory), wait)
+        return afar.reboot(remote, str(directory), note, wait)
 
     told = _ask(directory, "reboot", note=note, port=port, id=number, by="the command line")
     if not told["started"] and not as_json:

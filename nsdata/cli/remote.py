@@ -340,10 +340,10 @@ def manager_of(argument: Path, manager: str) -> str:
     return manager
 
 
-def reboot(remote: Remote, appliance: str, wait: bool) -> None:
+def reboot(remote: Remote, appliance: str, note: str, wait: bool) -> None:
     """`nsdata appliance reboot --manager`."""
     path = f"/appliances/{remote.id_of(appliance)}/reboot"
-    remote.follow(remote.call("POST", path), wait)
+    remote.follow(remote.call("POST", path, json={"note": note}), wait)
 
 
 def report(

@@ -6,6 +6,7 @@ from pathlib import Path
 import postgres
 import pytest
 from site_ import Site
+from visitor import Prepared, Visitor, visitor
 
 from nsdata.manager.audit import Role
 
@@ -37,6 +38,22 @@ def either_site(request: pytest.FixtureRequest,
     url = "" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
     with Site(tmp_path_factory.mktemp(request.param), database=url) as found:
         yield found
+
+
+@pytest.fixture(scope="module")
+def operator(site: Site) -> Iterator[Visitor]:
+    """Somebody at the pages who may ask for everything that is taken back."""
+    with visitor(site, Role.OPERATOR) as one:
+        yield one
+
+
+@pytest.fixture
+def prepared(site: Site, tmp_path: Path) -> Iterator[Prepared]:
+    """An appliance that has reported once."""
+    made = Prepared(site, tmp_path, "edge-7")
+    made.send(made.told())
+    yield made
+    made.client.close()
 
 
 @pytest.fixture

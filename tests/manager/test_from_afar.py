@@ -114,7 +114,10 @@ def test_it_is_said_that_a_command_waits(
         "appliance", "withdraw", command["id"], *access, status=1)  # fmt: skip
     one.say()
     wait(lambda: "not connected" in nsdata("appliance", "show", one.id, *access), "it is silent")
-    said = nsdata("appliance", "reboot", one.id, "--no-wait", *access)
+    said = nsdata("appliance", "reboot", one.id, "--no-wait", "--note", "a new fan", *access)
+    with site.client() as client:
+        (command,) = client.get(f"/appliances/{one.id}").json()["open_commands"]
+    assert (command["kind"], command["parameters"]["note"]) == ("reboot", "a new fan")
     assert "simulated was not heard of for " in said and ": reboot waits until it is" in said
 
 
@@ -124,6 +127,8 @@ def test_the_manager_of_the_environment(
 ) -> None:  # fmt: skip
     said = nsdata("appliance", "reboot", one.id, "--no-wait", *access[2:], NSDATA_MANAGER=site.url)
     assert "reboot: queued" in said
+    said = nsdata("appliance", "reboot", one.id, "--port", *access, status=2)
+    assert "--port: only at the appliance itself" in said
     said = nsdata("appliance", "report", one.id, status=2)
     assert "no directory of an appliance" in said and "--manager URL or NSDATA_MANAGER" in said
     (tmp_path / "appliance.db").touch()

@@ -152,8 +152,8 @@ def test_every_command_is_audited_at_both_ends(either_site: Site, tmp_path: Path
     told = [(row["action"], row["result"], row["role"]) for row in rows[:2]]
     assert told == [
         ("appliance.bypass.result", "failed", "appliance"),
-            ("appliance.bypass", "accepted", "operator"),
-    ]  # fmt: skip
+        ("appliance.bypass", "accepted", "operator"),
+    ]
     assert rows[0]["details"]["asked_by"] == rows[1]["actor"]
     assert rows[1]["source"] == "127.0.0.1"
 

@@ -2,10 +2,7 @@
 
 import re
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
-import pytest
 from site_ import Site
 from visitor import Prepared, Visitor, rows, visitor, words
 
@@ -13,20 +10,6 @@ from nsdata.fallback.reasons import Reason
 from nsdata.manager.audit import Role
 
 SECOND = 10**9
-
-
-@pytest.fixture(scope="module")
-def operator(site: Site) -> Iterator[Visitor]:
-    with visitor(site, Role.OPERATOR) as one:
-        yield one
-
-
-@pytest.fixture
-def prepared(site: Site, tmp_path: Path) -> Iterator[Prepared]:
-    made = Prepared(site, tmp_path, "edge-7")
-    made.send(made.told())
-    yield made
-    made.client.close()
 
 
 def test_whether_the_cause_holds(prepared: Prepared, operator: Visitor) -> None:

@@ -1,29 +1,12 @@
 """Requests that an appliance has not carried out yet: said, withdrawn, replaced."""
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
-import pytest
 from site_ import Site
-from visitor import Prepared, Visitor, visitor, words
+from visitor import Prepared, Visitor, words
 
 from nsdata.manager.audit import Role
 from nsdata.manager.tables import Appliance
-
-
-@pytest.fixture(scope="module")
-def operator(site: Site) -> Iterator[Visitor]:
-    with visitor(site, Role.OPERATOR) as one:
-        yield one
-
-
-@pytest.fixture
-def prepared(site: Site, tmp_path: Path) -> Iterator[Prepared]:
-    made = Prepared(site, tmp_path, "edge-7")
-    made.send(made.told())
-    yield made
-    made.client.close()
 
 
 def test_a_request_is_withdrawn_before_it_begins(

@@ -22,6 +22,7 @@ from nsdata.manager.models import (
     Inspection,
     InspectionWanted,
     Page,
+    RebootWanted,
     Removed,
     Samples,
     Search,
@@ -146,10 +147,15 @@ def put_inspection(
 @router.post("/{appliance_id}/reboot", status_code=202, responses=problems(404, 409))
 @needs(Role.OPERATOR)
 def reboot(
-    who: Who, service: TheService, response: Response, appliance_id: ApplianceId, key: Key = None
+    who: Who,
+    service: TheService,
+    response: Response,
+    appliance_id: ApplianceId,
+    wanted: RebootWanted | None = None,
+    key: Key = None,
 ) -> CommandStatus:
     """Restart its processes in order; asked again while it goes on, it is the same reboot."""
-    parameters: dict[str, object] = {"by": who.name}
+    parameters: dict[str, object] = {"by": who.name, "note": wanted.note if wanted else ""}
     return ask(service, who, response, appliance_id, CommandKind.REBOOT, parameters, key)
 
 
