@@ -46,6 +46,7 @@ def test_bulk_traffic_64() -> None:
     soak(64, 40_000)
 
 
+@pytest.mark.full  # the other tests of a block at 512 b are representative
 def test_bulk_traffic_512() -> None:
     soak(512, 20_000)
 

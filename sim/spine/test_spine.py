@@ -360,7 +360,7 @@ async def pause_before_decision(dut: Any) -> None:
         assert not any(tb.errors.values())
 
 
-@pytest.mark.parametrize("width", [64, 512])
+@pytest.mark.parametrize("width", [64, pytest.param(512, marks=pytest.mark.full)])
 def test_spine(width: int) -> None:
     """All of the above at one width."""
     simulate("nsd_spine", __name__, parameters={"DATA_W": width, **PARAMETERS})

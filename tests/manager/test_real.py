@@ -6,6 +6,7 @@ import hashlib
 import json
 import sys
 import tarfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from uuid import UUID
 
 import httpx
 import pytest
-from box import QUICK, ROOT, Box
+from box import PATIENCE_S, QUICK, ROOT, Box
 from site_ import Site, ended, wait
 from visitor import Watched, browser, user, window
 
@@ -30,11 +31,14 @@ class Vendor:
     def __init__(self, server: Server) -> None:
         self.server = server
         self.latest = __version__
+        self.takes = threading.Event()  # what is sent to it; meanwhile it waits
+        self.takes.set()
 
     def act(self, handler: Any, server: Server) -> None:
         if handler.command == "GET":
             reply(handler, 200, json.dumps({"version": self.latest}))
             return
+        self.takes.wait(PATIENCE_S)
         answer(201)(handler, server)
 
 
@@ -147,11 +151,13 @@ def test_a_report_is_downloaded(
     assert page.is_checked("input[value=manager]"), "as it is offered"
     page.check("input[value=custom]")
     page.fill("#url", vendor.server.url("/own/r.tar.gz"))
+    vendor.takes.clear()  # it lasts until its progress was seen
     page.click("#create")
     page.click("#create")  # a second one; the first is not even fetched by the appliance yet
     running = client.get(f"/appliances/{appliance}/support-reports").json()["items"][0]
     page.wait_for_selector(f"#error >> text=runs already: {running['id']}")
     page.wait_for_selector("progress[aria-label='support report']")
+    vendor.takes.set()
     assert ended(client, running)["state"] == "done"
     assert vendor.server.seen[-1].path == "/own/r.tar.gz"
     operator.go(f"/appliances/{appliance}")
